@@ -1,0 +1,111 @@
+/* Body of conv_naive.c for one element type FC_DTYPE; included once per type.
+ * In the loops t_ is a kernel tap, i_ a position in x, o_ a position in y. */
+
+/* x at (n, c, i_d, i_h, i_w), zero outside. */
+static double FC_JOIN(padded_, FC_DTYPE)(const fc_conv_problem *p, const FC_DTYPE *x, ptrdiff_t n,
+                                         ptrdiff_t c, ptrdiff_t i_d, ptrdiff_t i_h, ptrdiff_t i_w) {
+    if (i_d < 0 || i_d >= p->in_size[0]) return 0;
+    if (i_h < 0 || i_h >= p->in_size[1]) return 0;
+    if (i_w < 0 || i_w >= p->in_size[2]) return 0;
+    const ptrdiff_t *s = p->x_strides;
+    return x[n * s[0] + c * s[1] + i_d * s[2] + i_h * s[3] + i_w * s[4]];
+}
+
+static void FC_JOIN(forward_, FC_DTYPE)(const fc_conv_problem *p, const fc_conv_arrays *a) {
+    const FC_DTYPE *x = a->x, *w = a->w, *b = a->b;
+    FC_DTYPE *y = a->y;
+    const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
+    const ptrdiff_t *ws = p->w_strides, *ys = p->y_strides;
+    for (ptrdiff_t n = 0; n < p->batch; n++)
+    for (ptrdiff_t k = 0; k < p->out_channels; k++)
+    for (ptrdiff_t o_d = 0; o_d < p->out_size[0]; o_d++)
+    for (ptrdiff_t o_h = 0; o_h < p->out_size[1]; o_h++)
+    for (ptrdiff_t o_w = 0; o_w < p->out_size[2]; o_w++) {
+        double sum = b ? b[k] : 0;
+        for (ptrdiff_t c = 0; c < C; c++)
+        for (ptrdiff_t t_d = 0; t_d < p->kernel[0]; t_d++)
+        for (ptrdiff_t t_h = 0; t_h < p->kernel[1]; t_h++)
+        for (ptrdiff_t t_w = 0; t_w < p->kernel[2]; t_w++)
+            sum += FC_JOIN(padded_, FC_DTYPE)(p, x, n, k / K * C + c,
+                                              o_d * p->stride[0] - p->pad[0] + t_d * p->dilation[0],
+                                              o_h * p->stride[1] - p->pad[1] + t_h * p->dilation[1],
+                                              o_w * p->stride[2] - p->pad[2] + t_w * p->dilation[2]) *
+                   (double)w[k * ws[0] + c * ws[1] + t_d * ws[2] + t_h * ws[3] + t_w * ws[4]];
+        if (p->relu && sum < 0) sum = 0;
+        y[n * ys[0] + k * ys[1] + o_d * ys[2] + o_h * ys[3] + o_w * ys[4]] = (FC_DTYPE)sum;
+    }
+}
+
+/* The o with o * stride - pad + t * dilation == i on one axis; -1 if there is none. */
+static ptrdiff_t FC_JOIN(output_of_, FC_DTYPE)(const fc_conv_problem *p, int axis, ptrdiff_t i,
+                                               ptrdiff_t t) {
+    const ptrdiff_t scaled = i + p->pad[axis] - t * p->dilation[axis];
+    if (scaled < 0 || scaled % p->stride[axis]) return -1;
+    const ptrdiff_t o = scaled / p->stride[axis];
+    return o < p->out_size[axis] ? o : -1;
+}
+
+static void FC_JOIN(backward_data_, FC_DTYPE)(const fc_conv_problem *p, const fc_conv_arrays *a) {
+    const FC_DTYPE *dy = a->y, *w = a->w;
+    FC_DTYPE *dx = a->x;
+    const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
+    const ptrdiff_t *xs = p->x_strides, *ws = p->w_strides, *ys = p->y_strides;
+    for (ptrdiff_t n = 0; n < p->batch; n++)
+    for (ptrdiff_t c = 0; c < p->in_channels; c++)
+    for (ptrdiff_t i_d = 0; i_d < p->in_size[0]; i_d++)
+    for (ptrdiff_t i_h = 0; i_h < p->in_size[1]; i_h++)
+    for (ptrdiff_t i_w = 0; i_w < p->in_size[2]; i_w++) {
+        double sum = 0;
+        for (ptrdiff_t k = c / C * K; k < (c / C + 1) * K; k++)
+        for (ptrdiff_t t_d = 0; t_d < p->kernel[0]; t_d++)
+        for (ptrdiff_t t_h = 0; t_h < p->kernel[1]; t_h++)
+        for (ptrdiff_t t_w = 0; t_w < p->kernel[2]; t_w++) {
+            const ptrdiff_t o_d = FC_JOIN(output_of_, FC_DTYPE)(p, 0, i_d, t_d);
+            const ptrdiff_t o_h = FC_JOIN(output_of_, FC_DTYPE)(p, 1, i_h, t_h);
+            const ptrdiff_t o_w = FC_JOIN(output_of_, FC_DTYPE)(p, 2, i_w, t_w);
+            if (o_d < 0 || o_h < 0 || o_w < 0) continue;
+            sum += (double)dy[n * ys[0] + k * ys[1] + o_d * ys[2] + o_h * ys[3] + o_w * ys[4]] *
+                   (double)w[k * ws[0] + c % C * ws[1] + t_d * ws[2] + t_h * ws[3] + t_w * ws[4]];
+        }
+        dx[n * xs[0] + c * xs[1] + i_d * xs[2] + i_h * xs[3] + i_w * xs[4]] = (FC_DTYPE)sum;
+    }
+}
+
+static void FC_JOIN(backward_weights_, FC_DTYPE)(const fc_conv_problem *p, const fc_conv_arrays *a) {
+    const FC_DTYPE *dy = a->y, *x = a->x;
+    FC_DTYPE *dw = a->w;
+    const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
+    const ptrdiff_t *ws = p->w_strides, *ys = p->y_strides;
+    for (ptrdiff_t k = 0; k < p->out_channels; k++)
+    for (ptrdiff_t c = 0; c < C; c++)
+    for (ptrdiff_t t_d = 0; t_d < p->kernel[0]; t_d++)
+    for (ptrdiff_t t_h = 0; t_h < p->kernel[1]; t_h++)
+    for (ptrdiff_t t_w = 0; t_w < p->kernel[2]; t_w++) {
+        double sum = 0;
+        for (ptrdiff_t n = 0; n < p->batch; n++)
+        for (ptrdiff_t o_d = 0; o_d < p->out_size[0]; o_d++)
+        for (ptrdiff_t o_h = 0; o_h < p->out_size[1]; o_h++)
+        for (ptrdiff_t o_w = 0; o_w < p->out_size[2]; o_w++)
+            sum += (double)dy[n * ys[0] + k * ys[1] + o_d * ys[2] + o_h * ys[3] + o_w * ys[4]] *
+                   FC_JOIN(padded_, FC_DTYPE)(p, x, n, k / K * C + c,
+                                              o_d * p->stride[0] - p->pad[0] + t_d * p->dilation[0],
+                                              o_h * p->stride[1] - p->pad[1] + t_h * p->dilation[1],
+                                              o_w * p->stride[2] - p->pad[2] + t_w * p->dilation[2]);
+        dw[k * ws[0] + c * ws[1] + t_d * ws[2] + t_h * ws[3] + t_w * ws[4]] = (FC_DTYPE)sum;
+    }
+}
+
+static void FC_JOIN(backward_bias_, FC_DTYPE)(const fc_conv_problem *p, const fc_conv_arrays *a) {
+    const FC_DTYPE *dy = a->y;
+    FC_DTYPE *db = a->b;
+    const ptrdiff_t *ys = p->y_strides;
+    for (ptrdiff_t k = 0; k < p->out_channels; k++) {
+        double sum = 0;
+        for (ptrdiff_t n = 0; n < p->batch; n++)
+        for (ptrdiff_t o_d = 0; o_d < p->out_size[0]; o_d++)
+        for (ptrdiff_t o_h = 0; o_h < p->out_size[1]; o_h++)
+        for (ptrdiff_t o_w = 0; o_w < p->out_size[2]; o_w++)
+            sum += dy[n * ys[0] + k * ys[1] + o_d * ys[2] + o_h * ys[3] + o_w * ys[4]];
+        db[k] = (FC_DTYPE)sum;
+    }
+}

@@ -1,0 +1,43 @@
+cdef extern from "fastconv.h" nogil:
+    ctypedef enum fc_status:
+        FC_OK
+        FC_NO_MEMORY
+        FC_REFUSED
+
+    ctypedef enum fc_dtype:
+        FC_FLOAT32
+        FC_FLOAT64
+
+    ctypedef enum fc_conv_op:
+        FC_FORWARD
+        FC_BACKWARD_DATA
+        FC_BACKWARD_WEIGHTS
+
+    ctypedef struct fc_conv_problem:
+        fc_dtype dtype
+        int relu
+        ptrdiff_t batch
+        ptrdiff_t groups
+        ptrdiff_t in_channels
+        ptrdiff_t out_channels
+        ptrdiff_t in_size[3]
+        ptrdiff_t kernel[3]
+        ptrdiff_t out_size[3]
+        ptrdiff_t stride[3]
+        ptrdiff_t dilation[3]
+        ptrdiff_t pad[3]
+        ptrdiff_t x_strides[5]
+        ptrdiff_t w_strides[5]
+        ptrdiff_t y_strides[5]
+
+    ctypedef struct fc_conv_arrays:
+        void *x
+        void *w
+        void *b
+        void *y
+
+    const char *fc_conv_algorithm_name(int index)
+    const char *fc_conv_refusal(fc_conv_op op, const char *algorithm,
+                                const fc_conv_problem *problem)
+    fc_status fc_conv_run(fc_conv_op op, const char *algorithm, const fc_conv_problem *problem,
+                          const fc_conv_arrays *arrays)

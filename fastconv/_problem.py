@@ -1,0 +1,586 @@
+"""Arguments in, a frozen problem out: everything a caller passes is checked here, once.
+
+Every message a user can get is written here. Sizes are Python integers, so they cannot overflow;
+what a kernel would have to count beyond 64 bits is refused. Nothing of the size of the data is
+allocated before all checks have passed, except a native copy of an array in foreign byte order.
+"""
+
+import math
+import operator
+from dataclasses import dataclass
+
+import numpy as np
+
+INT64_MAX = 2**63 - 1
+CHANNELS_FIRST = {1: "NCW", 2: "NCHW", 3: "NCDHW"}
+CHANNELS_LAST = {1: "NWC", 2: "NHWC", 3: "NDHWC"}
+GRADIENTS = ("dx", "dw", "db")
+
+
+# ---------------------------------------------------------------------------------------------
+# The problem
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A window sliding over three spatial axes; those that the caller does not have lead, size 1.
+
+    Output o of an axis sees input o * stride - pad_before + tap * dilation, tap < kernel.
+    """
+
+    axes: int  # spatial axes the caller has: the last ones
+    in_size: tuple[int, int, int]
+    kernel: tuple[int, int, int]
+    out_size: tuple[int, int, int]
+    stride: tuple[int, int, int]
+    dilation: tuple[int, int, int]
+    pad_before: tuple[int, int, int]
+    pad_after: tuple[int, int, int]
+
+    def of_caller(self, values):
+        """Those of three values that belong to axes the caller has."""
+        return values[3 - self.axes :]
+
+    @property
+    def taps(self):
+        return math.prod(self.kernel)
+
+    @property
+    def out_pixels(self):
+        return math.prod(self.out_size)
+
+
+@dataclass(frozen=True, slots=True)
+class ConvProblem:
+    """One convolution: sizes without data."""
+
+    batch: int
+    groups: int
+    in_channels: int
+    out_channels: int
+    channels_last: bool
+    window: Window
+
+    @property
+    def x_shape(self):
+        in_size = self.window.of_caller(self.window.in_size)
+        return array_shape(self.batch, self.in_channels, in_size, self.channels_last)
+
+    @property
+    def w_shape(self):
+        kernel = self.window.of_caller(self.window.kernel)
+        return (self.out_channels, self.in_channels // self.groups, *kernel)
+
+    @property
+    def y_shape(self):
+        out_size = self.window.of_caller(self.window.out_size)
+        return array_shape(self.batch, self.out_channels, out_size, self.channels_last)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolProblem:
+    """One pooling: sizes without data."""
+
+    batch: int
+    channels: int
+    channels_last: bool
+    window: Window
+
+    @property
+    def x_shape(self):
+        in_size = self.window.of_caller(self.window.in_size)
+        return array_shape(self.batch, self.channels, in_size, self.channels_last)
+
+    @property
+    def y_shape(self):
+        out_size = self.window.of_caller(self.window.out_size)
+        return array_shape(self.batch, self.channels, out_size, self.channels_last)
+
+
+def array_shape(batch, channels, spatial, channels_last):
+    """Shape in the caller's layout."""
+    return (batch, *spatial, channels) if channels_last else (batch, channels, *spatial)
+
+
+def canonical(array, channels_last=False):
+    """View of shape (N, C, D, H, W); leading spatial axes of size 1 where the caller has none."""
+    if channels_last:
+        array = array.transpose(0, array.ndim - 1, *range(1, array.ndim - 1))
+    return array[(slice(None), slice(None)) + (None,) * (5 - array.ndim)]
+
+
+# ---------------------------------------------------------------------------------------------
+# Single values
+
+
+def integer(name, value, minimum):
+    """`value` as a Python integer from `minimum` to 2**63 - 1."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is {value!r}, expected an integer")
+    try:
+        value = operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"{name} is {value!r} of type {type(value).__name__}, expected an integer"
+        ) from None
+    if not minimum <= value <= INT64_MAX:
+        raise ValueError(f"{name} is {value}, expected an integer from {minimum} to 2**63 - 1")
+    return value
+
+
+def is_sequence(value):
+    return isinstance(value, (tuple, list)) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def per_axis(name, value, axes, minimum):
+    """An integer, or one per spatial axis, as a tuple of `axes` integers."""
+    if not is_sequence(value):
+        return (integer(name, value, minimum),) * axes
+    if len(value) != axes:
+        raise ValueError(
+            f"{name} is {value!r} with {len(value)} entries, "
+            f"expected an integer or {axes}, one per spatial axis"
+        )
+    return tuple(integer(f"{name}[{i}]", entry, minimum) for i, entry in enumerate(value))
+
+
+def padding_pairs(padding, axes, in_size, effective, stride):
+    """Any form of `padding` as one (before, after) pair per spatial axis."""
+    if isinstance(padding, str):
+        if padding == "valid":
+            return ((0, 0),) * axes
+        if padding not in ("same", "same_lower"):
+            raise ValueError(
+                f"padding is {padding!r}, expected integers, 'valid', 'same' or 'same_lower'"
+            )
+        pairs = []
+        for size, extent, step in zip(in_size, effective, stride, strict=True):
+            out = -(-size // step)
+            total = max((out - 1) * step + extent - size, 0)
+            half = total // 2
+            pairs.append((half, total - half) if padding == "same" else (total - half, half))
+        return tuple(pairs)
+    if not is_sequence(padding):
+        return ((integer("padding", padding, 0),) * 2,) * axes
+    if len(padding) != axes:
+        raise ValueError(
+            f"padding is {padding!r} with {len(padding)} entries, expected an integer, {axes} "
+            f"integers or (before, after) pairs, one per spatial axis, 'valid', 'same' or "
+            f"'same_lower'"
+        )
+    return tuple(
+        per_axis(f"padding[{i}]", entry, 2, 0) if is_sequence(entry) else
+        (integer(f"padding[{i}]", entry, 0),) * 2
+        for i, entry in enumerate(padding)
+    )  # fmt: skip
+
+
+def shape(name, value, axes=None):
+    """A tuple of sizes: batch >= 0, everything else >= 1; `axes` spatial axes, or 1 to 3."""
+    if not is_sequence(value):
+        raise TypeError(f"{name} is {value!r}, expected a tuple of integers")
+    spatial = len(value) - 2
+    if spatial != axes if axes is not None else not 1 <= spatial <= 3:
+        expected = "3 to 5 (one to three spatial axes)" if axes is None else f"{axes + 2}"
+        raise ValueError(f"{name} is {tuple(value)!r} with {len(value)} axes, expected {expected}")
+    sizes = tuple(integer(f"{name}[{i}]", size, min(i, 1)) for i, size in enumerate(value))
+    check_countable(name, sizes)
+    return sizes
+
+
+def check_countable(name, sizes):
+    """Refuses a shape whose bytes a 64-bit integer cannot count."""
+    if math.prod(max(size, 1) for size in sizes) * 16 > INT64_MAX:
+        raise ValueError(f"{name} would have shape {sizes}, expected fewer than 2**59 elements")
+
+
+def is_channels_last(layout, axes):
+    """Whether `layout`, checked for the number of spatial axes, has its channels last."""
+    if layout is None or layout == CHANNELS_FIRST[axes]:
+        return False
+    if layout == CHANNELS_LAST[axes]:
+        return True
+    raise ValueError(
+        f"layout is {layout!r}, expected None, {CHANNELS_FIRST[axes]!r} or "
+        f"{CHANNELS_LAST[axes]!r} for {axes} spatial axis(es)"
+    )
+
+
+def activation_is_relu(activation):
+    if activation is None:
+        return False
+    if isinstance(activation, str) and activation == "relu":
+        return True
+    raise ValueError(f"activation is {activation!r}, expected None or 'relu'")
+
+
+def algorithm_name(algorithm, names):
+    """`algorithm` if it is "auto" or one of `names`."""
+    if algorithm != "auto" and algorithm not in names:
+        raise ValueError(f"algorithm is {algorithm!r}, expected 'auto' or one of {names}")
+    return algorithm
+
+
+def needed_gradients(need):
+    """`need` as a frozenset of names."""
+    names = (need,) if isinstance(need, str) else tuple(need)
+    for name in names:
+        if name not in GRADIENTS:
+            raise ValueError(f"need contains {name!r}, expected names out of {GRADIENTS}")
+    return frozenset(names)
+
+
+# ---------------------------------------------------------------------------------------------
+# Arrays
+
+
+def any_array(name, value):
+    """`value` as a base-class array in native byte order and aligned; a copy only if it is not."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, expected a plain array: fill it first")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise TypeError(f"{name} is not a rectangular array: {error}") from None
+    whole_elements = all(step % max(array.itemsize, 1) == 0 for step in array.strides)
+    if array.dtype.isnative and array.flags.aligned and whole_elements:
+        return array
+    return array.astype(array.dtype.newbyteorder("="), order="C")
+
+
+def float_array(name, value):
+    """`value` as a float32 or float64 array."""
+    array = any_array(name, value)
+    if array.dtype not in (np.float32, np.float64):
+        raise TypeError(f"{name} has dtype {array.dtype}, expected float32 or float64")
+    return array
+
+
+def real_array(name, value):
+    """`value` as an array of signed, unsigned or floating numbers."""
+    array = any_array(name, value)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"{name} has dtype {array.dtype}, expected a real number type")
+    return array
+
+
+def check_same_dtype(**arrays):
+    """Refuses arrays whose dtype differs from that of the first; None is skipped."""
+    (first, reference), *others = arrays.items()
+    for name, array in others:
+        if array is not None and array.dtype != reference.dtype:
+            raise TypeError(
+                f"{name} has dtype {array.dtype}, but {first} has {reference.dtype}: "
+                f"expected the same"
+            )
+
+
+def check_shape(name, array, expected):
+    if array.shape != expected:
+        raise ValueError(f"{name} has shape {array.shape}, expected {expected}")
+
+
+def check_rank(name, array, ranks):
+    if array.ndim not in ranks:
+        raise ValueError(
+            f"{name} has shape {array.shape} with {array.ndim} axes, "
+            f"expected {' or '.join(map(str, ranks))}"
+        )
+
+
+def result_array(out, expected_shape, dtype, inputs):
+    """(where to compute, what to return): `out` itself, or fresh memory if it overlaps an input."""
+    if out is None:
+        fresh = np.empty(expected_shape, dtype)
+        return fresh, fresh
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out is of type {type(out).__name__}, expected a NumPy array")
+    if out.shape != expected_shape or out.dtype != dtype:
+        raise ValueError(
+            f"out has shape {out.shape} and dtype {out.dtype}, "
+            f"expected shape {expected_shape} and dtype {dtype}"
+        )
+    if not (out.flags.c_contiguous and out.flags.aligned and out.dtype.isnative):
+        raise ValueError("out is strided, unaligned or byte-swapped, expected C-contiguous memory")
+    if not out.flags.writeable:
+        raise ValueError("out is read-only, expected a writable array")
+    if any(np.may_share_memory(out, array) for array in inputs if array is not None):
+        return np.empty(expected_shape, dtype), out
+    return out, out
+
+
+# ---------------------------------------------------------------------------------------------
+# Whole problems
+
+
+def window(in_size, kernel, *, kernel_name, stride, padding, dilation, ceil_mode=False):
+    """Window of checked tuples `in_size` and `kernel` and the caller's geometry arguments."""
+    axes = len(in_size)
+    stride = per_axis("stride", stride, axes, 1)
+    dilation = per_axis("dilation", dilation, axes, 1)
+    effective = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
+    if max(effective) > INT64_MAX:
+        raise ValueError(
+            f"{kernel_name} {kernel} with dilation {dilation} spans {effective} elements, "
+            f"expected at most 2**63 - 1"
+        )
+    pairs = padding_pairs(padding, axes, in_size, effective, stride)
+    out_size = []
+    for i, (size, extent, step, pair) in enumerate(
+        zip(in_size, effective, stride, pairs, strict=True)
+    ):
+        padded = size + sum(pair)
+        if padded > INT64_MAX:
+            raise ValueError(
+                f"padding {pair} makes spatial axis {i} of {size} elements {padded} long, "
+                f"expected at most 2**63 - 1"
+            )
+        room = padded - extent
+        windows = (-(-room // step) if ceil_mode else room // step) + 1
+        if ceil_mode and windows > 1 and (windows - 1) * step >= size + pair[0]:
+            windows -= 1
+        if windows < 1:
+            raise ValueError(
+                f"{kernel_name} {kernel} with dilation {dilation} spans {extent} elements on "
+                f"spatial axis {i}, expected at most the {padded} of the padded input"
+            )
+        out_size.append(windows)
+    return Window(
+        axes,
+        *(
+            (fill,) * (3 - axes) + tuple(values)
+            for fill, values in (
+                (1, in_size),
+                (1, kernel),
+                (1, out_size),
+                (1, stride),
+                (1, dilation),
+                (0, (before for before, _ in pairs)),
+                (0, (after for _, after in pairs)),
+            )
+        ),
+    )
+
+
+def conv_problem(x_shape, w_shape, *, stride, padding, dilation, groups, layout):
+    """The problem of `conv_forward` for arrays of these shapes."""
+    w_rank = len(w_shape) if is_sequence(w_shape) else 0
+    if not 3 <= w_rank <= 5:
+        raise ValueError(
+            f"w has shape {w_shape!r}, expected (K, C / groups, *kernel) with one to three "
+            f"spatial axes"
+        )
+    axes = w_rank - 2
+    if min(w_shape) == 0:
+        raise ValueError(f"w has shape {tuple(w_shape)}, expected no axis of size 0")
+    w_shape = shape("shape of w", w_shape)
+    x_shape = shape("shape of x", x_shape, axes)
+    channels_last = is_channels_last(layout, axes)
+    groups = integer("groups", groups, 1)
+    in_channels = x_shape[-1] if channels_last else x_shape[1]
+    in_size = x_shape[1:-1] if channels_last else x_shape[2:]
+    if in_channels % groups or w_shape[1] != in_channels // groups:
+        raise ValueError(
+            f"w has {w_shape[1]} channels per group, but x has {in_channels} channels in "
+            f"{groups} group(s): expected {in_channels / groups:g}"
+        )
+    if w_shape[0] % groups:
+        raise ValueError(
+            f"w has {w_shape[0]} output channels, expected a multiple of groups = {groups}"
+        )
+    problem = ConvProblem(
+        x_shape[0],
+        groups,
+        in_channels,
+        w_shape[0],
+        channels_last,
+        window(
+            in_size,
+            w_shape[2:],
+            kernel_name="kernel",
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+        ),
+    )
+    check_countable("y", problem.y_shape)
+    return problem
+
+
+def conv_arrays(**arrays):
+    """x, w, dy, ... as float arrays of one dtype."""
+    checked = {name: float_array(name, value) for name, value in arrays.items()}
+    check_same_dtype(**checked)
+    return checked.values()
+
+
+def bias_array(b, like, channels):
+    """The bias as a contiguous vector of `channels` elements in the dtype of `like`, or None."""
+    if b is None:
+        return None
+    array = float_array("b", b)
+    check_same_dtype(x=like, b=array)
+    check_shape("b", array, (channels,))
+    return np.ascontiguousarray(array)
+
+
+def pool_problem(
+    x_shape, kernel_size, *, stride, padding, layout, dilation=1, ceil_mode=False, name="x_shape"
+):
+    """The problem of a pool over an array of this shape."""
+    x_shape = shape(name, x_shape)
+    axes = len(x_shape) - 2
+    channels_last = is_channels_last(layout, axes)
+    kernel = per_axis("kernel_size", kernel_size, axes, 1)
+    problem = PoolProblem(
+        x_shape[0],
+        x_shape[-1] if channels_last else x_shape[1],
+        channels_last,
+        window(
+            x_shape[1:-1] if channels_last else x_shape[2:],
+            kernel,
+            kernel_name="kernel_size",
+            stride=kernel if stride is None else stride,
+            padding=padding,
+            dilation=dilation,
+            ceil_mode=ceil_mode,
+        ),
+    )
+    check_windows_overlap(problem.window)
+    check_countable("y", problem.y_shape)
+    return problem
+
+
+def check_windows_overlap(w):
+    """Refuses a pool with a window, all of whose taps are padding."""
+    for axis in range(3):
+        size, taps, step = w.in_size[axis], w.kernel[axis], w.dilation[axis]
+        extent = (taps - 1) * step + 1
+        before, after = w.pad_before[axis], w.pad_after[axis]
+        if max(before, after) >= extent:
+            raise ValueError(
+                f"padding is {(before, after)} on spatial axis {axis - 3 + w.axes}, expected less "
+                f"than the {extent} elements that the dilated kernel spans"
+            )
+        # With taps further apart than the axis is long, they may straddle it. Outputs that start
+        # before the data hit it only if their first tap >= 0 does; no more than `size` distinct
+        # remainders do, so that many steps find the first miss.
+        if step > size:
+            for o in range(min(-(-before // w.stride[axis]), w.out_size[axis], size + 1)):
+                if (o * w.stride[axis] - before) % step >= size:
+                    raise ValueError(
+                        f"window {o} on spatial axis {axis - 3 + w.axes} has all of its taps in "
+                        f"the padding: kernel_size {taps}, dilation {step}, padding "
+                        f"{(before, after)}, input {size}"
+                    )
+
+
+def columns_problem(x_shape, kernel_size, *, stride, padding, dilation):
+    """(x_shape, window) of im2col and col2im, channels first."""
+    x_shape = shape("x_shape", x_shape)
+    kernel = per_axis("kernel_size", kernel_size, len(x_shape) - 2, 1)
+    w = window(
+        x_shape[2:],
+        kernel,
+        kernel_name="kernel_size",
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+    )
+    check_countable("cols", (x_shape[0], x_shape[1] * w.taps, w.out_pixels))
+    return x_shape, w
+
+
+def divisor(override):
+    """`divisor_override` as a number; 0 stands for none."""
+    return 0 if override is None else integer("divisor_override", override, 1)
+
+
+def index_array(name, value):
+    """`value` as an int64 array; what an unsigned integer holds beyond that turns negative."""
+    array = any_array(name, value)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} has dtype {array.dtype}, expected an integer type")
+    return array.astype(np.int64, copy=False)
+
+
+def check_pooled_shape(dy, x_shape, channels_last):
+    """Refuses a dy whose rank, batch or channels cannot come from pooling x."""
+    channel = -1 if channels_last else 1
+    if (
+        dy.ndim != len(x_shape)
+        or dy.shape[0] != x_shape[0]
+        or dy.shape[channel] != x_shape[channel]
+    ):
+        raise ValueError(
+            f"dy has shape {dy.shape}, expected {len(x_shape)} axes with batch {x_shape[0]} and "
+            f"{x_shape[channel]} channels as in x_shape {x_shape}"
+        )
+
+
+def raise_index_outside(index, x_shape, channels_last):
+    plane = math.prod(x_shape[1:-1] if channels_last else x_shape[2:])
+    raise ValueError(
+        f"indices contains {index}, expected positions from 0 to {plane - 1} in the spatial "
+        f"plane of x_shape {x_shape}"
+    )
+
+
+# ---------------------------------------------------------------------------------------------
+# The layers around a convolution
+
+
+def channel_axes(x, layout):
+    """(channel axis, the others) of a (N, D) matrix or of a batch of images."""
+    if x.ndim == 2:
+        if layout is not None:
+            raise ValueError(f"layout is {layout!r}, expected None for x of shape {x.shape}")
+        return 1, (0,)
+    check_rank("x", x, (2, 3, 4, 5))
+    channel = x.ndim - 1 if is_channels_last(layout, x.ndim - 2) else 1
+    return channel, tuple(axis for axis in range(x.ndim) if axis != channel)
+
+
+def channel_vector(name, value, x, channel):
+    """One value per channel in the dtype of x, shaped to broadcast against it."""
+    vector = float_array(name, value)
+    check_same_dtype(x=x, **{name: vector})
+    check_shape(name, vector, (x.shape[channel],))
+    return vector.reshape([-1 if axis == channel else 1 for axis in range(x.ndim)])
+
+
+def positive_float(name, value):
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):
+        raise TypeError(f"{name} is {value!r}, expected a number")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} is {value}, expected a positive finite number")
+    return float(value)
+
+
+def affine_arrays(**arrays):
+    """x (N, D), w (D, M) and b (M,) or dy (N, M), of one dtype."""
+    checked = {name: float_array(name, value) for name, value in arrays.items()}
+    check_same_dtype(**checked)
+    x, w = checked["x"], checked["w"]
+    check_rank("x", x, (2,))
+    check_rank("w", w, (2,))
+    if w.shape[0] != x.shape[1]:
+        raise ValueError(f"w has shape {w.shape}, expected {x.shape[1]} rows, as x has columns")
+    if "b" in checked:
+        check_shape("b", checked["b"], (w.shape[1],))
+    if "dy" in checked:
+        check_shape("dy", checked["dy"], (x.shape[0], w.shape[1]))
+    return checked.values()
+
+
+def class_labels(labels, scores):
+    """Labels as int64 indices into the columns of scores (N, classes)."""
+    check_rank("scores", scores, (2,))
+    if scores.shape[1] == 0:
+        raise ValueError(f"scores has shape {scores.shape}, expected at least one column")
+    labels = index_array("labels", labels)
+    check_shape("labels", labels, scores.shape[:1])
+    wrong = labels[(labels < 0) | (labels >= scores.shape[1])]
+    if wrong.size:
+        raise ValueError(f"labels contains {wrong[0]}, expected 0 to {scores.shape[1] - 1}")
+    return labels

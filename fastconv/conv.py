@@ -1,0 +1,211 @@
+"""Convolution, forward and backward, over one to three spatial axes."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import _core, _matmul, _problem
+
+# In order of preference: "auto" takes the first.
+ALGORITHMS = ("im2col", *_core.conv_algorithms())
+
+
+class ConvGradients(NamedTuple):
+    """Gradients of a convolution; None where `need` did not ask."""
+
+    dx: np.ndarray | None
+    dw: np.ndarray | None
+    db: np.ndarray | None
+
+
+def conv_forward(
+    x,
+    w,
+    b=None,
+    *,
+    stride=1,
+    padding=0,
+    dilation=1,
+    groups=1,
+    layout=None,
+    activation=None,
+    algorithm="auto",
+    out=None,
+):
+    """Convolution (cross-correlation) of a batch of images with a bank of filters.
+
+    For two spatial axes, with x taken as zero outside its bounds,
+
+        y[n, k, p, q] = b[k] + sum over c, r, s of w[k, c, r, s]
+                        * x[n, c, p * stride - padding + r * dilation,
+                                  q * stride - padding + s * dilation]
+
+    where c runs over the channels of k's group (LeCun et al. 1998; arithmetic of the shapes:
+    Dumoulin & Visin 2016, arXiv:1603.07285).
+
+    Parameters
+    ----------
+    x : array_like, (N, C, *size) or, channels last, (N, *size, C)
+        Input, float32 or float64, one to three spatial axes, any strides. N may be 0.
+    w : array_like, (K, C / groups, *kernel)
+        Filters in the dtype of x.
+    b : array_like, (K,), optional
+        Bias in the dtype of x.
+    stride, dilation : int or one int per spatial axis
+        Step between windows, step between taps; at least 1.
+    padding : int, one int or one (before, after) pair per spatial axis, or str
+        Zeros around x. "valid": none. "same": the output has ceil(size / stride) elements, an
+        odd zero goes to the end; "same_lower": to the start.
+    groups : int
+        Splits C and K into this many independent convolutions.
+    layout : {None, "NCW", "NCHW", "NCDHW", "NWC", "NHWC", "NDHWC"}
+        Layout of x and y; None is channels first.
+    activation : {None, "relu"}
+        Applied to y.
+    algorithm : str
+        "auto", or a name from `algorithms()`.
+    out : ndarray, optional
+        C-contiguous array of y's shape and dtype to write to; it may overlap an input.
+
+    Returns
+    -------
+    y : ndarray, (N, K, *out_size) or (N, *out_size, K)
+        In the dtype of x, C-contiguous; `out` if given. A zero of the padding takes part in the
+        sum: an infinite weight over padding gives NaN.
+
+    Raises
+    ------
+    TypeError
+        Dtypes other than float32 and float64, or not all the same; geometry that is no integer.
+    ValueError
+        Shapes or geometry that do not fit together, an unknown name, an unusable `out`.
+    MemoryError
+        No memory for the result.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastconv
+    >>> x = np.arange(16.0).reshape(1, 1, 4, 4)
+    >>> w = np.ones((1, 1, 3, 3))
+    >>> fastconv.conv_forward(x, w)
+    array([[[[45., 54.],
+             [81., 90.]]]])
+    """
+    x, w = _problem.conv_arrays(x=x, w=w)
+    problem = _problem.conv_problem(
+        x.shape,
+        w.shape,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        layout=layout,
+    )
+    b = _problem.bias_array(b, x, problem.out_channels)
+    relu = _problem.activation_is_relu(activation)
+    algorithm = _problem.algorithm_name(algorithm, ALGORITHMS)
+    y, result = _problem.result_array(out, problem.y_shape, x.dtype, (x, w, b))
+    views = (
+        _problem.canonical(x, problem.channels_last),
+        _problem.canonical(w),
+        b,
+        relu,
+        _problem.canonical(y, problem.channels_last),
+    )
+    if algorithm in ("auto", "im2col"):
+        _matmul.forward(problem, *views)
+    else:
+        _core.conv_forward(algorithm, problem, *views)
+    if result is not y:
+        result[...] = y
+    return result
+
+
+def conv_backward(
+    dy,
+    x,
+    w,
+    *,
+    stride=1,
+    padding=0,
+    dilation=1,
+    groups=1,
+    layout=None,
+    need=_problem.GRADIENTS,
+    algorithm="auto",
+):
+    """Gradients of a scalar loss through `conv_forward`, from the gradient dy at its output.
+
+    For two spatial axes, sums running over all existing elements of dy,
+
+        dx[n, c, h, w] = sum of dy[n, k, p, q] * w[k, c, r, s] over k, p, q, r, s that meet (h, w)
+        dw[k, c, r, s] = sum over n, p, q of dy[n, k, p, q]
+                         * x[n, c, p * stride - padding + r * dilation, ...]
+        db[k]          = sum over n, p, q of dy[n, k, p, q]
+
+    (LeCun et al. 1998; Dumoulin & Visin 2016, arXiv:1603.07285, chapter 4).
+
+    Parameters
+    ----------
+    dy : array_like, shape of conv_forward's y
+        Gradient of the loss with respect to y, in the dtype of x.
+    x, w : array_like
+        What conv_forward was given.
+    stride, padding, dilation, groups, layout, algorithm
+        As in `conv_forward`.
+    need : iterable of {"dx", "dw", "db"}
+        The gradients to compute.
+
+    Returns
+    -------
+    ConvGradients
+        Named tuple (dx, dw, db): dx in x's shape and layout, dw in w's shape, db (K,); those not
+        needed are None. For an empty batch dw and db are zeros.
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As `conv_forward`; ValueError if dy has not the shape of y, or `need` an unknown name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastconv
+    >>> x = np.array([[[1.0, 2.0, 3.0, 4.0]]])
+    >>> w = np.array([[[1.0, 10.0, 100.0]]])
+    >>> dx, dw, db = fastconv.conv_backward(np.array([[[1.0, 2.0]]]), x, w)
+    >>> dx
+    array([[[  1.,  12., 120., 200.]]])
+    >>> dw
+    array([[[ 5.,  8., 11.]]])
+    """
+    x, w, dy = _problem.conv_arrays(x=x, w=w, dy=dy)
+    problem = _problem.conv_problem(
+        x.shape,
+        w.shape,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        layout=layout,
+    )
+    _problem.check_shape("dy", dy, problem.y_shape)
+    need = _problem.needed_gradients(need)
+    algorithm = _problem.algorithm_name(algorithm, ALGORITHMS)
+    dx = np.empty(x.shape, x.dtype) if "dx" in need else None
+    dw = np.empty(w.shape, x.dtype) if "dw" in need else None
+    db = np.empty(problem.out_channels, x.dtype) if "db" in need else None
+    dy = _problem.canonical(dy, problem.channels_last)
+    x = _problem.canonical(x, problem.channels_last)
+    w = _problem.canonical(w)
+    dx_view = None if dx is None else _problem.canonical(dx, problem.channels_last)
+    dw_view = None if dw is None else _problem.canonical(dw)
+    if algorithm in ("auto", "im2col"):
+        _matmul.backward(problem, dy, x, w, dx_view, dw_view, db)
+    else:
+        if dx is not None:
+            _core.conv_backward_data(algorithm, problem, dy, w, dx_view)
+        if dw is not None or db is not None:
+            _core.conv_backward_weights(algorithm, problem, dy, x, dw_view, db)
+    return ConvGradients(dx, dw, db)

@@ -1,0 +1,579 @@
+"""Drop-in for the layer code of Stanford CS231n and Berkeley CS182, compiled.
+
+In a course notebook, after the course's own imports, two lines swap the implementation:
+
+    from fastconv.cs231n import conv_forward_fast, conv_backward_fast
+    from fastconv.cs231n import max_pool_forward_fast, max_pool_backward_fast
+
+The names, arguments, results and caches' use are those of ``layers.py``, ``fast_layers.py``,
+``layer_utils.py``, ``im2col.py`` and ``im2col_cython.pyx``. A ``*_naive`` function is the plain
+loops of `fastconv.reference`, a ``*_fast`` one the compiled function of `fastconv`; the course's
+``*_im2col``, ``*_strides`` and ``*_reshape`` names are other names of the fast ones. A cache is
+for the matching backward function; what it holds is not part of the interface.
+
+Letters are the course's: x (N, C, H, W), w (F, C, HH, WW), b (F,), out (N, F, OH, OW).
+
+dtypes: float32 and float64. Arrays of different dtypes are promoted as NumPy promotes them, since
+the course mixes them: float64 images with float32 weights, a bias written as ``[0, 128]``. Results
+have the promoted dtype. Any strides and any memory order will do; no array is modified.
+
+Right where the course code is not, or where it refuses:
+
+- kernels and pools that are not square, strides and padding that differ between the axes;
+- windows that do not tile the input: those that do not fit are dropped, as in the course's naive
+  functions, where its fast ones assert;
+- pools that overlap (stride smaller than the window);
+- x in Fortran order, sliced or transposed.
+"""
+
+import numpy as np
+
+from . import reference
+from .columns import col2im, im2col
+from .conv import conv_backward, conv_forward
+from .costs import conv_output_shape
+from .layers import (
+    batch_norm_backward,
+    batch_norm_forward,
+    batch_norm_inference,
+    relu_backward,
+    relu_forward,
+)
+from .pool import max_pool_backward, max_pool_forward
+
+__all__ = [
+    "col2im_6d_cython",
+    "col2im_cython",
+    "col2im_indices",
+    "conv_backward_fast",
+    "conv_backward_im2col",
+    "conv_backward_naive",
+    "conv_backward_strides",
+    "conv_bn_relu_backward",
+    "conv_bn_relu_forward",
+    "conv_forward_fast",
+    "conv_forward_im2col",
+    "conv_forward_naive",
+    "conv_forward_strides",
+    "conv_relu_backward",
+    "conv_relu_forward",
+    "conv_relu_pool_backward",
+    "conv_relu_pool_forward",
+    "get_im2col_indices",
+    "im2col_cython",
+    "im2col_indices",
+    "max_pool_backward_fast",
+    "max_pool_backward_im2col",
+    "max_pool_backward_naive",
+    "max_pool_backward_reshape",
+    "max_pool_forward_fast",
+    "max_pool_forward_im2col",
+    "max_pool_forward_naive",
+    "max_pool_forward_reshape",
+]
+
+
+def conv_forward_naive(x, w, b, conv_param):
+    """Convolution as plain loops: small arrays only.
+
+    Shapes, dtypes and errors are those of `conv_forward_fast`.
+    """
+    return _conv_forward(reference.conv_forward, x, w, b, conv_param)
+
+
+def conv_backward_naive(dout, cache):
+    """Gradients of `conv_forward_naive` as plain loops: small arrays only.
+
+    Shapes, dtypes and errors are those of `conv_backward_fast`.
+    """
+    return _conv_backward(reference.conv_backward, dout, cache)
+
+
+def conv_forward_fast(x, w, b, conv_param):
+    """Convolution of a batch with F filters.
+
+    Parameters
+    ----------
+    x : (N, C, H, W) float32 or float64
+    w : (F, C, HH, WW) float32 or float64
+    b : (F,)
+    conv_param : dict
+        "stride" and "pad": an integer, or a pair for height and width. Cells of padding are zeros.
+
+    Returns
+    -------
+    out : (N, F, OH, OW)
+        OH = 1 + floor((H + 2 * pad - HH) / stride), OW alike.
+    cache
+        For `conv_backward_fast`.
+
+    Raises
+    ------
+    KeyError
+        conv_param lacks a key.
+    ValueError
+        Shapes that do not fit each other, or bad geometry: see `fastconv.conv_forward`.
+    TypeError
+        The promoted dtype is neither float32 nor float64.
+    """
+    return _conv_forward(conv_forward, x, w, b, conv_param)
+
+
+def conv_backward_fast(dout, cache):
+    """Gradients of `conv_forward_fast`.
+
+    Parameters
+    ----------
+    dout : (N, F, OH, OW) float32 or float64
+    cache
+        From `conv_forward_fast` or `conv_forward_naive`.
+
+    Returns
+    -------
+    dx : (N, C, H, W)
+    dw : (F, C, HH, WW)
+    db : (F,)
+
+    Raises
+    ------
+    ValueError
+        dout does not have the shape of the output.
+    TypeError
+        The promoted dtype is neither float32 nor float64.
+    """
+    return _conv_backward(conv_backward, dout, cache)
+
+
+conv_forward_im2col = conv_forward_fast
+conv_backward_im2col = conv_backward_fast
+conv_forward_strides = conv_forward_fast
+conv_backward_strides = conv_backward_fast
+
+
+def max_pool_forward_naive(x, pool_param):
+    """Max pooling as plain loops: small arrays only.
+
+    Shapes, dtypes and errors are those of `max_pool_forward_fast`.
+    """
+    return _max_pool_forward(reference.max_pool_forward, x, pool_param)
+
+
+def max_pool_backward_naive(dout, cache):
+    """Gradient of `max_pool_forward_naive` as plain loops: small arrays only.
+
+    Shapes, dtypes, ties and errors are those of `max_pool_backward_fast`.
+    """
+    return _max_pool_backward(reference.max_pool_backward, dout, cache)
+
+
+def max_pool_forward_fast(x, pool_param):
+    """Maximum of every window.
+
+    Parameters
+    ----------
+    x : (N, C, H, W), any real dtype
+    pool_param : dict
+        "pool_height" and "pool_width": integers. "stride": an integer, or a pair for height and
+        width; smaller than the window, the windows overlap.
+
+    Returns
+    -------
+    out : (N, C, OH, OW), dtype of x
+        OH = 1 + floor((H - pool_height) / stride), OW alike: windows that do not fit are dropped.
+        A NaN in a window is its maximum.
+    cache
+        For `max_pool_backward_fast`.
+
+    Raises
+    ------
+    KeyError
+        pool_param lacks a key.
+    ValueError
+        Bad geometry, such as a window larger than x: see `fastconv.max_pool_forward`.
+    TypeError
+        x is not of a real dtype.
+    """
+    return _max_pool_forward(max_pool_forward, x, pool_param)
+
+
+def max_pool_backward_fast(dout, cache):
+    """Gradient of `max_pool_forward_fast`.
+
+    Where several positions of a window tie for its maximum, the first in row-major order gets the
+    whole gradient. The course's reshape method gives every tied position a gradient: its result
+    differs there, and only there.
+
+    Parameters
+    ----------
+    dout : (N, C, OH, OW), any real dtype
+    cache
+        From `max_pool_forward_fast` or `max_pool_forward_naive`.
+
+    Returns
+    -------
+    dx : (N, C, H, W), dtype of dout
+        A position that is the maximum of several windows gets the sum of their gradients.
+
+    Raises
+    ------
+    ValueError
+        dout does not have the shape of the output.
+    TypeError
+        dout is not of a real dtype.
+    """
+    return _max_pool_backward(max_pool_backward, dout, cache)
+
+
+max_pool_forward_im2col = max_pool_forward_fast
+max_pool_backward_im2col = max_pool_backward_fast
+max_pool_forward_reshape = max_pool_forward_fast
+max_pool_backward_reshape = max_pool_backward_fast
+
+
+def conv_relu_forward(x, w, b, conv_param):
+    """Convolution, then ReLU, in one pass over the output.
+
+    Parameters, errors and the shape and dtype of ``out`` are those of `conv_forward_fast`.
+    Returns out (N, F, OH, OW) and a cache for `conv_relu_backward`. The cache holds out itself:
+    leave it unmodified until then.
+    """
+    out, conv_cache = _conv_forward(conv_forward, x, w, b, conv_param, activation="relu")
+    return out, (conv_cache, out)
+
+
+def conv_relu_backward(dout, cache):
+    """Gradients of `conv_relu_forward`: dx (N, C, H, W), dw (F, C, HH, WW), db (F,).
+
+    dout: (N, F, OH, OW), float32 or float64. Errors are those of `conv_backward_fast`.
+    """
+    conv_cache, out = cache
+    return conv_backward_fast(relu_backward(*_promoted(dout, out)), conv_cache)
+
+
+def conv_relu_pool_forward(x, w, b, conv_param, pool_param):
+    """Convolution, ReLU, then max pooling.
+
+    Parameters and errors are those of `conv_forward_fast` and `max_pool_forward_fast`.
+    Returns out (N, F, OH, OW), in the sizes the pool leaves and the promoted dtype of x, w and b,
+    and a cache for `conv_relu_pool_backward`.
+    """
+    activated, conv_relu_cache = conv_relu_forward(x, w, b, conv_param)
+    out, pool_cache = max_pool_forward_fast(activated, pool_param)
+    return out, (conv_relu_cache, pool_cache)
+
+
+def conv_relu_pool_backward(dout, cache):
+    """Gradients of `conv_relu_pool_forward`: dx (N, C, H, W), dw (F, C, HH, WW), db (F,).
+
+    dout: (N, F, OH, OW), float32 or float64. Ties are resolved as in `max_pool_backward_fast`;
+    errors are its and those of `conv_backward_fast`.
+    """
+    conv_relu_cache, pool_cache = cache
+    return conv_relu_backward(max_pool_backward_fast(dout, pool_cache), conv_relu_cache)
+
+
+def conv_bn_relu_forward(x, w, b, gamma, beta, conv_param, bn_param):
+    """Convolution, batch normalisation per channel, then ReLU.
+
+    Parameters
+    ----------
+    x, w, b, conv_param
+        As in `conv_forward_fast`.
+    gamma, beta : (F,) float32 or float64
+        Scale and shift of each channel.
+    bn_param : dict
+        "mode": "train" normalises with the mean and the (biased) variance over batch and space,
+        "test" with the running ones. Optional: "eps", default 1e-5; "momentum", default 0.9;
+        "running_mean" and "running_var", (F,), default zeros. Modified: "train" stores
+        momentum * running + (1 - momentum) * batch under the last two keys.
+
+    Returns
+    -------
+    out : (N, F, OH, OW), the promoted dtype of the arrays
+    cache
+        For `conv_bn_relu_backward`. It holds out itself: leave it unmodified until then.
+
+    Raises
+    ------
+    KeyError
+        bn_param lacks "mode", or conv_param a key.
+    ValueError
+        An unknown mode, eps that is not positive, an empty batch in mode "train", shapes that do
+        not fit each other, or bad geometry.
+    TypeError
+        The promoted dtype is neither float32 nor float64.
+
+    References
+    ----------
+    Ioffe and Szegedy, "Batch normalization", 2015, arXiv:1502.03167, algorithms 1 and 2.
+    """
+    mode = _item(bn_param, "mode", "bn_param")
+    if mode not in ("train", "test"):
+        raise ValueError(f"bn_param['mode'] is {mode!r}: expected 'train' or 'test'")
+    convolved, conv_cache = conv_forward_fast(x, w, b, conv_param)
+    convolved, gamma, beta = _promoted(convolved, gamma, beta)
+    if mode == "train":
+        normalised, bn_cache = _batch_norm_train(convolved, gamma, beta, bn_param)
+    else:
+        normalised, bn_cache = _batch_norm_test(convolved, gamma, beta, bn_param), None
+    out = relu_forward(normalised)
+    return out, (conv_cache, bn_cache, out)
+
+
+def conv_bn_relu_backward(dout, cache):
+    """Gradients of `conv_bn_relu_forward` in mode "train".
+
+    Parameters
+    ----------
+    dout : (N, F, OH, OW) float32 or float64
+    cache
+        From `conv_bn_relu_forward`.
+
+    Returns
+    -------
+    dx : (N, C, H, W)
+    dw : (F, C, HH, WW)
+    db : (F,)
+        Zero but for rounding: the normalisation subtracts what a bias adds.
+    dgamma, dbeta : (F,)
+
+    Raises
+    ------
+    ValueError
+        dout does not have the shape of the output, or the forward pass ran in mode "test", which
+        has no gradient in the course.
+    TypeError
+        The promoted dtype is neither float32 nor float64.
+    """
+    conv_cache, bn_cache, out = cache
+    if bn_cache is None:
+        raise ValueError("cache is of a forward pass in mode 'test': expected mode 'train'")
+    dnormalised = relu_backward(*_promoted(dout, out))
+    dconvolved, dgamma, dbeta = batch_norm_backward(*_promoted(dnormalised, *bn_cache))
+    dx, dw, db = conv_backward_fast(dconvolved, conv_cache)
+    return dx, dw, db, dgamma, dbeta
+
+
+def get_im2col_indices(x_shape, field_height, field_width, padding=1, stride=1):
+    """Where the columns of `im2col_indices` come from.
+
+    Parameters
+    ----------
+    x_shape : (N, C, H, W)
+    field_height, field_width : int
+        HH and WW.
+    padding, stride
+        An integer, or a pair for height and width.
+
+    Returns
+    -------
+    k : (C * HH * WW, 1) intp
+        The channel of each row.
+    i, j : (C * HH * WW, OH * OW) intp
+        Row and column in the padded image: ``x_padded[:, k, i, j]`` is
+        (N, C * HH * WW, OH * OW).
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad geometry: see `fastconv.conv_output_shape`.
+    """
+    _, channels, out_h, out_w = _column_sizes(x_shape, field_height, field_width, padding, stride)
+    stride_h, stride_w = np.broadcast_to(stride, 2)
+    k, row, column = np.indices((channels, field_height, field_width), np.intp).reshape(3, -1, 1)
+    top, left = np.indices((out_h, out_w), np.intp).reshape(2, 1, -1)
+    return k, row + stride_h * top, column + stride_w * left
+
+
+def im2col_indices(x, field_height, field_width, padding=1, stride=1):
+    """Every window of x as a column, the batch varying fastest.
+
+    Parameters
+    ----------
+    x : (N, C, H, W), any real dtype
+    field_height, field_width : int
+        HH and WW.
+    padding, stride
+        An integer, or a pair for height and width.
+
+    Returns
+    -------
+    cols : (C * HH * WW, OH * OW * N), dtype of x, contiguous
+        Row (c * HH + i) * WW + j, column (oy * OW + ox) * N + n.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad geometry or dtype: see `fastconv.im2col`.
+    """
+    cols = im2col(x, (field_height, field_width), stride=stride, padding=padding)
+    batch, rows, positions = cols.shape
+    return np.ascontiguousarray(cols.transpose(1, 2, 0)).reshape(rows, positions * batch)
+
+
+def col2im_indices(cols, x_shape, field_height=3, field_width=3, padding=1, stride=1):
+    """Adjoint of `im2col_indices`: windows summed back to where they came from.
+
+    Parameters
+    ----------
+    cols : (C * HH * WW, OH * OW * N), any real dtype
+        In the order of `im2col_indices`.
+    x_shape : (N, C, H, W)
+    field_height, field_width : int
+        HH and WW.
+    padding, stride
+        An integer, or a pair for height and width.
+
+    Returns
+    -------
+    x : (N, C, H, W), dtype of cols
+        Where windows overlap, their values add up; what fell on the padding is dropped.
+
+    Raises
+    ------
+    ValueError
+        cols is not of the shape that x_shape and the geometry give, or bad geometry.
+    TypeError
+        Bad dtype: see `fastconv.col2im`.
+    """
+    batch, channels, out_h, out_w = _column_sizes(
+        x_shape, field_height, field_width, padding, stride
+    )
+    rows, positions = channels * field_height * field_width, out_h * out_w
+    cols = _shaped(cols, (rows, positions * batch))
+    cols = cols.reshape(rows, positions, batch).transpose(2, 0, 1)
+    return col2im(cols, x_shape, (field_height, field_width), stride=stride, padding=padding)
+
+
+def im2col_cython(x, field_height, field_width, padding, stride):
+    """`im2col_indices`, as the course's Cython module has it: same shapes, dtypes and errors."""
+    return im2col_indices(x, field_height, field_width, padding, stride)
+
+
+def col2im_cython(cols, N, C, H, W, field_height, field_width, padding, stride):
+    """`col2im_indices` with x's sizes as arguments: same shapes, dtypes and errors."""
+    return col2im_indices(cols, (N, C, H, W), field_height, field_width, padding, stride)
+
+
+def col2im_6d_cython(cols, N, C, H, W, HH, WW, pad, stride):
+    """Adjoint of im2col with the columns kept apart by axis.
+
+    Parameters
+    ----------
+    cols : (C, HH, WW, N, OH, OW), any real dtype
+    N, C, H, W, HH, WW : int
+    pad, stride
+        An integer, or a pair for height and width.
+
+    Returns
+    -------
+    x : (N, C, H, W), dtype of cols
+        Where windows overlap, their values add up; what fell on the padding is dropped.
+
+    Raises
+    ------
+    ValueError
+        cols is not of the shape that the sizes and the geometry give, or bad geometry.
+    TypeError
+        Bad dtype: see `fastconv.col2im`.
+    """
+    _, _, out_h, out_w = _column_sizes((N, C, H, W), HH, WW, pad, stride)
+    cols = _shaped(cols, (C, HH, WW, N, out_h, out_w))
+    cols = cols.transpose(3, 0, 1, 2, 4, 5).reshape(N, C * HH * WW, out_h * out_w)
+    return col2im(cols, (N, C, H, W), (HH, WW), stride=stride, padding=pad)
+
+
+def _item(params, key, name):
+    try:
+        return params[key]
+    except KeyError:
+        raise KeyError(f"{name} has no key {key!r}") from None
+
+
+def _promoted(*arrays):
+    """The arrays in their common dtype; as they are where that is no dtype fastconv computes in,
+    for the message that names the offender."""
+    dtypes = {array.dtype for array in arrays if isinstance(array, np.ndarray)}
+    if len(dtypes) < 2:
+        return arrays
+    common = np.result_type(*dtypes)
+    if common not in (np.float32, np.float64):
+        return arrays
+    return tuple(
+        array.astype(common, copy=False) if isinstance(array, np.ndarray) else array
+        for array in arrays
+    )
+
+
+def _conv_options(conv_param):
+    return {
+        "stride": _item(conv_param, "stride", "conv_param"),
+        "padding": _item(conv_param, "pad", "conv_param"),
+    }
+
+
+def _conv_forward(forward, x, w, b, conv_param, **options):
+    options |= _conv_options(conv_param)
+    x, w, b = _promoted(x, w, b)
+    return forward(x, w, b, **options), (x, w, b, conv_param)
+
+
+def _conv_backward(backward, dout, cache):
+    x, w, _, conv_param = cache
+    dx, dw, db = backward(*_promoted(dout, x, w), **_conv_options(conv_param))
+    return dx, dw, db
+
+
+def _max_pool_forward(forward, x, pool_param):
+    kernel_size = (
+        _item(pool_param, "pool_height", "pool_param"),
+        _item(pool_param, "pool_width", "pool_param"),
+    )
+    out, indices = forward(x, kernel_size, stride=_item(pool_param, "stride", "pool_param"))
+    return out, (np.shape(x), indices)
+
+
+def _max_pool_backward(backward, dout, cache):
+    x_shape, indices = cache
+    return backward(dout, indices, x_shape)
+
+
+def _batch_norm_train(x, gamma, beta, bn_param):
+    eps, momentum = bn_param.get("eps", 1e-5), bn_param.get("momentum", 0.9)
+    running_mean, running_var = _running_statistics(x, bn_param)
+    y, mean, inv_std = batch_norm_forward(x, gamma, beta, eps=eps)
+    # inv_std = 1 / sqrt(var + eps): exact enough, since var only ever serves next to eps again.
+    # Rounding can leave it just below zero.
+    var = np.maximum(inv_std**-2.0 - eps, 0)
+    bn_param["running_mean"] = momentum * running_mean + (1 - momentum) * mean
+    bn_param["running_var"] = momentum * running_var + (1 - momentum) * var
+    return y, (x, gamma, mean, inv_std)
+
+
+def _batch_norm_test(x, gamma, beta, bn_param):
+    running_mean, running_var = _running_statistics(x, bn_param)
+    eps = bn_param.get("eps", 1e-5)
+    return batch_norm_inference(x, gamma, beta, running_mean, running_var, eps=eps)
+
+
+def _running_statistics(x, bn_param):
+    """running_mean and running_var, in the dtype of x; zeros at first."""
+    zeros = np.zeros(x.shape[1], x.dtype)
+    return tuple(
+        np.asarray(bn_param.get(key, zeros), x.dtype) for key in ("running_mean", "running_var")
+    )
+
+
+def _column_sizes(x_shape, field_height, field_width, padding, stride):
+    """N, C, OH, OW; the checks of the geometry are those of a convolution."""
+    batch, channels, *_ = x_shape
+    w_shape = (1, channels, field_height, field_width)
+    _, _, out_h, out_w = conv_output_shape(x_shape, w_shape, stride=stride, padding=padding)
+    return batch, channels, out_h, out_w
+
+
+def _shaped(cols, shape):
+    cols = np.asanyarray(cols)
+    if cols.shape != shape:
+        raise ValueError(f"cols has shape {cols.shape}: expected {shape}")
+    return cols

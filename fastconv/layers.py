@@ -1,0 +1,353 @@
+"""The layers of a small convnet around its convolutions: batch norm, activations, affine, loss."""
+
+import numpy as np
+
+from . import _problem
+
+
+def batch_norm_forward(x, gamma, beta, *, eps=1e-5, layout=None):
+    """Normalises each channel over batch and space, then scales and shifts it.
+
+        mean[c] = mean of x[:, c],   var[c] = mean of (x[:, c] - mean[c])**2
+        inv_std[c] = 1 / sqrt(var[c] + eps)
+        y[:, c] = gamma[c] * (x[:, c] - mean[c]) * inv_std[c] + beta[c]
+
+    (Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 1).
+
+    Parameters
+    ----------
+    x : array_like, (N, D), (N, C, *size) or, channels last, (N, *size, C)
+        float32 or float64. For an empty batch the statistics are NaN.
+    gamma, beta : array_like, (C,)
+        Scale and shift in the dtype of x.
+    eps : float
+        Added to the variance; positive.
+    layout
+        As in `conv_forward`; None for (N, D).
+
+    Returns
+    -------
+    y : ndarray, shape of x
+    mean, inv_std : ndarray, (C,)
+        What `batch_norm_backward` wants. The (biased) variance is 1 / inv_std**2 - eps.
+
+    Raises
+    ------
+    TypeError
+        Dtypes other than float32 and float64, or not all the same.
+    ValueError
+        Shapes that do not fit, eps that is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastconv
+    >>> y, mean, inv_std = fastconv.batch_norm_forward(
+    ...     np.array([[1.0], [3.0]]), np.array([2.0]), np.array([0.0]), eps=1e-12)
+    >>> np.round(y, 6), mean
+    (array([[-2.],
+           [ 2.]]), array([2.]))
+    """
+    x = _problem.float_array("x", x)
+    channel, others = _problem.channel_axes(x, layout)
+    gamma = _problem.channel_vector("gamma", gamma, x, channel)
+    beta = _problem.channel_vector("beta", beta, x, channel)
+    eps = _problem.positive_float("eps", eps)
+    if x.size == 0:
+        statistic = np.full(x.shape[channel], np.nan, x.dtype)
+        return np.empty(x.shape, x.dtype), statistic, statistic.copy()
+    mean = x.mean(axis=others, dtype=np.float64, keepdims=True)
+    centred = x - mean.astype(x.dtype)
+    # The mean was rounded to x's dtype; what the rounding left in `centred` is taken out here.
+    shift = centred.mean(axis=others, dtype=np.float64, keepdims=True)
+    var = np.square(centred).mean(axis=others, dtype=np.float64, keepdims=True) - shift**2
+    inv_std = (1 / np.sqrt(np.maximum(var, 0) + eps)).astype(x.dtype)
+    centred *= gamma * inv_std
+    centred += beta
+    return np.ascontiguousarray(centred), mean.astype(x.dtype).reshape(-1), inv_std.reshape(-1)
+
+
+def batch_norm_backward(dy, x, gamma, mean, inv_std, *, layout=None):
+    """Gradients through `batch_norm_forward`, mean and variance depending on x.
+
+    With x_hat = (x - mean) * inv_std and M elements per channel,
+
+        dbeta = sum of dy,   dgamma = sum of dy * x_hat
+        dx = gamma * inv_std * (dy - dbeta / M - x_hat * dgamma / M)
+
+    (Ioffe & Szegedy 2015, arXiv:1502.03167, section 3, simplified).
+
+    Parameters
+    ----------
+    dy : array_like, shape of x
+    x, gamma : array_like
+        What batch_norm_forward was given.
+    mean, inv_std : array_like, (C,)
+        What batch_norm_forward returned.
+    layout
+        As in `batch_norm_forward`.
+
+    Returns
+    -------
+    dx : ndarray, shape of x
+    dgamma, dbeta : ndarray, (C,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `batch_norm_forward`.
+    """
+    dy, x = _problem.conv_arrays(dy=dy, x=x)
+    channel, others = _problem.channel_axes(x, layout)
+    _problem.check_shape("dy", dy, x.shape)
+    gamma = _problem.channel_vector("gamma", gamma, x, channel)
+    mean = _problem.channel_vector("mean", mean, x, channel)
+    inv_std = _problem.channel_vector("inv_std", inv_std, x, channel)
+    count = max(x.size // max(x.shape[channel], 1), 1)
+    x_hat = (x - mean) * inv_std
+    dbeta = dy.sum(axis=others, dtype=np.float64, keepdims=True)
+    dgamma = (dy * x_hat).sum(axis=others, dtype=np.float64, keepdims=True)
+    x_hat *= (-dgamma / count).astype(x.dtype)
+    x_hat += dy
+    x_hat -= (dbeta / count).astype(x.dtype)
+    x_hat *= gamma * inv_std
+    return (
+        np.ascontiguousarray(x_hat),
+        dgamma.astype(x.dtype).reshape(-1),
+        dbeta.astype(x.dtype).reshape(-1),
+    )
+
+
+def batch_norm_inference(
+    x, gamma, beta, running_mean, running_var, *, eps=1e-5, layout=None
+):  # fmt: skip
+    """Batch norm with the statistics of training: a scale and a shift per channel.
+
+        y[:, c] = gamma[c] * (x[:, c] - running_mean[c]) / sqrt(running_var[c] + eps) + beta[c]
+
+    (Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 2).
+
+    Parameters
+    ----------
+    x, gamma, beta, eps, layout
+        As in `batch_norm_forward`.
+    running_mean, running_var : array_like, (C,)
+        In the dtype of x.
+
+    Returns
+    -------
+    y : ndarray, shape of x
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `batch_norm_forward`.
+    """
+    x = _problem.float_array("x", x)
+    channel, _ = _problem.channel_axes(x, layout)
+    gamma = _problem.channel_vector("gamma", gamma, x, channel)
+    beta = _problem.channel_vector("beta", beta, x, channel)
+    mean = _problem.channel_vector("running_mean", running_mean, x, channel)
+    var = _problem.channel_vector("running_var", running_var, x, channel)
+    eps = _problem.positive_float("eps", eps)
+    y = x - mean
+    y *= gamma / np.sqrt(var + x.dtype.type(eps))
+    y += beta
+    return np.ascontiguousarray(y)
+
+
+def relu_forward(x):
+    """y = max(x, 0), NaN kept.
+
+    Parameters
+    ----------
+    x : array_like
+        float32 or float64, any shape.
+
+    Returns
+    -------
+    y : ndarray, shape of x
+
+    Raises
+    ------
+    TypeError
+        Another dtype.
+    """
+    x = _problem.float_array("x", x)
+    return np.maximum(x, 0, order="C")
+
+
+def relu_backward(dy, y):
+    """dx = dy where y > 0, else 0: the gradient at 0 is taken as 0.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient at the output of relu_forward.
+    y : array_like, shape of dy
+        What relu_forward returned (its input serves as well).
+
+    Returns
+    -------
+    dx : ndarray, shape of dy
+
+    Raises
+    ------
+    TypeError
+        A dtype other than float32 and float64, or two of them.
+    ValueError
+        Shapes that differ.
+    """
+    dy, y = _problem.conv_arrays(dy=dy, y=y)
+    _problem.check_shape("dy", dy, y.shape)
+    dx = np.zeros(dy.shape, dy.dtype)
+    np.copyto(dx, dy, where=y > 0)
+    return dx
+
+
+def sigmoid_forward(x):
+    """y = 1 / (1 + exp(-x)), without overflow for any x.
+
+    Parameters
+    ----------
+    x : array_like
+        float32 or float64, any shape.
+
+    Returns
+    -------
+    y : ndarray, shape of x
+
+    Raises
+    ------
+    TypeError
+        Another dtype.
+    """
+    x = _problem.float_array("x", x)
+    decay = np.exp(-np.abs(x), order="C")
+    return np.where(x >= 0, x.dtype.type(1), decay) / (1 + decay)
+
+
+def sigmoid_backward(dy, y):
+    """dx = dy * y * (1 - y).
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient at the output of sigmoid_forward.
+    y : array_like, shape of dy
+        What sigmoid_forward returned.
+
+    Returns
+    -------
+    dx : ndarray, shape of dy
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `relu_backward`.
+    """
+    dy, y = _problem.conv_arrays(dy=dy, y=y)
+    _problem.check_shape("dy", dy, y.shape)
+    dx = np.subtract(1, y, order="C")
+    dx *= y
+    dx *= dy
+    return dx
+
+
+def affine_forward(x, w, b):
+    """y = x @ w + b, a fully connected layer.
+
+    Parameters
+    ----------
+    x : array_like, (N, D)
+        float32 or float64.
+    w : array_like, (D, M)
+    b : array_like, (M,)
+
+    Returns
+    -------
+    y : ndarray, (N, M)
+
+    Raises
+    ------
+    TypeError
+        Dtypes other than float32 and float64, or not all the same.
+    ValueError
+        Shapes that do not fit.
+    """
+    x, w, b = _problem.affine_arrays(x=x, w=w, b=b)
+    y = x @ w
+    y += b
+    return y
+
+
+def affine_backward(dy, x, w):
+    """Gradients through `affine_forward`: dx = dy @ w.T, dw = x.T @ dy, db = sum of dy's rows.
+
+    Parameters
+    ----------
+    dy : array_like, (N, M)
+    x : array_like, (N, D)
+    w : array_like, (D, M)
+
+    Returns
+    -------
+    dx, dw, db : ndarray, (N, D), (D, M), (M,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `affine_forward`.
+    """
+    dy, x, w = _problem.affine_arrays(dy=dy, x=x, w=w)
+    return dy @ w.T, x.T @ dy, dy.sum(axis=0, dtype=np.float64).astype(dy.dtype)
+
+
+def softmax_cross_entropy(scores, labels):
+    """Mean over the batch of -log softmax(scores)[label], and its gradient.
+
+        p[n] = exp(scores[n]) / sum of exp(scores[n])
+        loss = mean over n of -log p[n, labels[n]],   dscores[n] = (p[n] - e_labels[n]) / N
+
+    (Bridle 1990). The largest score of each row is subtracted first, so nothing overflows.
+
+    Parameters
+    ----------
+    scores : array_like, (N, classes)
+        float32 or float64. The loss of an empty batch is NaN.
+    labels : array_like of int, (N,)
+        From 0 to classes - 1.
+
+    Returns
+    -------
+    loss : float
+    dscores : ndarray, (N, classes)
+
+    Raises
+    ------
+    TypeError
+        scores not of a float dtype, labels not of an integer one.
+    ValueError
+        Shapes that do not fit, or a label out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastconv
+    >>> loss, dscores = fastconv.softmax_cross_entropy(np.zeros((1, 4)), [2])
+    >>> round(loss, 6), dscores
+    (1.386294, array([[ 0.25,  0.25, -0.75,  0.25]]))
+    """
+    scores = _problem.float_array("scores", scores)
+    labels = _problem.class_labels(labels, scores)
+    if len(labels) == 0:
+        return float("nan"), np.empty(scores.shape, scores.dtype)
+    rows = np.arange(len(labels))
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    p = np.exp(shifted)
+    total = p.sum(axis=1, keepdims=True)
+    loss = float((np.log(total[:, 0]) - shifted[rows, labels]).mean(dtype=np.float64))
+    p /= total
+    p[rows, labels] -= 1
+    p /= len(labels)
+    return loss, p

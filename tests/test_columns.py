@@ -1,0 +1,92 @@
+"""im2col and col2im."""
+
+import numpy as np
+import pytest
+from cases import CONV, assert_close, odd_strides
+
+import fastconv
+from fastconv import reference
+
+REAL = ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "g"]
+
+
+def window_of(case):
+    """(kernel, geometry) of a case without what im2col does not have."""
+    return case.w[2:], {k: v for k, v in case.options.items() if k != "groups"}
+
+
+@pytest.mark.parametrize("case", CONV, ids=str)
+def test_im2col_and_col2im_match_the_reference(case):
+    kernel, geometry = window_of(case)
+    x = case.integers()[0]
+    cols = fastconv.im2col(x, kernel, **geometry)
+    assert cols.flags.c_contiguous and cols.dtype == x.dtype
+    np.testing.assert_array_equal(cols, reference.im2col(x, kernel, **geometry))
+    values = np.random.default_rng(2).integers(-4, 5, cols.shape).astype("f4")
+    back = fastconv.col2im(values, x.shape, kernel, **geometry)
+    assert back.flags.c_contiguous and back.dtype == values.dtype
+    np.testing.assert_array_equal(back, reference.col2im(values, x.shape, kernel, **geometry))
+
+
+@pytest.mark.parametrize("case", [c for c in CONV if "groups" not in c.options], ids=str)
+def test_weights_times_columns_is_the_convolution(case):
+    x, w, _ = case.random()
+    kernel, geometry = window_of(case)
+    y = fastconv.conv_forward(x, w, **geometry)
+    product = w.reshape(len(w), -1) @ fastconv.im2col(x, kernel, **geometry)
+    assert_close(product.reshape(y.shape), y, case.depth)
+
+
+@pytest.mark.parametrize("case", CONV, ids=str)
+def test_col2im_is_the_adjoint_of_im2col(case):
+    kernel, geometry = window_of(case)
+    x = case.random()[0]
+    cols = fastconv.im2col(x, kernel, **geometry)
+    values = np.random.default_rng(3).standard_normal(cols.shape)
+    back = fastconv.col2im(values, x.shape, kernel, **geometry)
+    np.testing.assert_allclose(np.vdot(cols, values), np.vdot(x, back), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", REAL)
+def test_every_real_dtype_is_moved_and_summed(dtype):
+    x = np.arange(2 * 3 * 5 * 4).reshape(2, 3, 5, 4).astype(dtype)
+    options = {"kernel_size": (2, 3), "stride": (2, 1), "padding": 1}
+    cols = fastconv.im2col(x, **options)
+    assert cols.dtype == x.dtype
+    np.testing.assert_array_equal(cols, reference.im2col(x, **options))
+    back = fastconv.col2im(np.ones_like(cols), x.shape, **options)
+    assert back.dtype == x.dtype
+    np.testing.assert_array_equal(back, reference.col2im(np.ones_like(cols), x.shape, **options))
+
+
+def test_memory_layout_of_the_arguments_does_not_matter():
+    x = np.arange(2 * 3 * 5 * 4, dtype="f8").reshape(2, 3, 5, 4)
+    cols = fastconv.im2col(x, 3, padding=1)
+    back = fastconv.col2im(cols, x.shape, 3, padding=1)
+    for kind, view in odd_strides(x).items():
+        np.testing.assert_array_equal(fastconv.im2col(view, 3, padding=1), cols, err_msg=kind)
+    for kind, view in odd_strides(cols).items():
+        before = view.tobytes()
+        np.testing.assert_array_equal(fastconv.col2im(view, x.shape, 3, padding=1), back, kind)
+        assert view.tobytes() == before
+
+
+def test_empty_batch_gives_no_columns():
+    cols = fastconv.im2col(np.ones((0, 2, 4, 4)), 3)
+    assert cols.shape == (0, 18, 4)
+    assert fastconv.col2im(cols, (0, 2, 4, 4), 3).shape == (0, 2, 4, 4)
+
+
+def test_columns_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"cols has shape \(1, 9, 4\), expected \(1, 18, 4\)"):
+        fastconv.col2im(np.ones((1, 9, 4)), (1, 2, 4, 4), 3)
+
+
+@pytest.mark.parametrize("case", CONV, ids=str)
+def test_pytorch_unfold_agrees(case, torch):
+    if len(case.x) != 4 or isinstance(case.options.get("padding"), (str, tuple)):
+        pytest.skip("torch.nn.functional.unfold has no form for it")
+    kernel, geometry = window_of(case)
+    x = case.random()[0]
+    theirs = torch.nn.functional.unfold(torch.tensor(x), kernel, **geometry).numpy()
+    np.testing.assert_array_equal(fastconv.im2col(x, kernel, **geometry), theirs)

@@ -1,0 +1,68 @@
+"""The house is as its plan says: nothing points backwards, rooms keep their size."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = sorted((ROOT / "fastconv").glob("*.py"))
+CSRC = sorted((ROOT / "csrc").rglob("*.[ch]"))
+
+# A module imports only from rooms further right, and itself not at all.
+ORDER = [
+    {"__init__"},
+    {"cs231n", "onnx", "autograd", "dask"},
+    {"runtime"},
+    {"conv", "pool", "columns", "layers", "gradients", "costs"},
+    {"_matmul"},
+    {"_core", "_columns", "_pool"},
+    {"_problem"},
+]
+C_ORDER = ["plan", "algorithms", "packing", "gemm", "kernels", "isa", "fastconv", "compiler"]
+SOURCES = [
+    path
+    for pattern in ("*.py", "*.pyx", "*.pxd", "*.c", "*.h")
+    for folder in ("fastconv", "csrc", "bench", "tests")
+    for path in (ROOT / folder).rglob(pattern)
+]
+
+
+def rank(module):
+    return next(i for i, room in enumerate(ORDER) if module in room)
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=lambda path: path.stem)
+def test_python_imports_point_forward(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.ImportFrom) or node.level == 0:
+            continue
+        names = [node.module] if node.module else [alias.name for alias in node.names]
+        for name in names:
+            if name in ("reference", "__version__"):
+                assert path.stem in ("cs231n", "runtime"), f"{path.name} imports {name}"
+            else:
+                assert rank(path.stem) < rank(name), f"{path.name} imports {name}"
+
+
+def c_room(path):
+    parts = path.relative_to(ROOT / "csrc").parts
+    return C_ORDER.index(parts[0] if len(parts) > 1 else path.name.split(".")[0])
+
+
+@pytest.mark.parametrize("path", CSRC, ids=lambda path: path.name)
+def test_c_includes_point_forward(path):
+    for name in re.findall(r'^#include "(.+)"', path.read_text(), re.MULTILINE):
+        target = (path.parent / name).resolve()
+        assert c_room(path) <= c_room(target), f"{path.name} includes {name}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_room_is_crowded(path):
+    assert len(path.read_text().splitlines()) <= 600
+
+
+def test_benchmark_layers_are_whole():
+    lines = (ROOT / "bench" / "layers.csv").read_text().split()
+    assert lines[0].split(",")[0] == "name" and len(lines) == 39

@@ -1,0 +1,75 @@
+"""What the package says of itself, and what importing it costs."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+from importlib.metadata import metadata, requires
+
+import numpy as np
+import pytest
+
+import fastconv
+from fastconv import reference
+
+PUBLIC = [name for name in fastconv.__all__ if not name[0].isupper()]
+
+
+def test_algorithms_are_names_that_conv_forward_takes():
+    assert fastconv.algorithms()[-1] == "naive"
+    x, w = np.ones((1, 1, 3)), np.ones((1, 1, 2))
+    for name in fastconv.algorithms():
+        np.testing.assert_array_equal(fastconv.conv_forward(x, w, algorithm=name), [[[2, 2]]])
+
+
+def test_show_config_names_what_a_report_needs(capsys):
+    fastconv.show_config()
+    shown = capsys.readouterr().out
+    for part in (fastconv.__version__, np.__version__, *fastconv.algorithms()):
+        assert part in shown
+
+
+def test_numpy_is_the_only_dependency_at_run_time():
+    always = [line for line in requires("fastconv") if "extra ==" not in line]
+    assert always == ["numpy>=2.0"]
+    assert metadata("fastconv")["Requires-Python"] == ">=3.11"
+
+
+def test_importing_loads_no_optional_partner():
+    partners = "scipy torch matplotlib rich onnx autograd dask threadpoolctl fastconv.cs231n"
+    code = f"import sys, fastconv; print([m for m in {partners.split()!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_docstrings_state_parameters_results_and_errors(name):
+    doc = inspect.getdoc(getattr(fastconv, name))
+    function = getattr(fastconv, name)
+    for parameter in inspect.signature(function).parameters:
+        assert parameter in doc, f"{name} does not document {parameter}"
+    if name not in ("algorithms", "show_config"):
+        assert "Raises\n------" in doc
+        assert "Returns\n-------" in doc or name == "check_gradients"
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLIC if hasattr(reference, name)])
+def test_reference_has_the_same_signature(name):
+    ours = inspect.signature(getattr(fastconv, name)).parameters.values()
+    theirs = inspect.signature(getattr(reference, name)).parameters.values()
+    assert [(p.name, p.kind) for p in ours] == [(p.name, p.kind) for p in theirs]
+    assert [p.default for p in ours] == [p.default for p in theirs]
+
+
+def test_every_function_with_a_kernel_has_a_reference():
+    derived = {"algorithms", "show_config", "check_gradients", "numerical_gradient"}
+    derived |= {"conv_cost", "conv_output_shape", "pool_output_shape"}
+    assert set(PUBLIC) - derived == set(reference.__all__) - {"ConvGradients"}
+
+
+@pytest.mark.parametrize("module", [m.name for m in pkgutil.iter_modules(fastconv.__path__)])
+def test_examples_in_docstrings_run(module):
+    result = doctest.testmod(importlib.import_module(f"fastconv.{module}"))
+    assert result.failed == 0
