@@ -1,0 +1,109 @@
+"""What a library is to the benchmark, and fastconv as the first of them.
+
+A library gives one or more ways to run a problem; the fastest right one is timed. What it may do
+once per network rather than once per call (packing weights, choosing a layout, compiling) is done
+before the timing, so the inference engines are seen from their best side.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from layers import OPS
+
+
+class Refusal(Exception):
+    """The library cannot do this problem; the message says why."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """run() is what is timed; result() turns what run returned into channels-first arrays."""
+
+    name: str
+    run: Callable[[], Any]
+    result: Callable[[Any], tuple[np.ndarray, ...]]
+
+
+class Library:
+    name = ""
+    modules: tuple[str, ...] = ()  # what has to be importable
+    distributions: tuple[str, ...] = ()  # whose versions are reported
+    ops = OPS
+    dtypes = ("float32", "float64")
+
+    def missing(self):
+        """The modules that are not installed."""
+        return [name for name in self.modules if importlib.util.find_spec(name) is None]
+
+    def versions(self):
+        found = {}
+        for name in self.distributions:
+            try:
+                found[name] = importlib.metadata.version(name)
+            except importlib.metadata.PackageNotFoundError:
+                found[name] = getattr(importlib.import_module(self.modules[0]), "__version__", "?")
+        return found
+
+    def ways(self, problem):
+        """Ways to run the problem, or Refusal."""
+        if problem.op not in self.ops:
+            raise Refusal(f"{self.name} has no {problem.op}")
+        if problem.dtype.name not in self.dtypes:
+            raise Refusal(f"{self.name} has no {problem.dtype.name} convolution")
+        missing = self.missing()
+        if missing:
+            raise Refusal(f"not installed: {', '.join(missing)}")
+        return self._ways(problem)
+
+    def _ways(self, problem):
+        raise NotImplementedError
+
+
+def channels_last(array):
+    return np.ascontiguousarray(array.transpose(0, 2, 3, 1))
+
+
+def channels_first(array):
+    return array.transpose(0, 3, 1, 2)
+
+
+class Fastconv(Library):
+    name, modules, distributions = "fastconv", ("fastconv",), ("fastconv",)
+
+    def __init__(self, layout="NCHW", algorithm="auto"):
+        self.layout, self.algorithm = layout, algorithm
+
+    def _ways(self, problem):
+        import fastconv
+
+        set_num_threads = getattr(fastconv, "set_num_threads", None)
+        if set_num_threads:
+            set_num_threads(problem.threads)
+        last = self.layout == "NHWC"
+        x, dy = (channels_last(a) if last else a for a in (problem.x, problem.dy))
+        w, b, need = problem.w, problem.b, problem.result_names
+        options = {**problem.geometry, "layout": self.layout, "algorithm": self.algorithm}
+
+        def to_arrays(result):
+            if problem.op == "forward":
+                named = {"y": result}
+            else:
+                named = dict(zip(("dx", "dw", "db"), result, strict=True))
+            if last:
+                named |= {n: channels_first(named[n]) for n in ("y", "dx") if n in need}
+            return tuple(named[name] for name in need)
+
+        if problem.op == "forward":
+            return [Way(self.layout, lambda: fastconv.conv_forward(x, w, b, **options), to_arrays)]
+
+        def backward():
+            return fastconv.conv_backward(dy, x, w, need=need, **options)
+
+        return [Way(self.layout, backward, to_arrays)]

@@ -1,0 +1,199 @@
+"""The libraries fastconv is compared with, one small class each, imported when first used.
+
+NumPy as the course has it, PyTorch and JAX are here; the inference engines are in engines.py.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+from engines import Mnn, Ncnn, OnnxRuntime, OpenVINO
+from library import Library, Way, channels_first, channels_last
+
+
+class NumpyIm2col(Library):
+    """im2col by fancy indexing and one matrix product, col2im by np.add.at.
+
+    After the course notes of CS231n (cs231n.github.io/convolutional-networks, "Implementation as
+    Matrix Multiplication"), extended by dilation and by groups as a stack of products. dw builds
+    the columns again, since like all others it is given x and not the columns of the forward pass.
+    """
+
+    name, distributions = "numpy", ("numpy",)
+
+    def _ways(self, problem):
+        from contextlib import nullcontext
+
+        limits = nullcontext
+        if importlib.util.find_spec("threadpoolctl"):
+            from threadpoolctl import ThreadpoolController
+
+            controller = ThreadpoolController()
+
+            def limits():
+                return controller.limit(limits=problem.threads, user_api="blas")
+
+        def run():
+            with limits():
+                return getattr(self, "_" + problem.op)(problem)
+
+        return [Way("im2col", run, tuple)]
+
+    @staticmethod
+    def _indices(layer):
+        """Channel, row and column in the padded image, as (C*R*S, P*Q) index arrays."""
+        channel = np.repeat(np.arange(layer.C), layer.R * layer.S)
+        tap_h = np.tile(np.repeat(np.arange(layer.R), layer.S), layer.C) * layer.dilation
+        tap_w = np.tile(np.arange(layer.S), layer.C * layer.R) * layer.dilation
+        top = np.repeat(np.arange(layer.P), layer.Q) * layer.stride
+        left = np.tile(np.arange(layer.Q), layer.P) * layer.stride
+        return channel[:, None], tap_h[:, None] + top, tap_w[:, None] + left
+
+    def _columns(self, problem):
+        """(G, C/G*R*S, P*Q*N)."""
+        layer = problem.layer
+        pad_h, pad_w = (layer.pad_h, layer.pad_h), (layer.pad_w, layer.pad_w)
+        padded = np.pad(problem.x, ((0, 0), (0, 0), pad_h, pad_w))
+        channel, row, col = self._indices(layer)
+        columns = padded[:, channel, row, col]
+        return columns.transpose(1, 2, 0).reshape(layer.groups, layer.depth("forward"), -1)
+
+    @staticmethod
+    def _filters(problem):
+        """(G, K/G, C/G*R*S)."""
+        layer = problem.layer
+        return problem.w.reshape(layer.groups, layer.K // layer.groups, -1)
+
+    @staticmethod
+    def _dy_rows(problem):
+        """(G, K/G, P*Q*N)."""
+        layer = problem.layer
+        rows = problem.dy.transpose(1, 2, 3, 0)
+        return rows.reshape(layer.groups, layer.K // layer.groups, -1)
+
+    def _forward(self, problem):
+        layer = problem.layer
+        y = self._filters(problem) @ self._columns(problem)
+        y = y.reshape(layer.K, -1) + problem.b[:, None]
+        y = y.reshape(layer.K, layer.P, layer.Q, layer.N).transpose(3, 0, 1, 2)
+        return (np.ascontiguousarray(y),)
+
+    def _dx(self, problem):
+        layer = problem.layer
+        columns = self._filters(problem).transpose(0, 2, 1) @ self._dy_rows(problem)
+        columns = columns.reshape(layer.C * layer.R * layer.S, -1, layer.N).transpose(2, 0, 1)
+        shape = (layer.N, layer.C, layer.H + 2 * layer.pad_h, layer.W + 2 * layer.pad_w)
+        padded = np.zeros(shape, problem.dtype)
+        channel, row, col = self._indices(layer)
+        np.add.at(padded, (slice(None), channel, row, col), columns)
+        inside_h, inside_w = slice(layer.pad_h, layer.pad_h + layer.H), layer.pad_w + layer.W
+        return (np.ascontiguousarray(padded[:, :, inside_h, layer.pad_w : inside_w]),)
+
+    def _dw(self, problem):
+        dw = self._dy_rows(problem) @ self._columns(problem).transpose(0, 2, 1)
+        return dw.reshape(problem.w.shape), problem.dy.sum(axis=(0, 2, 3))
+
+
+class PyTorch(Library):
+    name, modules, distributions = "pytorch", ("torch",), ("torch",)
+
+    def _ways(self, problem):
+        import torch
+
+        torch.set_num_threads(problem.threads)
+        torch.set_grad_enabled(False)
+        formats = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+        return [self._way(torch, problem, name, fmt) for name, fmt in formats.items()]
+
+    @staticmethod
+    def _way(torch, problem, name, memory_format):
+        layer, geometry = problem.layer, problem.geometry
+        x, w, dy = (
+            torch.from_numpy(a).contiguous(memory_format=memory_format)
+            for a in (problem.x, problem.w, problem.dy)
+        )
+        b = torch.from_numpy(problem.b)
+        wanted = [problem.op == "dx", problem.op == "dw", problem.op == "dw"]
+
+        def forward():
+            return (torch.nn.functional.conv2d(x, w, b, **geometry),)
+
+        def backward():
+            gradients = torch.ops.aten.convolution_backward(
+                dy,
+                x,
+                w,
+                [layer.K],
+                geometry["stride"],
+                geometry["padding"],
+                geometry["dilation"],
+                False,  # not transposed
+                [0, 0],
+                layer.groups,
+                wanted,
+            )
+            return tuple(g for g, want in zip(gradients, wanted, strict=True) if want)
+
+        run = forward if problem.op == "forward" else backward
+        return Way(name, run, lambda result: tuple(r.numpy() for r in result))
+
+
+class Jax(Library):
+    name, modules, distributions = "jax", ("jax",), ("jax", "jaxlib")
+
+    def _ways(self, problem):
+        import jax
+
+        jax.config.update("jax_enable_x64", problem.dtype == np.float64)
+        return [self._way(jax, problem, last) for last in (False, True)]
+
+    @staticmethod
+    def _way(jax, problem, last):
+        geometry = problem.geometry
+        x, dy, w = problem.x, problem.dy, problem.w
+        if last:
+            x, dy, w = channels_last(x), channels_last(dy), w.transpose(2, 3, 1, 0)
+        x, w, b, dy = (jax.numpy.asarray(a) for a in (x, w, problem.b, dy))
+
+        def conv(x, w):
+            return jax.lax.conv_general_dilated(
+                x,
+                w,
+                geometry["stride"],
+                [(pad, pad) for pad in geometry["padding"]],
+                rhs_dilation=geometry["dilation"],
+                dimension_numbers=("NHWC", "HWIO", "NHWC") if last else ("NCHW", "OIHW", "NCHW"),
+                feature_group_count=geometry["groups"],
+            )
+
+        def forward(x, w, b, dy):
+            return (conv(x, w) + (b if last else b[:, None, None]),)
+
+        def dx(x, w, b, dy):
+            return jax.vjp(lambda v: conv(v, w), x)[1](dy)
+
+        def dw(x, w, b, dy):
+            axes = (0, 1, 2) if last else (0, 2, 3)
+            return *jax.vjp(lambda v: conv(x, v), w)[1](dy), dy.sum(axes)
+
+        compiled = jax.jit({"forward": forward, "dx": dx, "dw": dw}[problem.op])
+
+        def to_arrays(result):
+            arrays = [np.asarray(r) for r in result]
+            if last and problem.op == "dw":
+                arrays[0] = arrays[0].transpose(3, 2, 0, 1)
+            elif last:
+                arrays[0] = channels_first(arrays[0])
+            return tuple(arrays)
+
+        def run():
+            return jax.block_until_ready(compiled(x, w, b, dy))
+
+        return Way("NHWC" if last else "NCHW", run, to_arrays)
+
+
+PEERS = {
+    peer.name: peer
+    for peer in (NumpyIm2col(), PyTorch(), OnnxRuntime(), OpenVINO(), Jax(), Ncnn(), Mnn())
+}

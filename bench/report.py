@@ -1,0 +1,252 @@
+"""What a comparison found: tables, one JSON file, two pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from layers import load
+from peers import PEERS
+
+TIMED = ("ok", "imprecise")
+DISTURBED = 0.03  # a share of the cores, taken by others, from which tables carry a warning
+
+
+@dataclass(frozen=True)
+class Results:
+    """provenance, settings: as written. limits: per number of threads, from machine.limits.
+
+    passes: one per process. records: one per layer, op and peer, see worker.Case.
+    """
+
+    provenance: dict
+    settings: dict
+    limits: dict
+    passes: list
+    records: list
+
+    @property
+    def layers(self):
+        return [layer for layer in load() if layer.name in self.settings["layers"]]
+
+    @property
+    def mallocs(self):
+        """The settings measured; tables are about the first."""
+        return list(dict.fromkeys(record["malloc"] for record in self.records))
+
+    def peers(self, op):
+        """Those that have the op at all."""
+        return [name for name in self.settings["peers"] if op in PEERS[name].ops]
+
+    def select(self, **wanted):
+        items = wanted.items()
+        return [r for r in self.records if all(r[key] == value for key, value in items)]
+
+    def ours(self, **wanted):
+        """fastconv's best seconds over all pairs, or None."""
+        times = [r["ours"]["best"] for r in self.select(**wanted) if r["status"] in TIMED]
+        return min(times, default=None)
+
+    def record(self, **wanted):
+        return next(iter(self.select(**wanted)), None)
+
+
+def ratio(record):
+    """The peer's best time over fastconv's, both from the same pair; None if it was not timed."""
+    if record is None or record["status"] not in TIMED:
+        return None
+    return record["theirs"]["best"] / record["ours"]["best"]
+
+
+def is_our_fault(record):
+    """fastconv failed, or its result was the wrong one. A refusal is neither."""
+    if record["peer"] is None:
+        return record["status"] in ("failed", "crashed", "wrong")
+    return record["status"] == "fastconv_wrong"
+
+
+def geometric_mean(values):
+    return math.exp(sum(map(math.log, values)) / len(values))
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    header: list
+    rows: list
+    summary: list  # the last rows, set apart
+    notes: list
+
+
+def _cell(record):
+    value = ratio(record)
+    if value is not None:
+        return f"{value:.2f}" + ("~" if record["status"] == "imprecise" else "")
+    return "wrong" if record and record["status"] == "wrong" else "-"
+
+
+def _side_by_side(cells):
+    """The first malloc setting, and the second, if any, in parentheses."""
+    first, *others = cells
+    return first + "".join(f" ({other})" for other in others)
+
+
+def _best(ratios):
+    """The fastest peer and its ratio, from a dictionary."""
+    if not ratios:
+        return "-"
+    name = min(ratios, key=ratios.get)
+    return f"{ratios[name]:.2f} {name}"
+
+
+def _row(results, layer, op, threads):
+    """The cells of one layer, and per malloc setting its ratios by peer."""
+    where = {"layer": layer.name, "op": op, "threads": threads}
+    seconds = [results.ours(**where, malloc=malloc) for malloc in results.mallocs]
+    cells = [layer.name, *(f"{s * 1e3:.3g}" if s else "-" for s in seconds)]
+    if seconds[0]:
+        rate = layer.flops / seconds[0]
+        limits = results.limits.get(threads)
+        share = f"{100 * rate / limits['peak']:.0f} %" if limits else "-"
+        cells += [f"{rate / 1e9:.1f}", share]
+    else:
+        cells += ["-", "-"]
+    ratios = [{} for _ in results.mallocs]
+    for peer in results.peers(op):
+        pairs = [results.record(**where, malloc=m, peer=peer) for m in results.mallocs]
+        for found, record in zip(ratios, pairs, strict=True):
+            if ratio(record) is not None:
+                found[peer] = ratio(record)
+        cells.append(_side_by_side(map(_cell, pairs)))
+    return [*cells, _side_by_side(_best(found) for found in ratios)], ratios
+
+
+def _summary(label, columns, reduce, lead):
+    """columns: per column, per malloc setting, the ratios there are."""
+    cells = (
+        _side_by_side(f"{reduce(values):.2f}" if values else "-" for values in column)
+        for column in columns
+    )
+    return [label, *[""] * lead, *cells]
+
+
+def _notes(results, op, threads):
+    records = results.select(op=op, threads=threads)
+    notes = []
+    for one in results.passes:
+        taken = one["taken_by_others"] or 0.0
+        if one["threads"] == threads and taken > DISTURBED:
+            notes.append(
+                f"other processes took {taken:.0%} of these cores (malloc {one['malloc']})"
+            )
+    for peer in results.peers(op):
+        rough = [r["error"] for r in records if r["peer"] == peer and r["status"] == "imprecise"]
+        if rough:
+            notes.append(f"~ {peer}: errors up to {max(rough):.0f} eps sqrt(L)")
+    for r in records:
+        if is_our_fault(r) or r["status"] == "wrong" or (r["peer"] is None and r["reason"]):
+            culprit = r["peer"] if r["status"] == "wrong" and r["peer"] else "fastconv"
+            notes.append(f"{culprit}, {r['layer']}, malloc {r['malloc']}: {r['reason']}")
+    return notes
+
+
+def table(results, op, threads):
+    peers, both = results.peers(op), results.mallocs[1:]
+    lead = ["ms", *(f"ms ({malloc} malloc)" for malloc in both), "GFLOP/s", "of peak"]
+    rows, ratios = [], []
+    for layer in results.layers:
+        cells, found = _row(results, layer, op, threads)
+        rows.append(cells)
+        ratios.append(found)
+    per_malloc = list(zip(*ratios, strict=True))
+    columns = [[[r[peer] for r in found if peer in r] for found in per_malloc] for peer in peers]
+    columns.append([[min(r.values()) for r in found if r] for found in per_malloc])
+    summary = [
+        _summary("geometric mean", columns, geometric_mean, len(lead)),
+        _summary("worst", columns, min, len(lead)),
+    ]
+    settings = results.settings
+    title = f"{op}, {threads} thread{'s' if threads > 1 else ''}, {settings['dtype']}, "
+    title += f"{settings['layout']}, malloc {results.mallocs[0]}"
+    limits = results.limits.get(threads)
+    if limits:
+        title += f"; peak {limits['peak'] / 1e9:.0f} GFLOP/s, {limits['bandwidth'] / 1e9:.0f} GB/s"
+    header = ["layer", *lead, *peers, "best peer"]
+    return Table(title, header, rows, summary, _notes(results, op, threads))
+
+
+def tables(results):
+    settings = results.settings
+    return [table(results, op, t) for t in settings["threads"] for op in settings["ops"]]
+
+
+def as_markdown(found):
+    def line(cells):
+        return "| " + " | ".join(cells) + " |"
+
+    rules = ["---", *["---:"] * (len(found.header) - 1)]
+    summary = [[f"**{cell}**" if cell else "" for cell in row] for row in found.summary]
+    lines = [f"### {found.title}", "", *map(line, [found.header, rules, *found.rows, *summary])]
+    notes = [*(f"- {note}" for note in found.notes), ""] if found.notes else []
+    return "\n".join([*lines, "", *notes])
+
+
+def as_text(found):
+    rows = [found.header, *found.rows, *found.summary]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    def line(cells):
+        padded = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
+        return "  ".join([cells[0].ljust(widths[0]), *padded[1:]]).rstrip()
+
+    rule = "-" * (sum(widths) + 2 * len(widths) - 2)
+    body = [line(found.header), rule, *map(line, found.rows), rule, *map(line, found.summary)]
+    return "\n".join([found.title, "", *body, *found.notes, ""])
+
+
+def _print_rich(found):
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    drawn = RichTable(title=found.title, title_justify="left")
+    for i, name in enumerate(found.header):
+        drawn.add_column(name, justify="right" if i else "left", no_wrap=True)
+    for i, row in enumerate(found.rows):
+        drawn.add_row(*row, end_section=i == len(found.rows) - 1)
+    for row in found.summary:
+        drawn.add_row(*row, style="bold")
+    console = Console()
+    if console.measure(drawn).minimum > console.width:
+        print(as_text(found))  # rich would cut the numbers off
+        return
+    console.print(drawn)
+    for note in found.notes:
+        console.print(note, markup=False, highlight=False)
+
+
+def print_tables(results, markdown=False):
+    if not results.records:
+        return
+    rich = sys.stdout.isatty() and not markdown
+    for found in tables(results):
+        if rich:
+            try:
+                _print_rich(found)
+                continue
+            except ImportError:
+                rich = False
+        print(as_markdown(found) if markdown else as_text(found))
+
+
+def write(results, folder):
+    """compare.json and, where matplotlib is installed, the pictures. Returns the paths."""
+    paths = [Path(folder, "compare.json")]
+    paths[0].write_text(json.dumps(asdict(results), indent=1) + "\n")
+    try:
+        import pictures
+    except ImportError:
+        return paths
+    return paths + pictures.draw(results, folder) if results.records else paths
