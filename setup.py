@@ -9,7 +9,16 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 CSRC = Path("csrc")
-GNU_FLAGS = ["-std=c11", "-O3", "-g0", "-fvisibility=hidden", "-Wall", "-Wextra"]
+GNU_FLAGS = [
+    "-std=c11",
+    "-D_POSIX_C_SOURCE=200809L",
+    "-pthread",
+    "-O3",
+    "-g0",
+    "-fvisibility=hidden",
+    "-Wall",
+    "-Wextra",
+]
 MSVC_FLAGS = ["/std:c11", "/O2"]
 
 

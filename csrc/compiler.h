@@ -4,12 +4,69 @@
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #define FC_RESTRICT __restrict
+#define FC_INLINE static __forceinline
+#define FC_TARGET_ATTRIBUTE(features)
+#define FC_UNROLL
 #else
 #define FC_RESTRICT restrict
+#define FC_INLINE static inline __attribute__((always_inline))
+#define FC_TARGET_ATTRIBUTE(features) __attribute__((target(features)))
+#if defined(__clang__)
+#define FC_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define FC_UNROLL _Pragma("GCC unroll 16")
+#endif
 #endif
 
-/* Pastes two names after expanding them: FC_JOIN(fc_conv_naive_forward_, FC_DTYPE). */
+/* Visible outside the extension module; nothing else is. */
+#if defined(_WIN32)
+#define FC_EXPORT __declspec(dllexport)
+#else
+#define FC_EXPORT __attribute__((visibility("default")))
+#endif
+
+#if defined(_WIN32)
+#define FC_HAS_THREADS 0
+#define FC_ATOMIC
+#else
+#include <stdatomic.h>
+#define FC_HAS_THREADS 1
+#define FC_ATOMIC _Atomic
+#endif
+
+/* Tells the processor that a loop waits. */
+#if defined(__x86_64__) && defined(__GNUC__)
+#define FC_PAUSE() __builtin_ia32_pause()
+#elif defined(__aarch64__) && defined(__GNUC__)
+#define FC_PAUSE() __asm__ __volatile__("yield")
+#else
+#define FC_PAUSE() ((void)0)
+#endif
+
+#if defined(__GNUC__)
+#define FC_HAS_VECTOR_EXTENSION 1
+#define FC_VECTOR_OF_16_BYTES __attribute__((vector_size(16)))
+#else
+#define FC_HAS_VECTOR_EXTENSION 0
+#define FC_VECTOR_OF_16_BYTES
+#endif
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define FC_HAS_X86 1
+#else
+#define FC_HAS_X86 0
+#endif
+
+#if defined(__aarch64__) && defined(__GNUC__)
+#define FC_HAS_NEON 1
+#else
+#define FC_HAS_NEON 0
+#endif
+
+/* Pastes names after expanding them: FC_JOIN(forward_, FC_DTYPE). */
 #define FC_JOIN_(a, b) a##b
 #define FC_JOIN(a, b) FC_JOIN_(a, b)
+#define FC_JOIN4_(a, b, c, d) a##b##c##d
+#define FC_JOIN4(a, b, c, d) FC_JOIN4_(a, b, c, d)
 
 #endif

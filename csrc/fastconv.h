@@ -15,6 +15,7 @@
 typedef enum {
     FC_OK = 0,
     FC_NO_MEMORY, /* an allocation failed; outputs are undefined, nothing is leaked */
+    FC_INTERRUPTED, /* the caller's interrupted() said so; outputs are undefined */
     FC_REFUSED,   /* the algorithm cannot do the problem: fc_conv_refusal says why */
 } fc_status;
 
@@ -26,6 +27,9 @@ typedef enum { FC_FORWARD, FC_BACKWARD_DATA, FC_BACKWARD_WEIGHTS } fc_conv_op;
  * x taken as zero outside its bounds: a padded zero takes part in the sum, so 0 * inf is NaN. */
 typedef struct {
     fc_dtype dtype;
+    int isa;     /* index into fc_isa_name */
+    int threads; /* at most so many; results do not depend on it */
+    int (*interrupted)(void); /* asked now and then on the calling thread; may be NULL */
     int relu; /* forward: y = max(y, 0), NaN kept */
     ptrdiff_t batch, groups;
     ptrdiff_t in_channels, out_channels; /* of all groups together */
@@ -43,6 +47,11 @@ typedef struct {
     void *x, *w, *b, *y;
 } fc_conv_arrays;
 
+/* Name of the instruction set at `index` >= 0, best first, NULL after the last. */
+const char *fc_isa_name(int index);
+/* Whether this processor and its operating system have it. The last one always is. */
+int fc_isa_available(int index);
+
 /* Name of the algorithm at `index` >= 0 in order of preference, NULL after the last. */
 const char *fc_conv_algorithm_name(int index);
 
@@ -52,5 +61,10 @@ const char *fc_conv_refusal(fc_conv_op op, const char *algorithm, const fc_conv_
 /* Runs the named algorithm, or the first that does not refuse if `algorithm` is NULL. */
 fc_status fc_conv_run(fc_conv_op op, const char *algorithm, const fc_conv_problem *problem,
                       const fc_conv_arrays *arrays);
+
+/* How many threads a call may use that does not say otherwise. By these two names and through its
+ * own loader threadpoolctl finds the setting; they are the only exported ones. */
+int fastconv_get_num_threads(void);
+void fastconv_set_num_threads(int count);
 
 #endif

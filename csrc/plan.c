@@ -5,6 +5,7 @@
 
 /* The first that does not refuse wins; naive refuses nothing. */
 static const fc_conv_algorithm *const conv_algorithms[] = {
+    &fc_conv_implicit_gemm,
     &fc_conv_naive,
 };
 enum { CONV_ALGORITHMS = sizeof conv_algorithms / sizeof *conv_algorithms };

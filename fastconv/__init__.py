@@ -2,8 +2,8 @@
 
     conv.py         what you call: docstring, one line that validates, one that computes
       _problem.py     arguments -> a frozen problem; every message
-        _matmul.py      algorithm "im2col": columns in tiles (_columns.pyx), BLAS by numpy.matmul
-        _core.pyx       the bridge to csrc/: plan.c picks an algorithm, algorithms/ run it
+        _core.pyx       the bridge: data pointers and strides in, a status out
+          csrc/plan.c     picks an algorithm; algorithms/, gemm/, packing/, kernels/, isa/ run it
     pool.py, columns.py -> _pool.pyx, _columns.pyx
     reference/      the same functions as plain loops
 
@@ -27,7 +27,15 @@ from .layers import (
     softmax_cross_entropy,
 )
 from .pool import avg_pool_backward, avg_pool_forward, max_pool_backward, max_pool_forward
-from .runtime import algorithms, show_config
+from .runtime import (
+    algorithms,
+    get_num_threads,
+    isas,
+    num_threads,
+    set_num_threads,
+    show_config,
+    use_isa,
+)
 
 __version__ = "0.1.0"
 
@@ -48,15 +56,20 @@ __all__ = [
     "conv_cost",
     "conv_forward",
     "conv_output_shape",
+    "get_num_threads",
     "im2col",
+    "isas",
     "max_pool_backward",
     "max_pool_forward",
+    "num_threads",
     "numerical_gradient",
     "pool_output_shape",
     "relu_backward",
     "relu_forward",
+    "set_num_threads",
     "show_config",
     "sigmoid_backward",
     "sigmoid_forward",
     "softmax_cross_entropy",
+    "use_isa",
 ]

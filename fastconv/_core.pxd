@@ -2,6 +2,7 @@ cdef extern from "fastconv.h" nogil:
     ctypedef enum fc_status:
         FC_OK
         FC_NO_MEMORY
+        FC_INTERRUPTED
         FC_REFUSED
 
     ctypedef enum fc_dtype:
@@ -15,6 +16,9 @@ cdef extern from "fastconv.h" nogil:
 
     ctypedef struct fc_conv_problem:
         fc_dtype dtype
+        int isa
+        int threads
+        int (*interrupted)() noexcept nogil
         int relu
         ptrdiff_t batch
         ptrdiff_t groups
@@ -36,6 +40,10 @@ cdef extern from "fastconv.h" nogil:
         void *b
         void *y
 
+    int fastconv_get_num_threads()
+    void fastconv_set_num_threads(int count)
+    const char *fc_isa_name(int index)
+    int fc_isa_available(int index)
     const char *fc_conv_algorithm_name(int index)
     const char *fc_conv_refusal(fc_conv_op op, const char *algorithm,
                                 const fc_conv_problem *problem)

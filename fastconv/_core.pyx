@@ -4,9 +4,35 @@
 Arrays are the five-dimensional views of `_problem.canonical`. Nothing is checked here.
 """
 
+import threading
+
 cimport numpy as cnp
+from cpython.exc cimport PyErr_CheckSignals
 
 cnp.import_array()
+
+# What calls use from now on: runtime.py sets it.
+cdef int current_isa = 0
+
+cdef unsigned long main_thread = threading.main_thread().ident
+cdef object pending = None
+
+
+cdef int interrupted() noexcept with gil:
+    """Runs signal handlers; what they raise is kept for the main thread, the only one to run them."""
+    global pending
+    try:
+        PyErr_CheckSignals()
+    except BaseException as raised:
+        pending = raised
+        return 1
+    return 0
+
+
+cdef raise_pending():
+    global pending
+    raised, pending = pending, None
+    raise raised
 
 
 cdef void *pointer(cnp.ndarray array) noexcept:
@@ -24,6 +50,11 @@ cdef void read_problem(fc_conv_problem *p, problem, bint relu) except *:
     cdef int axis
     window = problem.window
     p.relu = relu
+    p.isa = current_isa
+    p.threads = fastconv_get_num_threads()
+    p.interrupted = NULL
+    if threading.get_ident() == main_thread:
+        p.interrupted = interrupted
     p.batch = problem.batch
     p.groups = problem.groups
     p.in_channels = problem.in_channels
@@ -37,7 +68,7 @@ cdef void read_problem(fc_conv_problem *p, problem, bint relu) except *:
         p.pad[axis] = window.pad_before[axis]
 
 
-cdef run(fc_conv_op op, str algorithm, problem, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b,
+cdef run(fc_conv_op op, algorithm, problem, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b,
          cnp.ndarray y, bint relu):
     cdef fc_conv_problem p
     cdef fc_conv_arrays arrays
@@ -45,6 +76,8 @@ cdef run(fc_conv_op op, str algorithm, problem, cnp.ndarray x, cnp.ndarray w, cn
     cdef const char *reason
     cdef bytes name = algorithm.encode()
     cdef const char *c_name = name
+    if algorithm == "auto":
+        c_name = NULL
     read_problem(&p, problem, relu)
     p.dtype = FC_FLOAT32 if cnp.PyArray_TYPE(y) == cnp.NPY_FLOAT32 else FC_FLOAT64
     read_strides(p.x_strides, x)
@@ -55,9 +88,39 @@ cdef run(fc_conv_op op, str algorithm, problem, cnp.ndarray x, cnp.ndarray w, cn
         status = fc_conv_run(op, c_name, &p, &arrays)
     if status == FC_NO_MEMORY:
         raise MemoryError(f"no memory for the workspace of algorithm {algorithm!r}")
+    if status == FC_INTERRUPTED:
+        raise_pending()
     if status == FC_REFUSED:
         reason = fc_conv_refusal(op, c_name, &p)
         raise ValueError(f"algorithm {algorithm!r} cannot do this problem: {reason.decode()}")
+
+
+def all_isas():
+    """(name, whether this processor has it) of the instruction sets compiled in, best first."""
+    cdef int index = 0
+    rows = []
+    while fc_isa_name(index) != NULL:
+        rows.append((fc_isa_name(index).decode(), bool(fc_isa_available(index))))
+        index += 1
+    return tuple(rows)
+
+
+def get_isa():
+    return fc_isa_name(current_isa).decode()
+
+
+def set_isa(name):
+    """Uses instruction set `name`, which must be one that all_isas() says is available."""
+    global current_isa
+    current_isa = [row[0] for row in all_isas()].index(name)
+
+
+def get_threads():
+    return fastconv_get_num_threads()
+
+
+def set_threads(int count):
+    fastconv_set_num_threads(count)
 
 
 def conv_algorithms():

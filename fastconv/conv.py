@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _core, _matmul, _problem
+from . import _core, _problem
 
-# In order of preference: "auto" takes the first.
-ALGORITHMS = ("im2col", *_core.conv_algorithms())
+# In order of preference: "auto" takes the first that does not refuse.
+ALGORITHMS = _core.conv_algorithms()
 
 
 class ConvGradients(NamedTuple):
@@ -113,10 +113,7 @@ def conv_forward(
         relu,
         _problem.canonical(y, problem.channels_last),
     )
-    if algorithm in ("auto", "im2col"):
-        _matmul.forward(problem, *views)
-    else:
-        _core.conv_forward(algorithm, problem, *views)
+    _core.conv_forward(algorithm, problem, *views)
     if result is not y:
         result[...] = y
     return result
@@ -201,11 +198,8 @@ def conv_backward(
     w = _problem.canonical(w)
     dx_view = None if dx is None else _problem.canonical(dx, problem.channels_last)
     dw_view = None if dw is None else _problem.canonical(dw)
-    if algorithm in ("auto", "im2col"):
-        _matmul.backward(problem, dy, x, w, dx_view, dw_view, db)
-    else:
-        if dx is not None:
-            _core.conv_backward_data(algorithm, problem, dy, w, dx_view)
-        if dw is not None or db is not None:
-            _core.conv_backward_weights(algorithm, problem, dy, x, dw_view, db)
+    if dx is not None:
+        _core.conv_backward_data(algorithm, problem, dy, w, dx_view)
+    if dw is not None or db is not None:
+        _core.conv_backward_weights(algorithm, problem, dy, x, dw_view, db)
     return ConvGradients(dx, dw, db)

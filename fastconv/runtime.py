@@ -1,10 +1,16 @@
-"""What is built and what runs."""
+"""What is built and what runs: algorithms, instruction sets, threads."""
 
+import os
 import platform
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
-from . import conv
+from . import _core, _problem, conv
+
+MAX_THREADS = 1024
 
 
 def algorithms():
@@ -23,13 +29,215 @@ def algorithms():
     return conv.ALGORITHMS
 
 
+def isas():
+    """Names of the instruction sets usable on this processor, best first.
+
+    The first is used unless the environment variable FASTCONV_ISA or `use_isa` says otherwise.
+
+    Returns
+    -------
+    tuple of str
+        Out of "avx512", "avx2", "neon" and "portable", which is always there.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.isas()[-1]
+    'portable'
+    """
+    return tuple(name for name, available in _core.all_isas() if available)
+
+
+@contextmanager
+def use_isa(name):
+    """Context in which kernels of instruction set `name` run, in the whole process.
+
+    Parameters
+    ----------
+    name : str
+        One of `isas()`.
+
+    Returns
+    -------
+    context manager
+
+    Raises
+    ------
+    ValueError
+        Another name.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> with fastconv.use_isa("portable"):
+    ...     y = fastconv.conv_forward([[[1.0, 2.0]]], [[[3.0]]])
+    """
+    if name not in isas():
+        raise ValueError(f"name is {name!r}, expected one of {isas()}")
+    before = _core.get_isa()
+    _core.set_isa(name)
+    try:
+        yield
+    finally:
+        _core.set_isa(before)
+
+
+def get_num_threads():
+    """Number of threads that a call may use.
+
+    At first FASTCONV_NUM_THREADS, or the processors that the process may run on: its affinity
+    mask, less what a cgroup quota withholds.
+
+    Returns
+    -------
+    int
+    """
+    return _core.get_threads()
+
+
+def set_num_threads(n):
+    """Lets calls use at most n threads; results do not depend on it, to the bit.
+
+    Parameters
+    ----------
+    n : int
+        From 1 to 1024. Where the system refuses threads, fewer are used.
+
+    Returns
+    -------
+    None
+
+    Raises
+    ------
+    TypeError
+        n is not an integer.
+    ValueError
+        n is out of range.
+    """
+    n = _problem.integer("n", n, 1)
+    if n > MAX_THREADS:
+        raise ValueError(f"n is {n}, expected an integer from 1 to {MAX_THREADS}")
+    _core.set_threads(n)
+
+
+@contextmanager
+def num_threads(n):
+    """Context in which calls use at most n threads, in the whole process.
+
+    Parameters
+    ----------
+    n : int
+        As in `set_num_threads`.
+
+    Returns
+    -------
+    context manager
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `set_num_threads`.
+    """
+    before = get_num_threads()
+    set_num_threads(n)
+    try:
+        yield
+    finally:
+        _core.set_threads(before)
+
+
 def show_config():
-    """Prints versions, processor and algorithms: what a report of a problem should contain."""
+    """Prints versions, processor, threads and algorithms: what a report of a problem needs."""
     from . import __version__
 
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     print(f"fastconv   {__version__}")
-    print(f"NumPy      {np.__version__}, BLAS {blas.get('name')} {blas.get('version')}")
+    print(f"NumPy      {np.__version__}")
     print(f"Python     {platform.python_version()}")
     print(f"processor  {platform.machine()}, {platform.system()}")
+    print(f"isas       {', '.join(isas())}; in use: {_core.get_isa()}")
+    print(f"threads    {get_num_threads()}")
     print(f"algorithms {', '.join(algorithms())}")
+
+
+def usable_processors():
+    """Processors in the affinity mask, at most what a cgroup's quota grants."""
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    quota = cgroup_quota(Path("/sys/fs/cgroup"))
+    return min(max(1, count if quota is None else min(count, quota)), MAX_THREADS)
+
+
+def cgroup_quota(root):
+    """Processors' worth of time that the cgroup (version 2 or 1) below `root` grants, or None."""
+    try:
+        if (root / "cpu.max").exists():
+            quota, period = (root / "cpu.max").read_text().split()[:2]
+        else:
+            quota = (root / "cpu/cpu.cfs_quota_us").read_text()
+            period = (root / "cpu/cpu.cfs_period_us").read_text()
+        quota, period = int(quota), int(period)
+    except (OSError, ValueError):
+        return None
+    return -(-quota // period) if quota > 0 and period > 0 else None
+
+
+def apply_environment():
+    """FASTCONV_ISA and FASTCONV_NUM_THREADS; what they cannot mean is said and left aside."""
+    wanted = os.environ.get("FASTCONV_ISA")
+    if wanted and wanted not in isas():
+        known = tuple(name for name, _ in _core.all_isas())
+        warnings.warn(
+            f"FASTCONV_ISA is {wanted!r}, expected one of {isas()}: "
+            f"{'this processor lacks it' if wanted in known else 'unknown'}, using {isas()[0]!r}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        wanted = None
+    _core.set_isa(wanted or isas()[0])
+    _core.set_threads(usable_processors())
+    count = os.environ.get("FASTCONV_NUM_THREADS")
+    if count:
+        try:
+            set_num_threads(int(count))
+        except ValueError:
+            warnings.warn(
+                f"FASTCONV_NUM_THREADS is {count!r}, expected an integer from 1 to {MAX_THREADS}: "
+                f"using {get_num_threads()}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+
+def register_with_threadpoolctl():
+    """Lets threadpool_limits and threadpool_info see the threads, where threadpoolctl is there."""
+    try:
+        import threadpoolctl
+    except ImportError:
+        return
+    if not hasattr(threadpoolctl, "register"):  # before 3.5
+        return
+
+    class FastconvController(threadpoolctl.LibController):
+        user_api = "fastconv"
+        internal_api = "fastconv"
+        filename_prefixes = ("_core",)
+        check_symbols = ("fastconv_get_num_threads", "fastconv_set_num_threads")
+
+        def get_num_threads(self):
+            return get_num_threads()
+
+        def set_num_threads(self, num_threads):
+            set_num_threads(num_threads)
+
+        def get_version(self):
+            from . import __version__
+
+            return __version__
+
+    threadpoolctl.register(FastconvController)
+
+
+apply_environment()
+register_with_threadpoolctl()

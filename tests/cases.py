@@ -5,6 +5,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+import fastconv
+
+# (algorithm, instruction set): the naive loops are compiled once, for the baseline.
+IMPLEMENTATIONS = [
+    (algorithm, isa)
+    for algorithm in fastconv.algorithms()
+    for isa in (fastconv.isas() if algorithm != "naive" else fastconv.isas()[-1:])
+]
+
 
 @dataclass(frozen=True)
 class Case:

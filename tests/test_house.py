@@ -16,11 +16,22 @@ ORDER = [
     {"cs231n", "onnx", "autograd", "dask"},
     {"runtime"},
     {"conv", "pool", "columns", "layers", "gradients", "costs"},
-    {"_matmul"},
     {"_core", "_columns", "_pool"},
     {"_problem"},
 ]
-C_ORDER = ["plan", "algorithms", "packing", "gemm", "kernels", "isa", "fastconv", "compiler"]
+C_ORDER = [
+    "plan",
+    "algorithms",
+    "gemm",
+    "packing",
+    "cpu",
+    "isa",
+    "kernels",
+    "threads",
+    "memory",
+    "fastconv",
+    "compiler",
+]
 SOURCES = [
     path
     for pattern in ("*.py", "*.pyx", "*.pxd", "*.c", "*.h")

@@ -191,7 +191,6 @@ def test_row_11_offsets_beyond_2_to_the_31_elements():
     assert dx[0, 0, 2**31 + 5] == 7 and int(np.count_nonzero(dx)) == 1
 
 
-@pytest.mark.parametrize("algorithm", fastconv.algorithms())
 def test_row_11_convolution_with_strides_beyond_2_to_the_31_elements(algorithm):
     # One page is touched of an array that is 8 GiB by its strides.
     line = np.lib.stride_tricks.as_strided(
@@ -388,7 +387,6 @@ def test_row_27_out_that_is_no_array():
         conv(out=[1.0])
 
 
-@pytest.mark.parametrize("algorithm", fastconv.algorithms())
 def test_row_27_out_that_overlaps_an_input(algorithm):
     memory = np.arange(150, dtype=np.float32)
     x = memory[:75].reshape(1, 3, 5, 5)

@@ -3,6 +3,7 @@
 #define FC_CONV_ALGORITHM_H
 
 #include "../fastconv.h"
+#include "../threads.h"
 
 typedef struct {
     const char *name;
@@ -10,6 +11,10 @@ typedef struct {
     fc_status (*run)(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arrays *a);
 } fc_conv_algorithm;
 
-extern const fc_conv_algorithm fc_conv_naive;
+extern const fc_conv_algorithm fc_conv_implicit_gemm, fc_conv_naive;
+
+/* Recomputes those elements of dx that are NaN and beside which dy ends. An algorithm that takes
+ * dy as zero outside its bounds needs it when w is not finite: 0 * inf has no place in that sum. */
+void fc_conv_repair_edges(const fc_conv_problem *p, const fc_conv_arrays *a, fc_run *r);
 
 #endif

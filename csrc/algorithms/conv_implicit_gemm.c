@@ -1,0 +1,225 @@
+/* Dense convolution by gathered GEMMs (gemm/correlate.h): any geometry, any strides.
+ *
+ * Forward is a correlation as it stands. Backward data is one per phase of the stride: positions
+ * of dx that are congruent modulo the stride see the same taps of w, and dy with stride 1. A third
+ * spatial axis adds planes: (channel, tap of the depth axis). */
+#include <string.h>
+
+#include "../gemm/correlate.h"
+#include "../memory.h"
+#include "conv_algorithm.h"
+
+typedef struct {
+    const fc_conv_problem *p;
+    const fc_conv_arrays *a;
+    const fc_kernels *kernels;
+    ptrdiff_t size; /* bytes of an element */
+    ptrdiff_t C, K; /* channels of a group */
+    fc_run run;
+    const void **plane; /* lists of C or K times the taps of the depth axis */
+    ptrdiff_t *w_plane;
+} job;
+
+static const void *element(const job *j, const void *base, ptrdiff_t offset) {
+    return base ? (const char *)base + offset * j->size : NULL;
+}
+
+static fc_axis forward_axis(const fc_conv_problem *p, int axis) {
+    return (fc_axis){
+        .size = p->in_size[axis],
+        .source_stride = p->x_strides[axis + 2],
+        .outputs = p->out_size[axis],
+        .target_stride = p->y_strides[axis + 2],
+        .stride = p->stride[axis],
+        .taps = p->kernel[axis],
+        .tap = -p->pad[axis],
+        .tap_step = p->dilation[axis],
+        .weight_step = p->w_strides[axis + 2],
+    };
+}
+
+/* The correlation whose y is output plane o of group g: of the forward, and of dw. */
+static fc_correlation forward_correlation(const job *j, ptrdiff_t g, ptrdiff_t o) {
+    const fc_conv_problem *p = j->p;
+    const ptrdiff_t planes = j->C * p->kernel[0];
+    for (ptrdiff_t i = 0; i < planes; i++) {
+        const ptrdiff_t channel = i / p->kernel[0], t = i % p->kernel[0];
+        const ptrdiff_t d = o * p->stride[0] - p->pad[0] + t * p->dilation[0];
+        const ptrdiff_t offset = (g * j->C + channel) * p->x_strides[1] + d * p->x_strides[2];
+        j->plane[i] = d < 0 || d >= p->in_size[0] ? NULL : element(j, j->a->x, offset);
+        j->w_plane[i] = channel * p->w_strides[1] + t * p->w_strides[2];
+    }
+    return (fc_correlation){
+        .images = p->batch,
+        .x_image = p->x_strides[0],
+        .y_image = p->y_strides[0],
+        .rows = j->K,
+        .w_row = p->w_strides[0],
+        .y_row = p->y_strides[1],
+        .planes = planes,
+        .x_plane = j->plane,
+        .w_plane = j->w_plane,
+        .axis = {forward_axis(p, 1), forward_axis(p, 2)},
+        .w = element(j, j->a->w, g * j->K * p->w_strides[0]),
+        .bias = element(j, j->a->b, g * j->K),
+        .y = (void *)element(j, j->a->y, g * j->K * p->y_strides[1] + o * p->y_strides[2]),
+        .relu = p->relu,
+    };
+}
+
+static void forward(job *j) {
+    for (ptrdiff_t g = 0; g < j->p->groups; g++)
+        for (ptrdiff_t o = 0; o < j->p->out_size[0] && j->run.status == FC_OK; o++) {
+            const fc_correlation c = forward_correlation(j, g, o);
+            fc_correlate(j->kernels, j->size, &j->run, &c);
+        }
+}
+
+static void backward_weights(job *j) {
+    for (ptrdiff_t g = 0; g < j->p->groups; g++)
+        for (ptrdiff_t o = 0; o < j->p->out_size[0] && j->run.status == FC_OK; o++) {
+            const fc_correlation c = forward_correlation(j, g, o);
+            fc_correlate_weights(j->kernels, j->size, &j->run, &c, o > 0);
+        }
+}
+
+static ptrdiff_t greatest_common_divisor(ptrdiff_t a, ptrdiff_t b) {
+    return b ? greatest_common_divisor(b, a % b) : a;
+}
+
+/* The positions of dx that tap t0 reaches, and every period-th tap with it: position first + m *
+ * stride reads dy at m + tap + i * tap_step for tap t0 + i * period. */
+static fc_axis backward_axis(const fc_conv_problem *p, int axis, ptrdiff_t t0, ptrdiff_t period,
+                             ptrdiff_t *first) {
+    const ptrdiff_t stride = p->stride[axis], dilation = p->dilation[axis], pad = p->pad[axis];
+    const ptrdiff_t below = (t0 * dilation - pad) % stride;
+    *first = below < 0 ? below + stride : below;
+    return (fc_axis){
+        .size = p->out_size[axis],
+        .source_stride = p->y_strides[axis + 2],
+        .outputs = *first < p->in_size[axis] ? (p->in_size[axis] - *first - 1) / stride + 1 : 0,
+        .target_stride = p->x_strides[axis + 2] * stride,
+        .stride = 1,
+        .taps = (p->kernel[axis] - t0 - 1) / period + 1,
+        .tap = (*first + pad - t0 * dilation) / stride,
+        .tap_step = -(period * dilation / stride),
+        .weight = t0 * p->w_strides[axis + 2],
+        .weight_step = period * p->w_strides[axis + 2],
+    };
+}
+
+/* Fills the lists with the (k, t) whose output plane lies on dy, for input plane i of group g. */
+static ptrdiff_t backward_planes(const job *j, ptrdiff_t g, ptrdiff_t i) {
+    const fc_conv_problem *p = j->p;
+    ptrdiff_t planes = 0;
+    for (ptrdiff_t k = 0; k < j->K; k++)
+        for (ptrdiff_t t = 0; t < p->kernel[0]; t++) {
+            const ptrdiff_t scaled = i + p->pad[0] - t * p->dilation[0];
+            if (scaled < 0 || scaled % p->stride[0]) continue;
+            const ptrdiff_t o = scaled / p->stride[0];
+            if (o >= p->out_size[0]) continue;
+            j->plane[planes] =
+                element(j, j->a->y, (g * j->K + k) * p->y_strides[1] + o * p->y_strides[2]);
+            j->w_plane[planes++] = k * p->w_strides[0] + t * p->w_strides[2];
+        }
+    return planes;
+}
+
+static void backward_plane(job *j, ptrdiff_t g, ptrdiff_t i, const ptrdiff_t period[3]) {
+    const fc_conv_problem *p = j->p;
+    fc_correlation c = {
+        .images = p->batch,
+        .x_image = p->y_strides[0],
+        .y_image = p->x_strides[0],
+        .rows = j->C,
+        .w_row = p->w_strides[1],
+        .y_row = p->x_strides[1],
+        .planes = backward_planes(j, g, i),
+        .x_plane = j->plane,
+        .w_plane = j->w_plane,
+        .w = element(j, j->a->w, g * j->K * p->w_strides[0]),
+    };
+    if (!c.planes) return;
+    for (ptrdiff_t s = 0; s < p->kernel[1] && s < period[1]; s++)
+        for (ptrdiff_t t = 0; t < p->kernel[2] && t < period[2]; t++) {
+            ptrdiff_t first[2];
+            c.axis[0] = backward_axis(p, 1, s, period[1], &first[0]);
+            c.axis[1] = backward_axis(p, 2, t, period[2], &first[1]);
+            if (!c.axis[0].outputs || !c.axis[1].outputs) continue;
+            c.y = (void *)element(j, j->a->x,
+                                  g * j->C * p->x_strides[1] + i * p->x_strides[2] +
+                                      first[0] * p->x_strides[3] + first[1] * p->x_strides[4]);
+            if (j->run.status == FC_OK) fc_correlate(j->kernels, j->size, &j->run, &c);
+        }
+}
+
+/* Whether every position of dx is reached by some tap, so that all of dx will be written. */
+static int covers(const fc_conv_problem *p, const ptrdiff_t period[3]) {
+    if (p->in_size[0] > 1 || p->kernel[0] > 1) return 0;
+    for (int axis = 1; axis < 3; axis++)
+        if (period[axis] != p->stride[axis] || p->kernel[axis] < period[axis]) return 0;
+    return 1;
+}
+
+static int weights_are_finite(const job *j) {
+    const fc_conv_problem *p = j->p;
+    const ptrdiff_t *s = p->w_strides, *n = p->kernel, taps = n[0] * n[1] * n[2];
+    if (s[4] == 1 && s[3] == n[2] && s[2] == n[1] * n[2] && s[1] == taps && s[0] == j->C * taps)
+        return j->kernels->finite(p->out_channels * s[0], j->a->w);
+    for (ptrdiff_t k = 0; k < p->out_channels; k++)
+        for (ptrdiff_t c = 0; c < j->C; c++)
+            for (ptrdiff_t t = 0; t < taps; t++)
+                if (!j->kernels->finite(1, element(j, j->a->w,
+                                                   k * s[0] + c * s[1] + t / (n[1] * n[2]) * s[2] +
+                                                       t / n[2] % n[1] * s[3] + t % n[2] * s[4])))
+                    return 0;
+    return 1;
+}
+
+static void backward_data(job *j) {
+    const fc_conv_problem *p = j->p;
+    ptrdiff_t period[3], elements = p->batch * p->in_channels;
+    for (int axis = 0; axis < 3; axis++) {
+        period[axis] = p->stride[axis] / greatest_common_divisor(p->stride[axis], p->dilation[axis]);
+        elements *= p->in_size[axis];
+    }
+    if (!covers(p, period)) memset(j->a->x, 0, (size_t)(elements * j->size));
+    for (ptrdiff_t g = 0; g < p->groups; g++)
+        for (ptrdiff_t i = 0; i < p->in_size[0]; i++) backward_plane(j, g, i, period);
+    if (!weights_are_finite(j)) fc_conv_repair_edges(p, j->a, &j->run);
+}
+
+static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
+    (void)op;
+    (void)p;
+    return NULL;
+}
+
+/* Without images there is nothing to sum. */
+static void clear_weight_gradients(const fc_conv_problem *p, const fc_conv_arrays *a) {
+    const size_t size = p->dtype == FC_FLOAT32 ? 4 : 8, K = (size_t)p->out_channels;
+    const ptrdiff_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
+    if (a->w) memset(a->w, 0, K * (size_t)(p->in_channels / p->groups * taps) * size);
+    if (a->b) memset(a->b, 0, K * size);
+}
+
+static fc_status run(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arrays *a) {
+    const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
+    if (p->batch == 0) {
+        if (op == FC_BACKWARD_WEIGHTS) clear_weight_gradients(p, a);
+        return FC_OK;
+    }
+    job j = {p, a, fc_find_kernels(p->isa, p->dtype), p->dtype == FC_FLOAT32 ? 4 : 8, C, K,
+             {p->threads, p->interrupted, 0, FC_OK}, NULL, NULL};
+    const ptrdiff_t planes = (C > K ? C : K) * p->kernel[0];
+    j.plane = fc_scratch_acquire((sizeof *j.plane + sizeof *j.w_plane) * (size_t)planes);
+    if (!j.plane) return FC_NO_MEMORY;
+    j.w_plane = (ptrdiff_t *)(j.plane + planes);
+    if (op == FC_FORWARD) forward(&j);
+    else if (op == FC_BACKWARD_DATA) backward_data(&j);
+    else backward_weights(&j);
+    fc_scratch_release(j.plane);
+    return (fc_status)j.run.status;
+}
+
+const fc_conv_algorithm fc_conv_implicit_gemm = {"implicit_gemm", refuses, run};

@@ -1,0 +1,326 @@
+#include "correlate.h"
+
+#include <string.h>
+
+#include "../memory.h"
+#include "../packing/fill.h"
+
+/* Bytes of a block of the input in a core's L2. */
+enum { BLOCK_BYTES = 384 << 10 };
+/* Longest chain of sums in one register: longer ones lose accuracy, shorter ones cost stores. */
+enum { CHAIN = 768 };
+/* Columns of a block of written-out taps. */
+enum { PACKED_PIXELS = 448 };
+
+typedef struct {
+    const fc_correlation *c;
+    const fc_kernels *kernels;
+    ptrdiff_t size; /* bytes of an element */
+    fc_phases phases[2];
+    int packed;              /* taps written out as columns */
+    ptrdiff_t images;        /* of a block */
+    ptrdiff_t rectangle[2];  /* outputs of a block */
+    ptrdiff_t blocks[3];     /* in images, height, width */
+    ptrdiff_t row_parts;     /* a block's output channels are shared out among so many tasks */
+    ptrdiff_t depth;         /* terms a block holds at once: whole planes unless packed */
+    ptrdiff_t pitch[2];      /* elements of the block between images, between rows */
+    ptrdiff_t plane_stride;  /* elements of a filled plane, all phases and images */
+    ptrdiff_t phase_stride;
+    ptrdiff_t pixels;        /* length of a row of the block's matrix, from first to last output */
+    int parts;
+    fc_run *run;
+} plan;
+
+static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+static ptrdiff_t most(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
+static ptrdiff_t quotient_up(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
+/* Size of the blocks when `total` is cut evenly into blocks of at most `limit`. */
+static ptrdiff_t even_block(ptrdiff_t total, ptrdiff_t limit) {
+    return quotient_up(total, quotient_up(total, most(limit, 1)));
+}
+
+static ptrdiff_t taps_of(const plan *p) { return p->c->axis[0].taps * p->c->axis[1].taps; }
+
+/* Geometry of filled planes for the block size in p->rectangle and p->images. */
+static void set_strides(plan *p) {
+    const ptrdiff_t rows = p->rectangle[0] + p->phases[0].reach;
+    const ptrdiff_t columns = p->rectangle[1] + p->phases[1].reach;
+    p->pitch[1] = columns;
+    p->pitch[0] = rows * columns;
+    p->phase_stride = p->images * rows * columns;
+    p->plane_stride = p->phases[0].phases * p->phases[1].phases * p->phase_stride;
+    p->pixels = (p->images - 1) * p->pitch[0] + (p->rectangle[0] - 1) * columns + p->rectangle[1];
+}
+
+/* Blocks of filled planes: as many rows as leave room for a chain's worth of planes. */
+static void choose_flat(plan *p) {
+    const fc_correlation *c = p->c;
+    const ptrdiff_t budget = BLOCK_BYTES / p->size;
+    const ptrdiff_t planes = least(c->planes, most(1, CHAIN / taps_of(p)));
+    p->packed = 0;
+    p->images = 1;
+    p->rectangle[1] = even_block(c->axis[1].outputs, c->axis[0].outputs == 1 ? 2048 : 640);
+    p->rectangle[0] = 1;
+    set_strides(p);
+    const ptrdiff_t per_row = planes * p->phases[0].phases * p->phases[1].phases * p->pitch[1];
+    const ptrdiff_t rows = budget / per_row - p->phases[0].reach;
+    p->rectangle[0] = even_block(c->axis[0].outputs, rows);
+    set_strides(p);
+    p->depth = least(c->planes, most(1, budget / p->plane_stride)) * taps_of(p);
+}
+
+/* Blocks of written-out taps: whole small images, or rows of a larger one. */
+static void choose_packed(plan *p) {
+    const fc_correlation *c = p->c;
+    const ptrdiff_t image = c->axis[0].outputs * c->axis[1].outputs;
+    p->packed = 1;
+    p->rectangle[1] = even_block(c->axis[1].outputs, PACKED_PIXELS);
+    p->rectangle[0] = even_block(c->axis[0].outputs, PACKED_PIXELS / p->rectangle[1]);
+    p->images = p->rectangle[0] * p->rectangle[1] == image
+                    ? even_block(c->images, PACKED_PIXELS / image) : 1;
+    set_strides(p);
+    p->pixels = p->images * p->rectangle[0] * p->rectangle[1];
+    p->depth = even_block(c->planes * taps_of(p), BLOCK_BYTES / p->size / p->pixels);
+}
+
+/* Share of the multiplications that is not spent on padding, nor its time on writing out taps. */
+static double efficiency(const plan *p) {
+    const double lanes = p->kernels->lanes;
+    const double outputs = (double)(p->images * p->rectangle[0] * p->rectangle[1]);
+    const double computed = (double)quotient_up(p->pixels, p->kernels->lanes) * lanes;
+    if (!p->packed) return outputs / computed;
+    /* Four cycles a vector to write out, two multiplications of a vector a cycle. */
+    const double vectors = (double)quotient_up(p->rectangle[1], p->kernels->lanes);
+    const double writing = 8 * vectors * lanes / (double)p->rectangle[1] / (double)p->c->rows;
+    return outputs / computed / (1 + writing);
+}
+
+static void choose(plan *p) {
+    const fc_correlation *c = p->c;
+    const int threads = p->run->threads;
+    for (int a = 0; a < 2; a++)
+        p->phases[a] = fc_split_axis(&c->axis[a], least(c->axis[a].outputs, a ? 2048 : 64));
+    choose_flat(p);
+    const plan flat = *p;
+    choose_packed(p);
+    if (efficiency(&flat) >= efficiency(p)) *p = flat;
+    p->blocks[0] = quotient_up(c->images, p->images);
+    p->blocks[1] = quotient_up(c->axis[0].outputs, p->rectangle[0]);
+    p->blocks[2] = quotient_up(c->axis[1].outputs, p->rectangle[1]);
+    const ptrdiff_t blocks = p->blocks[0] * p->blocks[1] * p->blocks[2];
+    const ptrdiff_t panels = quotient_up(c->rows, p->kernels->rows);
+    p->row_parts = blocks >= 4 * threads ? 1 : least(panels, quotient_up(4 * threads, blocks));
+    if (threads == 1) p->row_parts = 1;
+    p->parts = (int)least(threads, blocks * p->row_parts);
+}
+
+/* Scratch of one task. */
+typedef struct {
+    char *block, *stage;
+    ptrdiff_t *a_offsets, *b_offsets;
+    char *tile;
+} workspace;
+
+static size_t aligned(size_t bytes) {
+    return (bytes + FC_ALIGNMENT - 1) / FC_ALIGNMENT * FC_ALIGNMENT;
+}
+
+static char *acquire(const plan *p, workspace *ws) {
+    const ptrdiff_t slack = 2 * FC_MAX_COLS;
+    const ptrdiff_t filled = p->packed ? p->plane_stride : p->depth / taps_of(p) * p->plane_stride;
+    const ptrdiff_t columns = p->packed ? p->depth * p->pixels : 0;
+    const size_t block = aligned((size_t)((p->packed ? columns : filled) + slack) * p->size);
+    const size_t stage = p->packed ? aligned((size_t)(filled + slack) * p->size) : 0;
+    const size_t table = aligned(sizeof(ptrdiff_t) * (size_t)least(CHAIN, p->depth));
+    const size_t tile = aligned((size_t)(FC_MAX_ROWS * FC_MAX_COLS * p->size));
+    char *scratch = fc_scratch_acquire(block + stage + 2 * table + tile);
+    if (!scratch) return NULL;
+    ws->block = scratch;
+    ws->stage = scratch + block;
+    ws->a_offsets = (ptrdiff_t *)(ws->stage + stage);
+    ws->b_offsets = (ptrdiff_t *)((char *)ws->a_offsets + table);
+    ws->tile = (char *)ws->b_offsets + table;
+    memset(ws->block + block - slack * p->size, 0, (size_t)(slack * p->size));
+    if (stage) memset(ws->stage + stage - slack * p->size, 0, (size_t)(slack * p->size));
+    return scratch;
+}
+
+/* A task's share: images, rectangle of outputs, rows. */
+typedef struct {
+    ptrdiff_t image, images;
+    fc_rectangle rectangle;
+    ptrdiff_t row0, row1;
+} share;
+
+/* Offset within a filled plane that tap (s, t) adds. */
+static ptrdiff_t tap_offset(const plan *p, ptrdiff_t s, ptrdiff_t t) {
+    const fc_phases *h = &p->phases[0], *w = &p->phases[1];
+    const ptrdiff_t phase = fc_phase_of_tap(h, s) * w->phases + fc_phase_of_tap(w, t);
+    return phase * p->phase_stride + fc_shift_of_tap(h, s) * p->pitch[1] + fc_shift_of_tap(w, t);
+}
+
+static void fill(const plan *p, const share *sh, ptrdiff_t plane, char *target) {
+    const fc_correlation *c = p->c;
+    for (ptrdiff_t n = 0; n < sh->images; n++) {
+        const char *source = c->x_plane[plane];
+        if (source) source += (sh->image + n) * c->x_image * p->size;
+        fc_fill_plane(p->kernels, p->size, c->axis, p->phases, &sh->rectangle, source,
+                      target + n * p->pitch[0] * p->size, p->pitch[1], p->phase_stride);
+    }
+}
+
+/* Writes out terms [depth0, depth1) as rows of the block. */
+static void write_columns(const plan *p, const workspace *ws, const share *sh, ptrdiff_t depth0,
+                          ptrdiff_t depth1) {
+    const ptrdiff_t taps = taps_of(p), taps_w = p->c->axis[1].taps;
+    const ptrdiff_t rows = sh->rectangle.count[0], run = sh->rectangle.count[1];
+    ptrdiff_t filled = -1;
+    for (ptrdiff_t d = depth0; d < depth1; d++) {
+        const ptrdiff_t plane = d / taps, tap = d % taps;
+        if (plane != filled) fill(p, sh, filled = plane, ws->stage);
+        const char *source =
+            ws->stage + tap_offset(p, tap / taps_w, tap % taps_w) * p->size;
+        char *row = ws->block + (d - depth0) * p->pixels * p->size;
+        for (ptrdiff_t n = 0; n < sh->images; n++)
+            p->kernels->pack(rows, run, source + n * p->pitch[0] * p->size, p->pitch[1],
+                             row + n * rows * run * p->size);
+    }
+}
+
+/* Offsets of terms [depth0, depth1): into the weights, and into the block, which holds the terms
+ * from `block0` on. */
+static void set_offsets(const plan *p, const workspace *ws, ptrdiff_t block0, ptrdiff_t depth0,
+                        ptrdiff_t depth1) {
+    const fc_correlation *c = p->c;
+    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
+    const ptrdiff_t taps = taps_of(p), taps_w = w->taps;
+    ptrdiff_t *a = ws->a_offsets, *b = ws->b_offsets;
+    for (ptrdiff_t d = depth0; d < depth1; d++, a++, b++) {
+        const ptrdiff_t plane = d / taps, s = d % taps / taps_w, t = d % taps % taps_w;
+        if (d - depth0 >= taps) { /* the same tap of the plane before */
+            *a = a[-taps] + c->w_plane[plane] - c->w_plane[plane - 1];
+            *b = b[-taps] + (p->packed ? taps * p->pixels : p->plane_stride);
+            continue;
+        }
+        *a = c->w_plane[plane] + h->weight + s * h->weight_step + w->weight + t * w->weight_step;
+        *b = p->packed ? (d - block0) * p->pixels
+                       : (plane - block0 / taps) * p->plane_stride + tap_offset(p, s, t);
+    }
+}
+
+/* Writes the outputs among columns [column, column + width) of the block's matrix. */
+static void store_tile(const plan *p, const workspace *ws, const share *sh, ptrdiff_t row,
+                       ptrdiff_t rows, ptrdiff_t column, ptrdiff_t width, ptrdiff_t tile_stride,
+                       const fc_store *store) {
+    const fc_correlation *c = p->c;
+    const ptrdiff_t run = sh->rectangle.count[1], height = sh->rectangle.count[0];
+    const ptrdiff_t pitch = p->packed ? run : p->pitch[1];
+    const ptrdiff_t image_pitch = p->packed ? run * height : p->pitch[0];
+    char *y = (char *)c->y + row * c->y_row * p->size;
+    ptrdiff_t n = column / image_pitch, h = column % image_pitch / pitch;
+    ptrdiff_t w = column % image_pitch % pitch;
+    for (ptrdiff_t done = 0; done < width;) {
+        const ptrdiff_t length = h < height ? least(run - w, width - done) : 0;
+        if (length > 0) {
+            void *y_rows[FC_MAX_ROWS];
+            const ptrdiff_t offset = (sh->image + n) * c->y_image +
+                                     (sh->rectangle.start[0] + h) * c->axis[0].target_stride +
+                                     (sh->rectangle.start[1] + w) * c->axis[1].target_stride;
+            for (ptrdiff_t i = 0; i < rows; i++) y_rows[i] = y + (offset + i * c->y_row) * p->size;
+            p->kernels->store(rows, length, ws->tile + done * p->size, tile_stride, y_rows,
+                              c->axis[1].target_stride, store);
+        }
+        done += pitch - w;
+        w = 0;
+        if (++h * pitch >= image_pitch) {
+            h = 0;
+            n++;
+        }
+    }
+}
+
+/* All tiles of the share for terms [depth0, depth1), which ws's tables describe. */
+static void multiply(const plan *p, const workspace *ws, const share *sh, int part,
+                     ptrdiff_t depth0, ptrdiff_t depth1) {
+    const fc_correlation *c = p->c;
+    const fc_kernels *k = p->kernels;
+    const int last = depth1 == c->planes * taps_of(p);
+    const ptrdiff_t pixels = p->packed
+                                 ? sh->images * sh->rectangle.count[0] * sh->rectangle.count[1]
+                                 : (sh->images - 1) * p->pitch[0] +
+                                       (sh->rectangle.count[0] - 1) * p->pitch[1] + sh->rectangle.count[1];
+    for (ptrdiff_t row = sh->row0; row < sh->row1; row += k->rows) {
+        const ptrdiff_t rows = least(k->rows, sh->row1 - row);
+        if (fc_stopped(p->run, part)) return;
+        const void *a_rows[FC_MAX_ROWS], *bias[FC_MAX_ROWS];
+        for (ptrdiff_t i = 0; i < rows; i++) {
+            a_rows[i] = (const char *)c->w + (row + i) * c->w_row * p->size;
+            bias[i] = (const char *)c->bias + (row + i) * p->size;
+        }
+        const fc_store store = {depth0 > 0, c->relu && last, c->bias && depth0 == 0 ? bias : NULL};
+        for (ptrdiff_t column = 0; column < pixels; column += (ptrdiff_t)k->vecs * k->lanes) {
+            const ptrdiff_t width = least((ptrdiff_t)k->vecs * k->lanes, pixels - column);
+            const ptrdiff_t vecs = quotient_up(width, k->lanes);
+            k->gemm[rows - 1][vecs - 1](depth1 - depth0, a_rows, ws->a_offsets,
+                                        ws->block + column * p->size, ws->b_offsets, ws->tile);
+            store_tile(p, ws, sh, row, rows, column, width, vecs * k->lanes, &store);
+        }
+    }
+}
+
+static void run_share(const plan *p, const workspace *ws, const share *sh, int part) {
+    const ptrdiff_t taps = taps_of(p), total = p->c->planes * taps;
+    for (ptrdiff_t block0 = 0; block0 < total; block0 += p->depth) {
+        const ptrdiff_t block1 = least(total, block0 + p->depth);
+        if (p->packed) {
+            write_columns(p, ws, sh, block0, block1);
+        } else {
+            for (ptrdiff_t plane = block0 / taps; plane < block1 / taps; plane++)
+                fill(p, sh, plane, ws->block + (plane - block0 / taps) * p->plane_stride * p->size);
+        }
+        const ptrdiff_t chain = even_block(block1 - block0, CHAIN);
+        for (ptrdiff_t depth0 = block0; depth0 < block1; depth0 += chain) {
+            const ptrdiff_t depth1 = least(block1, depth0 + chain);
+            set_offsets(p, ws, block0, depth0, depth1);
+            multiply(p, ws, sh, part, depth0, depth1);
+        }
+    }
+}
+
+static void run_part(void *context, int part) {
+    const plan *p = context;
+    const fc_correlation *c = p->c;
+    workspace ws;
+    char *scratch = acquire(p, &ws);
+    if (!scratch) {
+        fc_stop(p->run, FC_NO_MEMORY);
+        return;
+    }
+    const ptrdiff_t units = p->blocks[0] * p->blocks[1] * p->blocks[2] * p->row_parts;
+    const ptrdiff_t end = units * (part + 1) / p->parts;
+    for (ptrdiff_t unit = units * part / p->parts; unit < end; unit++) {
+        ptrdiff_t index = unit;
+        share sh;
+        const ptrdiff_t panels = quotient_up(c->rows, p->kernels->rows);
+        const ptrdiff_t row_part = index % p->row_parts;
+        index /= p->row_parts;
+        sh.row0 = panels * row_part / p->row_parts * p->kernels->rows;
+        sh.row1 = least(c->rows, panels * (row_part + 1) / p->row_parts * p->kernels->rows);
+        for (int a = 1; a >= 0; a--) {
+            sh.rectangle.start[a] = index % p->blocks[a + 1] * p->rectangle[a];
+            sh.rectangle.count[a] = least(p->rectangle[a], c->axis[a].outputs - sh.rectangle.start[a]);
+            index /= p->blocks[a + 1];
+        }
+        sh.image = index * p->images;
+        sh.images = least(p->images, c->images - sh.image);
+        run_share(p, &ws, &sh, part);
+    }
+    fc_scratch_release(scratch);
+}
+
+void fc_correlate(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
+                  const fc_correlation *correlation) {
+    plan p = {.c = correlation, .kernels = kernels, .size = element_size, .run = run};
+    choose(&p);
+    fc_parallel(run, p.parts, run_part, &p);
+}

@@ -1,0 +1,41 @@
+/* The form to which forward and backward data reduce: a correlation of planes with taps.
+ *
+ *   y[n, i, p, q] = bias[i] + sum over planes c and taps (s, t) of
+ *                   w[i * w_row + w_plane[c] + h.weight(s) + w.weight(t)]
+ *                   * plane[n, c][p * h.stride + h.tap(s), q * w.stride + w.tap(t)]
+ *
+ * Blocks of the planes are copied, padded, into cache, where taps are offsets, and the rows of
+ * the weights are read where they lie: gemm_kernel.tmpl.h gathers both. Where a copied row would
+ * be mostly padding (small images), the taps are written out as columns first. */
+#ifndef FC_CORRELATE_H
+#define FC_CORRELATE_H
+
+#include "../kernels/kernels.h"
+#include "../packing/axis.h"
+#include "../threads.h"
+
+typedef struct {
+    ptrdiff_t images, x_image, y_image; /* count; element strides */
+    ptrdiff_t rows, w_row, y_row;       /* output channels; element strides */
+    ptrdiff_t planes;
+    const void *const *x_plane; /* image 0 of each plane; NULL is zeros */
+    const ptrdiff_t *w_plane;
+    fc_axis axis[2]; /* height, width */
+    const void *w, *bias;
+    void *y;
+    int relu;
+} fc_correlation;
+
+/* Failures are in run->status. The result does not depend on the number of threads. */
+void fc_correlate(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
+                  const fc_correlation *correlation);
+
+/* The adjoint in the weights: reads y (= dy), writes or adds to w (= dw), and to bias (= db).
+ *
+ *   dw[i, c, s, t] (+)= sum over n, p, q of dy[n, i, p, q] * plane[n, c][...],   db[i] (+)= sum of dy
+ *
+ * w or bias may be NULL. */
+void fc_correlate_weights(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
+                          const fc_correlation *correlation, int accumulate);
+
+#endif

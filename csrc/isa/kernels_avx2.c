@@ -1,0 +1,42 @@
+#include "../compiler.h"
+
+#if FC_HAS_X86
+
+#include "../kernels/kernels.h"
+#include "isa_list.h"
+#include "vec_avx2.h"
+
+#define FC_DTYPE float
+#define LANES 8
+#define VEC __m256
+#define VZERO _mm256_setzero_ps
+#define VLOAD _mm256_loadu_ps
+#define VSTORE _mm256_storeu_ps
+#define VSET1 _mm256_set1_ps
+#define VFMA _mm256_fmadd_ps
+#include "kernels.tmpl.h"
+#undef FC_DTYPE
+#undef LANES
+#undef VEC
+#undef VZERO
+#undef VLOAD
+#undef VSTORE
+#undef VSET1
+#undef VFMA
+
+#define FC_DTYPE double
+#define LANES 4
+#define VEC __m256d
+#define VZERO _mm256_setzero_pd
+#define VLOAD _mm256_loadu_pd
+#define VSTORE _mm256_storeu_pd
+#define VSET1 _mm256_set1_pd
+#define VFMA _mm256_fmadd_pd
+#include "kernels.tmpl.h"
+#undef FC_DTYPE
+
+#else
+
+typedef int fc_this_file_is_empty_here;
+
+#endif

@@ -1,0 +1,42 @@
+#include "../compiler.h"
+
+#if FC_HAS_X86
+
+#include "../kernels/kernels.h"
+#include "isa_list.h"
+#include "vec_avx512.h"
+
+#define FC_DTYPE float
+#define LANES 16
+#define VEC __m512
+#define VZERO _mm512_setzero_ps
+#define VLOAD _mm512_loadu_ps
+#define VSTORE _mm512_storeu_ps
+#define VSET1 _mm512_set1_ps
+#define VFMA _mm512_fmadd_ps
+#include "kernels.tmpl.h"
+#undef FC_DTYPE
+#undef LANES
+#undef VEC
+#undef VZERO
+#undef VLOAD
+#undef VSTORE
+#undef VSET1
+#undef VFMA
+
+#define FC_DTYPE double
+#define LANES 8
+#define VEC __m512d
+#define VZERO _mm512_setzero_pd
+#define VLOAD _mm512_loadu_pd
+#define VSTORE _mm512_storeu_pd
+#define VSET1 _mm512_set1_pd
+#define VFMA _mm512_fmadd_pd
+#include "kernels.tmpl.h"
+#undef FC_DTYPE
+
+#else
+
+typedef int fc_this_file_is_empty_here;
+
+#endif

@@ -1,0 +1,48 @@
+#include "../compiler.h"
+
+#if FC_HAS_NEON
+
+#include <arm_neon.h>
+
+#include "../kernels/kernels.h"
+#include "isa_list.h"
+
+/* Part of every aarch64: 32 registers of 4 floats or 2 doubles. */
+#define FC_ISA neon
+#define FC_TARGET
+#define FC_REGISTERS 32
+
+#define FC_DTYPE float
+#define LANES 4
+#define VEC float32x4_t
+#define VZERO() vdupq_n_f32(0)
+#define VLOAD vld1q_f32
+#define VSTORE vst1q_f32
+#define VSET1 vdupq_n_f32
+#define VFMA(a, b, c) vfmaq_f32(c, a, b)
+#include "kernels.tmpl.h"
+#undef FC_DTYPE
+#undef LANES
+#undef VEC
+#undef VZERO
+#undef VLOAD
+#undef VSTORE
+#undef VSET1
+#undef VFMA
+
+#define FC_DTYPE double
+#define LANES 2
+#define VEC float64x2_t
+#define VZERO() vdupq_n_f64(0)
+#define VLOAD vld1q_f64
+#define VSTORE vst1q_f64
+#define VSET1 vdupq_n_f64
+#define VFMA(a, b, c) vfmaq_f64(c, a, b)
+#include "kernels.tmpl.h"
+#undef FC_DTYPE
+
+#else
+
+typedef int fc_this_file_is_empty_here;
+
+#endif

@@ -1,0 +1,16 @@
+/* Load, store and broadcast of vec_<FC_DTYPE>, at any alignment. */
+
+FC_INLINE FC_JOIN(vec_, FC_DTYPE) FC_JOIN(load_, FC_DTYPE)(const FC_DTYPE *source) {
+    FC_JOIN(vec_, FC_DTYPE) value;
+    memcpy(&value, source, sizeof value);
+    return value;
+}
+
+FC_INLINE void FC_JOIN(store_, FC_DTYPE)(FC_DTYPE *target, FC_JOIN(vec_, FC_DTYPE) value) {
+    memcpy(target, &value, sizeof value);
+}
+
+FC_INLINE FC_JOIN(vec_, FC_DTYPE) FC_JOIN(set1_, FC_DTYPE)(FC_DTYPE scalar) {
+    const FC_JOIN(vec_, FC_DTYPE) zero = {0};
+    return zero + scalar;
+}

@@ -1,0 +1,80 @@
+/* What the kernels of one instruction set and element type are: a table of pointers.
+ * Elements are float or double throughout a table; pointers to them are void here. */
+#ifndef FC_KERNELS_H
+#define FC_KERNELS_H
+
+#include <stddef.h>
+
+#include "../fastconv.h"
+
+enum {
+    FC_MAX_ROWS = 8,                /* rows of the largest register tile */
+    FC_MAX_VECS = 4,                /* vectors across it */
+    FC_MAX_COLS = 16 * FC_MAX_VECS, /* elements across the widest tile of any instruction set */
+};
+
+/* A tile of a gathered GEMM: gemm_kernel.tmpl.h. */
+typedef void (*fc_gemm_kernel)(ptrdiff_t depth, const void *const *a_rows,
+                               const ptrdiff_t *a_offsets, const void *b,
+                               const ptrdiff_t *b_offsets, void *c);
+
+/* What happens to a tile on its way out: store_kernel.tmpl.h. */
+typedef struct {
+    int accumulate;     /* add what y holds */
+    int relu;           /* then y = max(y, 0), NaN kept */
+    const void *const *bias; /* per row, or NULL: added */
+} fc_store;
+
+typedef void (*fc_store_kernel)(ptrdiff_t rows, ptrdiff_t cols, const void *tile,
+                                ptrdiff_t tile_stride, void *const *y_rows, ptrdiff_t y_step,
+                                const fc_store *store);
+
+/* y_rows[i][j * y_step] (+)= tile[i][j], where y_rows are near each other and y_step is wide. */
+typedef void (*fc_store_columns_kernel)(ptrdiff_t rows, ptrdiff_t cols, const void *tile,
+                                        ptrdiff_t tile_stride, void *const *y_rows,
+                                        ptrdiff_t y_step, int accumulate);
+
+/* sums[j] += sum over i < rows of matrix[i * stride + j], j < cols. */
+typedef void (*fc_sum_kernel)(ptrdiff_t rows, ptrdiff_t cols, const void *matrix, ptrdiff_t stride,
+                              double *sums);
+
+/* Whether no element is infinite or NaN. */
+typedef int (*fc_finite_kernel)(ptrdiff_t count, const void *source);
+
+/* target[i] += source[i]. */
+typedef void (*fc_add_kernel)(ptrdiff_t count, const void *source, void *target);
+
+/* target[c * target_stride + r] = source[r * source_stride + c]. */
+typedef void (*fc_transpose_kernel)(ptrdiff_t rows, ptrdiff_t cols, const void *source,
+                                    ptrdiff_t source_stride, void *target,
+                                    ptrdiff_t target_stride);
+
+/* target[i] = source[i * step]. */
+typedef void (*fc_copy_kernel)(ptrdiff_t count, const void *source, ptrdiff_t step, void *target);
+
+/* target[i * run + j] = source[i * pitch + j], i < rows, j < run. May read and write up to
+ * FC_MAX_COLS elements beyond the last run. */
+typedef void (*fc_pack_kernel)(ptrdiff_t rows, ptrdiff_t run, const void *source, ptrdiff_t pitch,
+                               void *target);
+
+typedef struct {
+    int lanes; /* elements of a vector */
+    int rows;  /* the register tile that keeps the multipliers busiest: rows x vecs * lanes */
+    int vecs;
+    /* [rows - 1][vecs - 1]; NULL where the accumulators would not fit the registers. */
+    fc_gemm_kernel gemm[FC_MAX_ROWS][FC_MAX_VECS];
+    fc_store_kernel store;
+    fc_store_columns_kernel store_columns;
+    fc_sum_kernel sum;
+    fc_add_kernel add;
+    fc_finite_kernel finite;
+    fc_transpose_kernel transpose;
+    fc_copy_kernel copy;
+    fc_pack_kernel pack;
+} fc_kernels;
+
+
+/* The kernels of the instruction set at `isa` in fc_isa_name's order. */
+const fc_kernels *fc_find_kernels(int isa, fc_dtype dtype);
+
+#endif

@@ -1,0 +1,194 @@
+#include "threads.h"
+
+#include "compiler.h"
+
+static FC_ATOMIC int default_threads = 1;
+
+FC_EXPORT int fastconv_get_num_threads(void) { return default_threads; }
+FC_EXPORT void fastconv_set_num_threads(int count) { default_threads = count; }
+
+#if FC_HAS_THREADS
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <time.h>
+
+enum { MAX_WORKERS = 1023 };
+
+/* Rounds of waiting before a thread sleeps: about 50 us, the time a short call takes. */
+enum { SPINS = 2000 };
+
+static const double QUESTION_SECONDS = 0.05;
+
+/* With the number above the only mutable state of the library. `signal` counts calls and, in its low bits, names how
+ * many workers the last one wants, so that both change at once. */
+static struct {
+    pthread_mutex_t owner; /* held by the caller that has the pool */
+    pthread_mutex_t mutex; /* guards sleeping and waking */
+    pthread_cond_t wake, done;
+    int workers, prepared_for_fork;
+    FC_ATOMIC uint64_t signal;
+    FC_ATOMIC int remaining, sleepers;
+    int parts;
+    void (*task)(void *context, int part);
+    void *context;
+} pool = {
+    .owner = PTHREAD_MUTEX_INITIALIZER,
+    .mutex = PTHREAD_MUTEX_INITIALIZER,
+    .wake = PTHREAD_COND_INITIALIZER,
+    .done = PTHREAD_COND_INITIALIZER,
+};
+
+static int wanted(uint64_t signal) { return (int)(signal & MAX_WORKERS); }
+
+static double seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* A forked child has none of the workers, and locks in any state. */
+static void reset_in_child(void) {
+    pthread_mutex_init(&pool.owner, NULL);
+    pthread_mutex_init(&pool.mutex, NULL);
+    pthread_cond_init(&pool.wake, NULL);
+    pthread_cond_init(&pool.done, NULL);
+    pool.workers = 0;
+    atomic_store(&pool.signal, 0);
+    atomic_store(&pool.remaining, 0);
+    atomic_store(&pool.sleepers, 0);
+}
+
+static uint64_t next_signal(uint64_t seen) {
+    for (int i = 0; i < SPINS; i++) {
+        const uint64_t now = atomic_load_explicit(&pool.signal, memory_order_acquire);
+        if (now != seen) return now;
+        FC_PAUSE();
+    }
+    pthread_mutex_lock(&pool.mutex);
+    atomic_fetch_add(&pool.sleepers, 1);
+    while (atomic_load(&pool.signal) == seen) pthread_cond_wait(&pool.wake, &pool.mutex);
+    atomic_fetch_sub(&pool.sleepers, 1);
+    pthread_mutex_unlock(&pool.mutex);
+    return atomic_load(&pool.signal);
+}
+
+static void run_parts(int first, int step) {
+    for (int part = first; part < pool.parts; part += step) pool.task(pool.context, part);
+}
+
+static void *work(void *argument) {
+    const int index = (int)(intptr_t)argument;
+    uint64_t seen = 0;
+    for (;;) {
+        seen = next_signal(seen);
+        if (index > wanted(seen)) continue;
+        run_parts(index, wanted(seen) + 1);
+        if (atomic_fetch_sub(&pool.remaining, 1) == 1) {
+            pthread_mutex_lock(&pool.mutex);
+            pthread_cond_signal(&pool.done);
+            pthread_mutex_unlock(&pool.mutex);
+        }
+    }
+    return NULL;
+}
+
+/* As many workers as the system grants, up to `count`. They take no signals: those are the
+ * interpreter's. */
+static void grow(int count) {
+    if (!pool.prepared_for_fork) {
+        pool.prepared_for_fork = 1;
+        pthread_atfork(NULL, NULL, reset_in_child);
+    }
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (pool.workers < count) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, work, (void *)(intptr_t)(pool.workers + 1))) break;
+        pthread_detach(thread);
+        pool.workers++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static void ask(fc_run *run) {
+    const double now = seconds();
+    if (now < run->next_question) return;
+    if (run->next_question > 0 && run->interrupted()) fc_stop(run, FC_INTERRUPTED);
+    run->next_question = now + QUESTION_SECONDS;
+}
+
+static void wait_for_workers(fc_run *run) {
+    for (int i = 0; i < SPINS; i++) {
+        if (!atomic_load_explicit(&pool.remaining, memory_order_acquire)) return;
+        FC_PAUSE();
+    }
+    while (atomic_load_explicit(&pool.remaining, memory_order_acquire)) {
+        if (run->interrupted) ask(run);
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += 20000000;
+        if (until.tv_nsec >= 1000000000) {
+            until.tv_nsec -= 1000000000;
+            until.tv_sec++;
+        }
+        pthread_mutex_lock(&pool.mutex);
+        if (atomic_load(&pool.remaining)) pthread_cond_timedwait(&pool.done, &pool.mutex, &until);
+        pthread_mutex_unlock(&pool.mutex);
+    }
+}
+
+void fc_parallel(fc_run *run, int parts, void (*task)(void *context, int part), void *context) {
+    const int threads = run->threads < parts ? run->threads : parts;
+    int helpers = threads - 1 < MAX_WORKERS ? threads - 1 : MAX_WORKERS;
+    if (helpers > 0 && !pthread_mutex_trylock(&pool.owner)) {
+        grow(helpers);
+        if (helpers > pool.workers) helpers = pool.workers;
+        pool.parts = parts;
+        pool.task = task;
+        pool.context = context;
+        atomic_store(&pool.remaining, helpers);
+        const uint64_t calls = atomic_load(&pool.signal) / (MAX_WORKERS + 1) + 1;
+        atomic_store(&pool.signal, calls * (MAX_WORKERS + 1) + (uint64_t)helpers);
+        if (atomic_load(&pool.sleepers)) {
+            pthread_mutex_lock(&pool.mutex);
+            pthread_cond_broadcast(&pool.wake);
+            pthread_mutex_unlock(&pool.mutex);
+        }
+        run_parts(0, helpers + 1);
+        wait_for_workers(run);
+        pthread_mutex_unlock(&pool.owner);
+        return;
+    }
+    for (int part = 0; part < parts; part++) task(context, part);
+}
+
+int fc_stopped(fc_run *run, int part) {
+    if (part == 0 && run->interrupted) ask(run);
+    return atomic_load_explicit(&run->status, memory_order_relaxed) != FC_OK;
+}
+
+#else /* no threads */
+
+void fc_parallel(fc_run *run, int parts, void (*task)(void *context, int part), void *context) {
+    (void)run;
+    for (int part = 0; part < parts; part++) task(context, part);
+}
+
+int fc_stopped(fc_run *run, int part) {
+    (void)part;
+    return run->status != FC_OK;
+}
+
+#endif
+
+void fc_stop(fc_run *run, fc_status status) {
+#if FC_HAS_THREADS
+    int fine = FC_OK;
+    atomic_compare_exchange_strong(&run->status, &fine, (int)status);
+#else
+    if (run->status == FC_OK) run->status = status;
+#endif
+}

@@ -1,0 +1,209 @@
+/* Sweeps small problems through every algorithm and instruction set against the naive loops.
+ *
+ * Data are small integers, so every order of summation is exact. Every array lies against a page
+ * that may not be touched: at the end of its own pages in one run, at their start in the next.
+ * Built and run by tests/test_csrc.py, also with sanitizers, and for aarch64 under emulation. */
+#define _GNU_SOURCE
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "fastconv.h"
+
+enum { MAX_ARRAYS = 16 };
+
+static struct {
+    void *start;
+    size_t bytes;
+} mapped[MAX_ARRAYS];
+static int arrays_in_use;
+
+/* `bytes` between two pages without access: flush with the second, or with the first. */
+static void *guarded(size_t bytes, int at_end) {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t inner = (bytes + page - 1) / page * page + (bytes ? 0 : page);
+    char *start = mmap(NULL, inner + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (start == MAP_FAILED || mprotect(start + page, inner, PROT_READ | PROT_WRITE)) abort();
+    mapped[arrays_in_use].start = start;
+    mapped[arrays_in_use++].bytes = inner + 2 * page;
+    return at_end ? start + page + inner - bytes : start + page;
+}
+
+static void release_all(void) {
+    while (arrays_in_use--) munmap(mapped[arrays_in_use].start, mapped[arrays_in_use].bytes);
+    arrays_in_use = 0;
+}
+
+static uint32_t random_state = 1;
+
+static int random_below(int n) {
+    random_state = random_state * 1664525u + 1013904223u;
+    return (int)((random_state >> 8) % (uint32_t)n);
+}
+
+static void fill(void *array, size_t count, fc_dtype dtype) {
+    for (size_t i = 0; i < count; i++) {
+        const int value = random_below(9) - 4;
+        if (dtype == FC_FLOAT32) ((float *)array)[i] = (float)value;
+        else ((double *)array)[i] = value;
+    }
+}
+
+typedef struct {
+    ptrdiff_t N, C, K, G, size[3], kernel[3], stride[3], dilation[3], pad[3], pad_after[3];
+} shape;
+
+static void describe(char *text, size_t room, const shape *s) {
+    snprintf(text, room,
+             "N%td C%td K%td G%td in %tdx%tdx%td kernel %tdx%tdx%td stride %td,%td,%td dilation "
+             "%td,%td,%td pad %td,%td,%td",
+             s->N, s->C, s->K, s->G, s->size[0], s->size[1], s->size[2], s->kernel[0], s->kernel[1],
+             s->kernel[2], s->stride[0], s->stride[1], s->stride[2], s->dilation[0],
+             s->dilation[1], s->dilation[2], s->pad[0], s->pad[1], s->pad[2]);
+}
+
+/* Strides of an array (n, c, *size), channels last or first. */
+static void set_strides(ptrdiff_t *strides, ptrdiff_t channels, const ptrdiff_t size[3], int last) {
+    const ptrdiff_t plane = size[0] * size[1] * size[2];
+    strides[0] = channels * plane;
+    strides[1] = last ? 1 : plane;
+    strides[4] = last ? channels : 1;
+    strides[3] = size[2] * strides[4];
+    strides[2] = size[1] * strides[3];
+}
+
+static int problem_of(const shape *s, fc_dtype dtype, int last, fc_conv_problem *p) {
+    memset(p, 0, sizeof *p);
+    p->dtype = dtype;
+    p->batch = s->N;
+    p->groups = s->G;
+    p->in_channels = s->C * s->G;
+    p->out_channels = s->K * s->G;
+    for (int a = 0; a < 3; a++) {
+        const ptrdiff_t extent = (s->kernel[a] - 1) * s->dilation[a] + 1;
+        const ptrdiff_t padded = s->size[a] + s->pad[a] + s->pad_after[a];
+        if (extent > padded) return 0;
+        p->in_size[a] = s->size[a];
+        p->kernel[a] = s->kernel[a];
+        p->stride[a] = s->stride[a];
+        p->dilation[a] = s->dilation[a];
+        p->pad[a] = s->pad[a];
+        p->out_size[a] = (padded - extent) / s->stride[a] + 1;
+    }
+    set_strides(p->x_strides, p->in_channels, p->in_size, last);
+    set_strides(p->y_strides, p->out_channels, p->out_size, last);
+    const ptrdiff_t taps = s->kernel[0] * s->kernel[1] * s->kernel[2];
+    const ptrdiff_t w_strides[5] = {s->C * taps, taps, s->kernel[1] * s->kernel[2], s->kernel[2], 1};
+    memcpy(p->w_strides, w_strides, sizeof w_strides);
+    return 1;
+}
+
+static int passed, failed;
+
+static void check(const char *what, const shape *s, const void *actual, const void *expected,
+                  size_t bytes) {
+    if (!memcmp(actual, expected, bytes)) {
+        passed++;
+        return;
+    }
+    char text[300];
+    describe(text, sizeof text, s);
+    printf("FAILED %s: %s\n", what, text);
+    failed++;
+}
+
+static void run(const shape *s, fc_dtype dtype, int last, int at_end, int relu) {
+    fc_conv_problem p;
+    if (!problem_of(s, dtype, last, &p)) return;
+    const size_t size = dtype == FC_FLOAT32 ? 4 : 8;
+    const size_t nx = (size_t)(p.batch * p.x_strides[0]), ny = (size_t)(p.batch * p.y_strides[0]);
+    const size_t nw = (size_t)(p.out_channels * p.w_strides[0]), nb = (size_t)p.out_channels;
+    void *x = guarded(nx * size, at_end), *w = guarded(nw * size, at_end);
+    void *b = guarded(nb * size, at_end), *dy = guarded(ny * size, at_end);
+    void *y[2], *dx[2], *dw[2], *db[2];
+    for (int i = 0; i < 2; i++) {
+        y[i] = guarded(ny * size, at_end);
+        dx[i] = guarded(nx * size, at_end);
+        dw[i] = guarded(nw * size, at_end);
+        db[i] = guarded(nb * size, at_end);
+    }
+    fill(x, nx, dtype);
+    fill(w, nw, dtype);
+    fill(b, nb, dtype);
+    fill(dy, ny, dtype);
+    p.relu = relu;
+    for (int algorithm = 0, done = 0; !done; algorithm++) {
+        /* The naive loops come last in the list, and first here. */
+        const char *name = algorithm ? fc_conv_algorithm_name(algorithm - 1) : "naive";
+        if (!strcmp(name, "naive") && algorithm) break;
+        for (int isa = 0; fc_isa_name(isa); isa++) {
+            if (!fc_isa_available(isa)) continue;
+            const int i = algorithm > 0;
+            const fc_conv_arrays forward = {x, w, b, y[i]}, data = {dx[i], w, NULL, dy};
+            const fc_conv_arrays weights = {x, dw[i], db[i], dy};
+            char what[100];
+            p.isa = isa;
+            p.threads = 1 + isa % 3;
+            memset(y[i], 0x7e, ny * size);
+            memset(dx[i], 0x7e, nx * size);
+            memset(dw[i], 0x7e, nw * size);
+            memset(db[i], 0x7e, nb * size);
+            if (fc_conv_run(FC_FORWARD, name, &p, &forward) != FC_OK ||
+                fc_conv_run(FC_BACKWARD_DATA, name, &p, &data) != FC_OK ||
+                fc_conv_run(FC_BACKWARD_WEIGHTS, name, &p, &weights) != FC_OK) {
+                printf("FAILED to run %s\n", name);
+                failed++;
+            }
+            if (!i) break;
+            snprintf(what, sizeof what, "%s %s %s%s", name, fc_isa_name(isa),
+                     dtype == FC_FLOAT32 ? "float32" : "float64", last ? " channels last" : "");
+            for (int op = 0; op < 4; op++) {
+                static const char *const names[] = {"y", "dx", "dw", "db"};
+                void *const *results[] = {y, dx, dw, db};
+                const size_t counts[] = {ny, nx, nw, nb};
+                char label[120];
+                snprintf(label, sizeof label, "%s of %s", names[op], what);
+                check(label, s, results[op][1], results[op][0], counts[op] * size);
+            }
+        }
+        done = !fc_conv_algorithm_name(algorithm);
+    }
+    release_all();
+}
+
+static shape random_shape(int axes) {
+    shape s = {.N = 1 + random_below(3), .C = 1 + random_below(4), .K = 1 + random_below(20),
+               .G = 1 + random_below(2)};
+    for (int a = 0; a < 3; a++) {
+        const int used = a >= 3 - axes;
+        s.size[a] = used ? 1 + random_below(a == 2 ? 24 : axes == 3 ? 5 : 12) : 1;
+        s.kernel[a] = used ? 1 + random_below(4) : 1;
+        s.stride[a] = used ? 1 + random_below(3) : 1;
+        s.dilation[a] = used ? 1 + random_below(3) : 1;
+        s.pad[a] = used ? random_below(4) : 0;
+        s.pad_after[a] = used ? random_below(4) : 0;
+    }
+    return s;
+}
+
+int main(int argc, char **argv) {
+    const int count = argc > 1 ? atoi(argv[1]) : 300;
+    for (int i = 0; i < count; i++) {
+        const shape s = random_shape(1 + i % 3);
+        run(&s, i % 2 ? FC_FLOAT32 : FC_FLOAT64, i / 2 % 2, i / 4 % 2, i / 8 % 2);
+    }
+    /* Blocks larger than the cache's, tails of every length of rows and columns. */
+    for (ptrdiff_t tail = 0; tail < 17; tail++) {
+        const shape wide = {1, 3, 7 + tail, 1, {1, 3, 200 + tail}, {1, 3, 3}, {1, 1, 1}, {1, 1, 1},
+                            {0, 1, 1}, {0, 1, 1}};
+        const shape deep = {1 + tail % 3, 90 + tail, 8, 1, {1, 7, 7}, {1, 3, 3}, {1, 1, 1},
+                            {1, 1, 1}, {0, 1, 1}, {0, 1, 1}};
+        run(&wide, FC_FLOAT32, 0, tail % 2, 0);
+        run(&deep, FC_FLOAT64, 0, tail % 2, 0);
+    }
+    printf("%d passed, %d failed\n", passed, failed);
+    return failed != 0;
+}

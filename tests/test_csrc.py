@@ -1,0 +1,48 @@
+"""The C side alone: tests/csrc/driver.c plain, with sanitizers, and for aarch64 emulated."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = [ROOT / "tests/csrc/driver.c", *sorted((ROOT / "csrc").rglob("*.c"))]
+FLAGS = ["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-Wall", "-Wextra", "-g", f"-I{ROOT / 'csrc'}"]
+ARM = ("aarch64-linux-gnu-gcc", "qemu-aarch64-static")
+# name: (compiler, its options, problems to run, what runs the program)
+BUILDS = {
+    "gcc": ("gcc", ["-O2", "-Werror"], 600, []),
+    "clang": ("clang", ["-O2", "-Werror"], 300, []),
+    "address_and_undefined": (
+        "gcc",
+        ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+        200,
+        [],
+    ),
+    "thread": ("gcc", ["-O1", "-fsanitize=thread"], 60, []),
+    "aarch64": (ARM[0], ["-O2", "-static", "-Werror"], 200, [ARM[1]]),
+}
+
+
+@pytest.mark.skipif(not (ROOT / "csrc").exists(), reason="needs the source tree")
+@pytest.mark.parametrize("name", BUILDS)
+def test_driver_finds_no_difference_and_no_stray_access(name, tmp_path):
+    compiler, options, count, runner = BUILDS[name]
+    for tool in (compiler, *runner):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed")
+    program = tmp_path / "driver"
+    command = [compiler, *FLAGS, *options, *map(str, SOURCES), "-o", str(program), "-pthread"]
+    built = subprocess.run(command, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    done = subprocess.run(
+        [*runner, str(program), str(count)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=os.environ | {"ASAN_OPTIONS": "detect_leaks=1"},
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert done.stdout.splitlines()[-1].endswith(" 0 failed")
