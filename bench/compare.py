@@ -44,9 +44,16 @@ def _list(known=None, convert=str):
     return parse
 
 
+def _positive(text):
+    count = int(text) if text.isdecimal() else 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
+    return count
+
+
 def _thread_count(text):
-    count = int(text)
-    if not 1 <= count <= len(machine.cores()):
+    count = _positive(text)
+    if count > len(machine.cores()):
         message = f"{count} threads, but this process may use {len(machine.cores())} core(s)"
         raise argparse.ArgumentTypeError(message)
     return count
@@ -65,7 +72,7 @@ def parse_arguments(arguments=None):
     add("--dtype", choices=("float32", "float64"), default="float32")
     add("--layout", choices=("NCHW", "NHWC"), default="NCHW", help="of fastconv's arrays")
     add("--algorithm", default="auto", help="passed to fastconv")
-    add("--repeat", type=int, default=5, help="least turns of each library (%(default)s)")
+    add("--repeat", type=_positive, default=5, help="least turns of each library (%(default)s)")
     add("--min-time", type=float, default=0.3, help="least seconds of each (%(default)s)")
     help_malloc = "warm: freed memory is kept, so kernels are compared; default: page faults count"
     add("--malloc", choices=MALLOC, default="warm", help=help_malloc)

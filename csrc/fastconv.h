@@ -62,6 +62,9 @@ const char *fc_conv_refusal(fc_conv_op op, const char *algorithm, const fc_conv_
 fc_status fc_conv_run(fc_conv_op op, const char *algorithm, const fc_conv_problem *problem,
                       const fc_conv_arrays *arrays);
 
+/* Frees the workspace kept between calls. */
+void fastconv_clear_workspace(void);
+
 /* How many threads a call may use that does not say otherwise. By these two names and through its
  * own loader threadpoolctl finds the setting; they are the only exported ones. */
 int fastconv_get_num_threads(void);

@@ -1,4 +1,4 @@
-/* Workspace. */
+/* Workspace: kept between calls, since fresh pages cost more than small convolutions. */
 #ifndef FC_MEMORY_H
 #define FC_MEMORY_H
 

@@ -1,7 +1,7 @@
 """Convolution and pooling for plain NumPy arrays, forward and backward, compiled.
 
-    conv.py         what you call: docstring, one line that validates, one that computes
-      _problem.py     arguments -> a frozen problem; every message
+    conv.py         what you call: docstring, checks, computation
+      _problem.py     arguments -> a frozen problem; the messages about them
         _core.pyx       the bridge: data pointers and strides in, a status out
           csrc/plan.c     picks an algorithm; algorithms/, gemm/, packing/, kernels/, isa/ run it
     pool.py, columns.py -> _pool.pyx, _columns.pyx

@@ -2,7 +2,7 @@ from typing import Any
 
 from numpy import ndarray
 
-from ._problem import Window
+from ._geometry import Window
 
 Array = ndarray[Any, Any]
 

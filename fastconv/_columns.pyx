@@ -76,6 +76,12 @@ cdef inline Run outputs_on_data(const Window *w, ptrdiff_t shift, ptrdiff_t begi
     return run
 
 
+# From one element of the run to the next; a run of one has none, and the product may overflow.
+cdef inline ptrdiff_t step_of(const Window *w, const Run *run,
+                              const ptrdiff_t *strides) noexcept nogil:
+    return w.stride[2] * strides[4] if run.last - run.first > 1 else 0
+
+
 cdef inline void copy(const real *source, ptrdiff_t step, ptrdiff_t count,
                       real *target) noexcept nogil:
     cdef ptrdiff_t i
@@ -119,7 +125,7 @@ cdef void gather_row(const Window *w, const Row *row, ptrdiff_t begin, ptrdiff_t
             if run.first < run.last:
                 copy(x + p.n * strides[0] + d * strides[2] + h * strides[3]
                      + (run.first * w.stride[2] + row.shift[2]) * strides[4],
-                     w.stride[2] * strides[4], run.last - run.first, out + (run.first - p.w))
+                     step_of(w, &run, strides), run.last - run.first, out + (run.first - p.w))
             memset(out + (run.last - p.w), 0, (p.w + length - run.last) * sizeof(real))
         out += length
         count -= length
@@ -143,7 +149,7 @@ cdef void scatter_row(const Window *w, const Row *row, ptrdiff_t begin, ptrdiff_
                 add(columns + (run.first - p.w) * column_step, column_step, run.last - run.first,
                     x + p.n * strides[0] + d * strides[2] + h * strides[3]
                     + (run.first * w.stride[2] + row.shift[2]) * strides[4],
-                    w.stride[2] * strides[4])
+                    step_of(w, &run, strides))
         columns += length * column_step
         count -= length
         next_row(w, &p)
@@ -185,10 +191,12 @@ def col2im_tile(const real[:, :, :] columns, window, ptrdiff_t groups, ptrdiff_t
     cdef Window w = read_window(window)
     cdef ptrdiff_t channels = x.shape[1] // groups
     cdef ptrdiff_t strides[5]
-    cdef ptrdiff_t column_step = columns.strides[2] // <ptrdiff_t>sizeof(real)
+    cdef ptrdiff_t column_step = 0  # the stride of an axis of size 1 may be anything
     cdef ptrdiff_t g, r
     cdef Row row
     element_strides(strides, x.strides, sizeof(real))
+    if columns.shape[2] > 1:
+        column_step = columns.strides[2] // <ptrdiff_t>sizeof(real)
     if x.shape[0] == 0 or columns.shape[0] == 0 or columns.shape[1] == 0 or columns.shape[2] == 0:
         return
     with nogil:

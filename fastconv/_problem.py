@@ -1,6 +1,6 @@
 """Arguments in, a frozen problem out: everything a caller passes is checked here, once.
 
-Every message a user can get is written here. Sizes are Python integers, so they cannot overflow;
+The messages about arguments are written here. Sizes are Python integers, so they cannot overflow;
 what a kernel would have to count beyond 64 bits is refused. Nothing of the size of the data is
 allocated before all checks have passed, except a native copy of an array in foreign byte order.
 """
@@ -10,6 +10,8 @@ import operator
 from dataclasses import dataclass
 
 import numpy as np
+
+from ._geometry import Window, array_shape, channels_and_size, first_window_off_data
 
 INT64_MAX = 2**63 - 1
 CHANNELS_FIRST = {1: "NCW", 2: "NCHW", 3: "NCDHW"}
@@ -22,35 +24,6 @@ GRADIENTS = ("dx", "dw", "db")
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """A window sliding over three spatial axes; those that the caller does not have lead, size 1.
-
-    Output o of an axis sees input o * stride - pad_before + tap * dilation, tap < kernel.
-    """
-
-    axes: int  # spatial axes the caller has: the last ones
-    in_size: tuple[int, int, int]
-    kernel: tuple[int, int, int]
-    out_size: tuple[int, int, int]
-    stride: tuple[int, int, int]
-    dilation: tuple[int, int, int]
-    pad_before: tuple[int, int, int]
-    pad_after: tuple[int, int, int]
-
-    def of_caller(self, values):
-        """Those of three values that belong to axes the caller has."""
-        return values[3 - self.axes :]
-
-    @property
-    def taps(self):
-        return math.prod(self.kernel)
-
-    @property
-    def out_pixels(self):
-        return math.prod(self.out_size)
-
-
-@dataclass(frozen=True, slots=True)
 class ConvProblem:
     """One convolution: sizes without data."""
 
@@ -60,16 +33,6 @@ class ConvProblem:
     out_channels: int
     channels_last: bool
     window: Window
-
-    @property
-    def x_shape(self):
-        in_size = self.window.of_caller(self.window.in_size)
-        return array_shape(self.batch, self.in_channels, in_size, self.channels_last)
-
-    @property
-    def w_shape(self):
-        kernel = self.window.of_caller(self.window.kernel)
-        return (self.out_channels, self.in_channels // self.groups, *kernel)
 
     @property
     def y_shape(self):
@@ -97,20 +60,16 @@ class PoolProblem:
         return array_shape(self.batch, self.channels, out_size, self.channels_last)
 
 
-def array_shape(batch, channels, spatial, channels_last):
-    """Shape in the caller's layout."""
-    return (batch, *spatial, channels) if channels_last else (batch, channels, *spatial)
-
-
-def canonical(array, channels_last=False):
-    """View of shape (N, C, D, H, W); leading spatial axes of size 1 where the caller has none."""
-    if channels_last:
-        array = array.transpose(0, array.ndim - 1, *range(1, array.ndim - 1))
-    return array[(slice(None), slice(None)) + (None,) * (5 - array.ndim)]
-
-
 # ---------------------------------------------------------------------------------------------
 # Single values
+
+
+def shown(value):
+    """repr(value), where there is one: Python prints no integer of thousands of digits."""
+    try:
+        return repr(value)
+    except ValueError:
+        return "too long to print"
 
 
 def integer(name, value, minimum):
@@ -124,22 +83,31 @@ def integer(name, value, minimum):
             f"{name} is {value!r} of type {type(value).__name__}, expected an integer"
         ) from None
     if not minimum <= value <= INT64_MAX:
-        raise ValueError(f"{name} is {value}, expected an integer from {minimum} to 2**63 - 1")
+        raise ValueError(
+            f"{name} is {shown(value)}, expected an integer from {minimum} to 2**63 - 1"
+        )
     return value
+
+
+def flag(name, value):
+    """`value` if it is a bool."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is {shown(value)}, expected a bool")
+    return bool(value)
 
 
 def is_sequence(value):
     return isinstance(value, (tuple, list)) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
-def per_axis(name, value, axes, minimum):
+def per_axis(name, value, axes, minimum, expected=None):
     """An integer, or one per spatial axis, as a tuple of `axes` integers."""
     if not is_sequence(value):
         return (integer(name, value, minimum),) * axes
     if len(value) != axes:
         raise ValueError(
-            f"{name} is {value!r} with {len(value)} entries, "
-            f"expected an integer or {axes}, one per spatial axis"
+            f"{name} is {shown(value)} with {len(value)} entries, expected an integer or "
+            f"{expected or f'{axes}, one per spatial axis'}"
         )
     return tuple(integer(f"{name}[{i}]", entry, minimum) for i, entry in enumerate(value))
 
@@ -164,26 +132,29 @@ def padding_pairs(padding, axes, in_size, effective, stride):
         return ((integer("padding", padding, 0),) * 2,) * axes
     if len(padding) != axes:
         raise ValueError(
-            f"padding is {padding!r} with {len(padding)} entries, expected an integer, {axes} "
+            f"padding is {shown(padding)} with {len(padding)} entries, expected an integer, {axes} "
             f"integers or (before, after) pairs, one per spatial axis, 'valid', 'same' or "
             f"'same_lower'"
         )
     return tuple(
-        per_axis(f"padding[{i}]", entry, 2, 0) if is_sequence(entry) else
-        (integer(f"padding[{i}]", entry, 0),) * 2
+        per_axis(f"padding[{i}]", entry, 2, 0, "a (before, after) pair")
         for i, entry in enumerate(padding)
-    )  # fmt: skip
+    )
 
 
-def shape(name, value, axes=None):
-    """A tuple of sizes: batch >= 0, everything else >= 1; `axes` spatial axes, or 1 to 3."""
+def shape(name, value, axes=None, minimum=0):
+    """A tuple of sizes: the first >= `minimum`, the rest >= 1; `axes` spatial axes, or 1 to 3."""
     if not is_sequence(value):
-        raise TypeError(f"{name} is {value!r}, expected a tuple of integers")
+        raise TypeError(f"{name} is {shown(value)}, expected a tuple of integers")
     spatial = len(value) - 2
     if spatial != axes if axes is not None else not 1 <= spatial <= 3:
         expected = "3 to 5 (one to three spatial axes)" if axes is None else f"{axes + 2}"
-        raise ValueError(f"{name} is {tuple(value)!r} with {len(value)} axes, expected {expected}")
-    sizes = tuple(integer(f"{name}[{i}]", size, min(i, 1)) for i, size in enumerate(value))
+        raise ValueError(
+            f"{name} is {shown(tuple(value))} with {len(value)} axes, expected {expected}"
+        )
+    sizes = tuple(
+        integer(f"{name}[{i}]", size, 1 if i else minimum) for i, size in enumerate(value)
+    )
     check_countable(name, sizes)
     return sizes
 
@@ -196,10 +167,10 @@ def check_countable(name, sizes):
 
 def is_channels_last(layout, axes):
     """Whether `layout`, checked for the number of spatial axes, has its channels last."""
-    if layout is None or layout == CHANNELS_FIRST[axes]:
+    if layout is None:
         return False
-    if layout == CHANNELS_LAST[axes]:
-        return True
+    if isinstance(layout, str) and layout in (CHANNELS_FIRST[axes], CHANNELS_LAST[axes]):
+        return str(layout) == CHANNELS_LAST[axes]
     raise ValueError(
         f"layout is {layout!r}, expected None, {CHANNELS_FIRST[axes]!r} or "
         f"{CHANNELS_LAST[axes]!r} for {axes} spatial axis(es)"
@@ -216,16 +187,19 @@ def activation_is_relu(activation):
 
 def algorithm_name(algorithm, names):
     """`algorithm` if it is "auto" or one of `names`."""
-    if algorithm != "auto" and algorithm not in names:
+    if not isinstance(algorithm, str) or algorithm not in ("auto", *names):
         raise ValueError(f"algorithm is {algorithm!r}, expected 'auto' or one of {names}")
-    return algorithm
+    return str(algorithm)
 
 
 def needed_gradients(need):
     """`need` as a frozenset of names."""
-    names = (need,) if isinstance(need, str) else tuple(need)
+    try:
+        names = (need,) if isinstance(need, str) else tuple(need)
+    except TypeError:
+        raise TypeError(f"need is {need!r}, expected names out of {GRADIENTS}") from None
     for name in names:
-        if name not in GRADIENTS:
+        if not isinstance(name, str) or name not in GRADIENTS:
             raise ValueError(f"need contains {name!r}, expected names out of {GRADIENTS}")
     return frozenset(names)
 
@@ -288,13 +262,19 @@ def check_rank(name, array, ranks):
         )
 
 
+def widened(array):
+    """`array`; half precision, which has no C type, as single, which represents it exactly."""
+    return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
 def result_array(out, expected_shape, dtype, inputs):
-    """(where to compute, what to return): `out` itself, or fresh memory if it overlaps an input."""
+    """(where to compute, where the result belongs): two arrays if `out` overlaps an input."""
     if out is None:
         fresh = np.empty(expected_shape, dtype)
         return fresh, fresh
-    if not isinstance(out, np.ndarray):
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
         raise TypeError(f"out is of type {type(out).__name__}, expected a NumPy array")
+    out = out.view(np.ndarray)
     if out.shape != expected_shape or out.dtype != dtype:
         raise ValueError(
             f"out has shape {out.shape} and dtype {out.dtype}, "
@@ -313,7 +293,7 @@ def result_array(out, expected_shape, dtype, inputs):
 # Whole problems
 
 
-def window(in_size, kernel, *, kernel_name, stride, padding, dilation, ceil_mode=False):
+def window(in_size, kernel, kernel_name, *, stride, padding, dilation, ceil_mode=False):
     """Window of checked tuples `in_size` and `kernel` and the caller's geometry arguments."""
     axes = len(in_size)
     stride = per_axis("stride", stride, axes, 1)
@@ -362,27 +342,20 @@ def window(in_size, kernel, *, kernel_name, stride, padding, dilation, ceil_mode
     )
 
 
-def conv_problem(x_shape, w_shape, *, stride, padding, dilation, groups, layout):
+def conv_problem(x_shape, w_shape, *, stride, padding, dilation=1, groups=1, layout=None):
     """The problem of `conv_forward` for arrays of these shapes."""
-    w_rank = len(w_shape) if is_sequence(w_shape) else 0
-    if not 3 <= w_rank <= 5:
-        raise ValueError(
-            f"w has shape {w_shape!r}, expected (K, C / groups, *kernel) with one to three "
-            f"spatial axes"
-        )
-    axes = w_rank - 2
-    if min(w_shape) == 0:
-        raise ValueError(f"w has shape {tuple(w_shape)}, expected no axis of size 0")
-    w_shape = shape("shape of w", w_shape)
+    w_shape = shape("shape of w", w_shape, minimum=1)
+    axes = len(w_shape) - 2
     x_shape = shape("shape of x", x_shape, axes)
     channels_last = is_channels_last(layout, axes)
     groups = integer("groups", groups, 1)
-    in_channels = x_shape[-1] if channels_last else x_shape[1]
-    in_size = x_shape[1:-1] if channels_last else x_shape[2:]
-    if in_channels % groups or w_shape[1] != in_channels // groups:
+    in_channels, in_size = channels_and_size(x_shape, channels_last)
+    if in_channels % groups:
+        raise ValueError(f"groups is {groups}, expected a divisor of x's {in_channels} channels")
+    if w_shape[1] != in_channels // groups:
         raise ValueError(
             f"w has {w_shape[1]} channels per group, but x has {in_channels} channels in "
-            f"{groups} group(s): expected {in_channels / groups:g}"
+            f"{groups} group(s): expected {in_channels // groups}"
         )
     if w_shape[0] % groups:
         raise ValueError(
@@ -394,24 +367,32 @@ def conv_problem(x_shape, w_shape, *, stride, padding, dilation, groups, layout)
         in_channels,
         w_shape[0],
         channels_last,
-        window(
-            in_size,
-            w_shape[2:],
-            kernel_name="kernel",
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-        ),
+        window(in_size, w_shape[2:], "kernel", stride=stride, padding=padding, dilation=dilation),
     )
     check_countable("y", problem.y_shape)
     return problem
 
 
-def conv_arrays(**arrays):
+def float_arrays(**arrays):
     """x, w, dy, ... as float arrays of one dtype."""
     checked = {name: float_array(name, value) for name, value in arrays.items()}
     check_same_dtype(**checked)
     return checked.values()
+
+
+def conv_arguments(x, w, b, **geometry):
+    """(x, w, b, problem) of conv_forward."""
+    x, w = float_arrays(x=x, w=w)
+    problem = conv_problem(x.shape, w.shape, **geometry)
+    return x, w, bias_array(b, x, problem.out_channels), problem
+
+
+def conv_gradient_arguments(dy, x, w, **geometry):
+    """(dy, x, w, problem) of conv_backward."""
+    x, w, dy = float_arrays(x=x, w=w, dy=dy)
+    problem = conv_problem(x.shape, w.shape, **geometry)
+    check_shape("dy", dy, problem.y_shape)
+    return dy, x, w, problem
 
 
 def bias_array(b, like, channels):
@@ -425,28 +406,33 @@ def bias_array(b, like, channels):
 
 
 def pool_problem(
-    x_shape, kernel_size, *, stride, padding, layout, dilation=1, ceil_mode=False, name="x_shape"
+    x_shape,
+    kernel_size,
+    *,
+    stride=None,
+    padding=0,
+    layout=None,
+    dilation=1,
+    ceil_mode=False,
+    name="x_shape",
 ):
     """The problem of a pool over an array of this shape."""
     x_shape = shape(name, x_shape)
     axes = len(x_shape) - 2
     channels_last = is_channels_last(layout, axes)
     kernel = per_axis("kernel_size", kernel_size, axes, 1)
-    problem = PoolProblem(
-        x_shape[0],
-        x_shape[-1] if channels_last else x_shape[1],
-        channels_last,
-        window(
-            x_shape[1:-1] if channels_last else x_shape[2:],
-            kernel,
-            kernel_name="kernel_size",
-            stride=kernel if stride is None else stride,
-            padding=padding,
-            dilation=dilation,
-            ceil_mode=ceil_mode,
-        ),
+    channels, in_size = channels_and_size(x_shape, channels_last)
+    w = window(
+        in_size,
+        kernel,
+        "kernel_size",
+        stride=kernel if stride is None else stride,
+        padding=padding,
+        dilation=dilation,
+        ceil_mode=flag("ceil_mode", ceil_mode),
     )
-    check_windows_overlap(problem.window)
+    check_windows_overlap(w)
+    problem = PoolProblem(x_shape[0], channels, channels_last, w)
     check_countable("y", problem.y_shape)
     return problem
 
@@ -462,30 +448,24 @@ def check_windows_overlap(w):
                 f"padding is {(before, after)} on spatial axis {axis - 3 + w.axes}, expected less "
                 f"than the {extent} elements that the dilated kernel spans"
             )
-        # With taps further apart than the axis is long, they may straddle it. Outputs that start
-        # before the data hit it only if their first tap >= 0 does; no more than `size` distinct
-        # remainders do, so that many steps find the first miss.
+        # Taps further apart than the axis is long may straddle it: an output that starts before
+        # the data hits it only if its first tap >= 0 does.
         if step > size:
-            for o in range(min(-(-before // w.stride[axis]), w.out_size[axis], size + 1)):
-                if (o * w.stride[axis] - before) % step >= size:
-                    raise ValueError(
-                        f"window {o} on spatial axis {axis - 3 + w.axes} has all of its taps in "
-                        f"the padding: kernel_size {taps}, dilation {step}, padding "
-                        f"{(before, after)}, input {size}"
-                    )
+            o = first_window_off_data(size, step, w.stride[axis], before)
+            if o is not None and o < min(-(-before // w.stride[axis]), w.out_size[axis]):
+                raise ValueError(
+                    f"window {o} on spatial axis {axis - 3 + w.axes} has all of its taps in the "
+                    f"padding, expected at least one on the data: kernel_size {taps}, dilation "
+                    f"{step}, padding {(before, after)}, input {size}"
+                )
 
 
-def columns_problem(x_shape, kernel_size, *, stride, padding, dilation):
+def columns_problem(x_shape, kernel_size, *, stride, padding, dilation, name="x_shape"):
     """(x_shape, window) of im2col and col2im, channels first."""
-    x_shape = shape("x_shape", x_shape)
+    x_shape = shape(name, x_shape)
     kernel = per_axis("kernel_size", kernel_size, len(x_shape) - 2, 1)
     w = window(
-        x_shape[2:],
-        kernel,
-        kernel_name="kernel_size",
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
+        x_shape[2:], kernel, "kernel_size", stride=stride, padding=padding, dilation=dilation
     )
     check_countable("cols", (x_shape[0], x_shape[1] * w.taps, w.out_pixels))
     return x_shape, w
@@ -497,29 +477,35 @@ def divisor(override):
 
 
 def index_array(name, value):
-    """`value` as an int64 array; what an unsigned integer holds beyond that turns negative."""
+    """`value` as an int64 array."""
     array = any_array(name, value)
+    if array.size == 0 and isinstance(value, (list, tuple)):
+        return array.astype(np.int64)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} has dtype {array.dtype}, expected an integer type")
+    if array.dtype == np.uint64 and array.size and array.max() > INT64_MAX:
+        raise ValueError(f"{name} contains {array.max()}, expected at most 2**63 - 1")
     return array.astype(np.int64, copy=False)
 
 
-def check_pooled_shape(dy, x_shape, channels_last):
-    """Refuses a dy whose rank, batch or channels cannot come from pooling x."""
+def max_pool_gradient_arguments(dy, indices, x_shape, layout):
+    """(dy, indices, x_shape, channels_last) of max_pool_backward."""
+    dy, indices = real_array("dy", dy), index_array("indices", indices)
+    x_shape = shape("x_shape", x_shape)
+    channels_last = is_channels_last(layout, len(x_shape) - 2)
+    channels, _ = channels_and_size(x_shape, channels_last)
     channel = -1 if channels_last else 1
-    if (
-        dy.ndim != len(x_shape)
-        or dy.shape[0] != x_shape[0]
-        or dy.shape[channel] != x_shape[channel]
-    ):
+    if dy.ndim != len(x_shape) or (dy.shape[0], dy.shape[channel]) != (x_shape[0], channels):
         raise ValueError(
             f"dy has shape {dy.shape}, expected {len(x_shape)} axes with batch {x_shape[0]} and "
-            f"{x_shape[channel]} channels as in x_shape {x_shape}"
+            f"{channels} channels as in x_shape {x_shape}"
         )
+    check_shape("indices", indices, dy.shape)
+    return dy, indices, x_shape, channels_last
 
 
 def raise_index_outside(index, x_shape, channels_last):
-    plane = math.prod(x_shape[1:-1] if channels_last else x_shape[2:])
+    plane = math.prod(channels_and_size(x_shape, channels_last)[1])
     raise ValueError(
         f"indices contains {index}, expected positions from 0 to {plane - 1} in the spatial "
         f"plane of x_shape {x_shape}"
@@ -550,17 +536,21 @@ def channel_vector(name, value, x, channel):
 
 
 def positive_float(name, value):
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"{name} is {value!r}, expected a number")
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} is {value}, expected a positive finite number")
-    return float(value)
+    numbers = (int, float, np.integer, np.floating)
+    if isinstance(value, bool) or not isinstance(value, numbers):
+        raise TypeError(f"{name} is {shown(value)}, expected a number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name} is {shown(value)}, expected a positive finite number")
+    return number
 
 
 def affine_arrays(**arrays):
     """x (N, D), w (D, M) and b (M,) or dy (N, M), of one dtype."""
-    checked = {name: float_array(name, value) for name, value in arrays.items()}
-    check_same_dtype(**checked)
+    checked = dict(zip(arrays, float_arrays(**arrays), strict=True))
     x, w = checked["x"], checked["w"]
     check_rank("x", x, (2,))
     check_rank("w", w, (2,))

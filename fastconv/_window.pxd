@@ -33,7 +33,7 @@ cdef struct Taps:
 
 
 cdef inline Window read_window(window):
-    """From a fastconv._problem.Window."""
+    """From a fastconv._geometry.Window."""
     cdef Window w
     cdef int axis
     for axis in range(3):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import _columns, _problem
+from . import _columns, _geometry, _problem
 
 
 def im2col(x, kernel_size, *, stride=1, padding=0, dilation=1):
@@ -46,17 +46,23 @@ def im2col(x, kernel_size, *, stride=1, padding=0, dilation=1):
     """
     x = _problem.real_array("x", x)
     x_shape, window = _problem.columns_problem(
-        x.shape, kernel_size, stride=stride, padding=padding, dilation=dilation
+        x.shape,
+        kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        name="shape of x",
     )
     cols = np.empty((x_shape[0], x_shape[1] * window.taps, window.out_pixels), x.dtype)
     # A copy moves bits: half precision, which has no C type, goes as integers of its size.
     source, target = (x.view(np.uint16), cols.view(np.uint16)) if x.itemsize == 2 else (x, cols)
-    source = _problem.canonical(source)
+    source = _geometry.canonical(source)
     for n in range(x_shape[0]):
         _columns.im2col_tile(source[n : n + 1], window, 1, 0, 0, 0, target[n : n + 1])
     return cols
 
 
+@np.errstate(all="ignore")
 def col2im(cols, x_shape, kernel_size, *, stride=1, padding=0, dilation=1):
     """Adjoint of `im2col`: adds every element of cols to where im2col read it from.
 
@@ -96,11 +102,9 @@ def col2im(cols, x_shape, kernel_size, *, stride=1, padding=0, dilation=1):
         x_shape, kernel_size, stride=stride, padding=padding, dilation=dilation
     )
     _problem.check_shape("cols", cols, (x_shape[0], x_shape[1] * window.taps, window.out_pixels))
-    half = cols.dtype == np.float16
-    x = np.zeros(x_shape, np.float32 if half else cols.dtype)
-    if half:
-        cols = cols.astype(np.float32)
-    target = _problem.canonical(x)
+    wide = _problem.widened(cols)
+    x = np.zeros(x_shape, wide.dtype)
+    target = _geometry.canonical(x)
     for n in range(x_shape[0]):
-        _columns.col2im_tile(cols[n : n + 1], window, 1, 0, 0, 0, target[n : n + 1])
-    return x.astype(np.float16) if half else x
+        _columns.col2im_tile(wide[n : n + 1], window, 1, 0, 0, 0, target[n : n + 1])
+    return x.astype(cols.dtype, copy=False)

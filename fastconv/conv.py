@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _core, _problem
+from . import _core, _geometry, _problem
 
 # In order of preference: "auto" takes the first that does not refuse.
 ALGORITHMS = _core.conv_algorithms()
@@ -92,31 +92,30 @@ def conv_forward(
     array([[[[45., 54.],
              [81., 90.]]]])
     """
-    x, w = _problem.conv_arrays(x=x, w=w)
-    problem = _problem.conv_problem(
-        x.shape,
-        w.shape,
+    x, w, b, problem = _problem.conv_arguments(
+        x,
+        w,
+        b,
         stride=stride,
         padding=padding,
         dilation=dilation,
         groups=groups,
         layout=layout,
     )
-    b = _problem.bias_array(b, x, problem.out_channels)
     relu = _problem.activation_is_relu(activation)
     algorithm = _problem.algorithm_name(algorithm, ALGORITHMS)
-    y, result = _problem.result_array(out, problem.y_shape, x.dtype, (x, w, b))
+    y, target = _problem.result_array(out, problem.y_shape, x.dtype, (x, w, b))
     views = (
-        _problem.canonical(x, problem.channels_last),
-        _problem.canonical(w),
+        _geometry.canonical(x, problem.channels_last),
+        _geometry.canonical(w),
         b,
         relu,
-        _problem.canonical(y, problem.channels_last),
+        _geometry.canonical(y, problem.channels_last),
     )
     _core.conv_forward(algorithm, problem, *views)
-    if result is not y:
-        result[...] = y
-    return result
+    if target is not y:
+        target[...] = y
+    return y if out is None else out
 
 
 def conv_backward(
@@ -146,7 +145,8 @@ def conv_backward(
     Parameters
     ----------
     dy : array_like, shape of conv_forward's y
-        Gradient of the loss with respect to y, in the dtype of x.
+        Gradient of the loss with respect to y, in the dtype of x. It is taken before the
+        activation: where conv_forward had one, apply `relu_backward` first.
     x, w : array_like
         What conv_forward was given.
     stride, padding, dilation, groups, layout, algorithm
@@ -177,27 +177,26 @@ def conv_backward(
     >>> dw
     array([[[ 5.,  8., 11.]]])
     """
-    x, w, dy = _problem.conv_arrays(x=x, w=w, dy=dy)
-    problem = _problem.conv_problem(
-        x.shape,
-        w.shape,
+    dy, x, w, problem = _problem.conv_gradient_arguments(
+        dy,
+        x,
+        w,
         stride=stride,
         padding=padding,
         dilation=dilation,
         groups=groups,
         layout=layout,
     )
-    _problem.check_shape("dy", dy, problem.y_shape)
     need = _problem.needed_gradients(need)
     algorithm = _problem.algorithm_name(algorithm, ALGORITHMS)
     dx = np.empty(x.shape, x.dtype) if "dx" in need else None
     dw = np.empty(w.shape, x.dtype) if "dw" in need else None
     db = np.empty(problem.out_channels, x.dtype) if "db" in need else None
-    dy = _problem.canonical(dy, problem.channels_last)
-    x = _problem.canonical(x, problem.channels_last)
-    w = _problem.canonical(w)
-    dx_view = None if dx is None else _problem.canonical(dx, problem.channels_last)
-    dw_view = None if dw is None else _problem.canonical(dw)
+    dy = _geometry.canonical(dy, problem.channels_last)
+    x = _geometry.canonical(x, problem.channels_last)
+    w = _geometry.canonical(w)
+    dx_view = None if dx is None else _geometry.canonical(dx, problem.channels_last)
+    dw_view = None if dw is None else _geometry.canonical(dw)
     if dx is not None:
         _core.conv_backward_data(algorithm, problem, dy, w, dx_view)
     if dw is not None or db is not None:

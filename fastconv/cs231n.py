@@ -28,7 +28,7 @@ Right where the course code is not, or where it refuses:
 
 import numpy as np
 
-from . import reference
+from . import _problem, reference
 from .columns import col2im, im2col
 from .conv import conv_backward, conv_forward
 from .costs import conv_output_shape
@@ -114,7 +114,7 @@ def conv_forward_fast(x, w, b, conv_param):
     ValueError
         Shapes that do not fit each other, or bad geometry: see `fastconv.conv_forward`.
     TypeError
-        The promoted dtype is neither float32 nor float64.
+        The promoted dtype is neither float32 nor float64; geometry that is no integer.
     """
     return _conv_forward(conv_forward, x, w, b, conv_param)
 
@@ -247,7 +247,7 @@ def conv_relu_backward(dout, cache):
     dout: (N, F, OH, OW), float32 or float64. Errors are those of `conv_backward_fast`.
     """
     conv_cache, out = cache
-    return conv_backward_fast(relu_backward(*_promoted(dout, out)), conv_cache)
+    return conv_backward_fast(relu_backward(*_promoted(dout=dout, out=out)), conv_cache)
 
 
 def conv_relu_pool_forward(x, w, b, conv_param, pool_param):
@@ -284,7 +284,7 @@ def conv_bn_relu_forward(x, w, b, gamma, beta, conv_param, bn_param):
     bn_param : dict
         "mode": "train" normalises with the mean and the (biased) variance over batch and space,
         "test" with the running ones. Optional: "eps", default 1e-5; "momentum", default 0.9;
-        "running_mean" and "running_var", (F,), default zeros. Modified: "train" stores
+        "running_mean" and "running_var", (F,), default (or None) zeros. Modified: "train" stores
         momentum * running + (1 - momentum) * batch under the last two keys.
 
     Returns
@@ -299,7 +299,7 @@ def conv_bn_relu_forward(x, w, b, gamma, beta, conv_param, bn_param):
         bn_param lacks "mode", or conv_param a key.
     ValueError
         An unknown mode, eps that is not positive, an empty batch in mode "train", shapes that do
-        not fit each other, or bad geometry.
+        not fit each other, running statistics included, or bad geometry. bn_param is as it was.
     TypeError
         The promoted dtype is neither float32 nor float64.
 
@@ -311,7 +311,7 @@ def conv_bn_relu_forward(x, w, b, gamma, beta, conv_param, bn_param):
     if mode not in ("train", "test"):
         raise ValueError(f"bn_param['mode'] is {mode!r}: expected 'train' or 'test'")
     convolved, conv_cache = conv_forward_fast(x, w, b, conv_param)
-    convolved, gamma, beta = _promoted(convolved, gamma, beta)
+    convolved, gamma, beta = _promoted(x=convolved, gamma=gamma, beta=beta)
     if mode == "train":
         normalised, bn_cache = _batch_norm_train(convolved, gamma, beta, bn_param)
     else:
@@ -348,8 +348,9 @@ def conv_bn_relu_backward(dout, cache):
     conv_cache, bn_cache, out = cache
     if bn_cache is None:
         raise ValueError("cache is of a forward pass in mode 'test': expected mode 'train'")
-    dnormalised = relu_backward(*_promoted(dout, out))
-    dconvolved, dgamma, dbeta = batch_norm_backward(*_promoted(dnormalised, *bn_cache))
+    dnormalised = relu_backward(*_promoted(dout=dout, out=out))
+    bn_arrays = _promoted(dout=dnormalised, **bn_cache)
+    dconvolved, dgamma, dbeta = batch_norm_backward(*bn_arrays)
     dx, dw, db = conv_backward_fast(dconvolved, conv_cache)
     return dx, dw, db, dgamma, dbeta
 
@@ -378,9 +379,10 @@ def get_im2col_indices(x_shape, field_height, field_width, padding=1, stride=1):
     ValueError, TypeError
         Bad geometry: see `fastconv.conv_output_shape`.
     """
-    _, channels, out_h, out_w = _column_sizes(x_shape, field_height, field_width, padding, stride)
-    stride_h, stride_w = np.broadcast_to(stride, 2)
-    k, row, column = np.indices((channels, field_height, field_width), np.intp).reshape(3, -1, 1)
+    (_, channels, out_h, out_w), field, (stride_h, stride_w) = _column_sizes(
+        x_shape, field_height, field_width, padding, stride
+    )
+    k, row, column = np.indices((channels, *field), np.intp).reshape(3, -1, 1)
     top, left = np.indices((out_h, out_w), np.intp).reshape(2, 1, -1)
     return k, row + stride_h * top, column + stride_w * left
 
@@ -406,7 +408,7 @@ def im2col_indices(x, field_height, field_width, padding=1, stride=1):
     ValueError, TypeError
         Bad geometry or dtype: see `fastconv.im2col`.
     """
-    cols = im2col(x, (field_height, field_width), stride=stride, padding=padding)
+    cols = im2col(x, _field(field_height, field_width), stride=stride, padding=padding)
     batch, rows, positions = cols.shape
     return np.ascontiguousarray(cols.transpose(1, 2, 0)).reshape(rows, positions * batch)
 
@@ -436,13 +438,13 @@ def col2im_indices(cols, x_shape, field_height=3, field_width=3, padding=1, stri
     TypeError
         Bad dtype: see `fastconv.col2im`.
     """
-    batch, channels, out_h, out_w = _column_sizes(
+    (batch, channels, out_h, out_w), field, _ = _column_sizes(
         x_shape, field_height, field_width, padding, stride
     )
-    rows, positions = channels * field_height * field_width, out_h * out_w
+    rows, positions = channels * field[0] * field[1], out_h * out_w
     cols = _shaped(cols, (rows, positions * batch))
     cols = cols.reshape(rows, positions, batch).transpose(2, 0, 1)
-    return col2im(cols, x_shape, (field_height, field_width), stride=stride, padding=padding)
+    return col2im(cols, x_shape, field, stride=stride, padding=padding)
 
 
 def im2col_cython(x, field_height, field_width, padding, stride):
@@ -477,7 +479,7 @@ def col2im_6d_cython(cols, N, C, H, W, HH, WW, pad, stride):
     TypeError
         Bad dtype: see `fastconv.col2im`.
     """
-    _, _, out_h, out_w = _column_sizes((N, C, H, W), HH, WW, pad, stride)
+    (N, C, out_h, out_w), (HH, WW), _ = _column_sizes((N, C, H, W), HH, WW, pad, stride)
     cols = _shaped(cols, (C, HH, WW, N, out_h, out_w))
     cols = cols.transpose(3, 0, 1, 2, 4, 5).reshape(N, C * HH * WW, out_h * out_w)
     return col2im(cols, (N, C, H, W), (HH, WW), stride=stride, padding=pad)
@@ -490,55 +492,66 @@ def _item(params, key, name):
         raise KeyError(f"{name} has no key {key!r}") from None
 
 
-def _promoted(*arrays):
-    """The arrays in their common dtype; as they are where that is no dtype fastconv computes in,
-    for the message that names the offender."""
-    dtypes = {array.dtype for array in arrays if isinstance(array, np.ndarray)}
-    if len(dtypes) < 2:
-        return arrays
-    common = np.result_type(*dtypes)
+def _promoted(**arrays):
+    """The arrays in their common dtype, None as it is. Where fastconv does not compute in that
+    dtype they keep theirs, for the message that names the offender."""
+    arrays = {n: a if a is None else _problem.any_array(n, a) for n, a in arrays.items()}
+    try:
+        common = np.result_type(*(array.dtype for array in arrays.values() if array is not None))
+    except TypeError:
+        return arrays.values()
     if common not in (np.float32, np.float64):
-        return arrays
-    return tuple(
-        array.astype(common, copy=False) if isinstance(array, np.ndarray) else array
-        for array in arrays
-    )
+        return arrays.values()
+    return [None if a is None else a.astype(common, copy=False) for a in arrays.values()]
 
 
 def _conv_options(conv_param):
     return {
-        "stride": _item(conv_param, "stride", "conv_param"),
-        "padding": _item(conv_param, "pad", "conv_param"),
+        "stride": _problem.per_axis("stride", _item(conv_param, "stride", "conv_param"), 2, 1),
+        "padding": _problem.per_axis("pad", _item(conv_param, "pad", "conv_param"), 2, 0),
     }
 
 
 def _conv_forward(forward, x, w, b, conv_param, **options):
     options |= _conv_options(conv_param)
-    x, w, b = _promoted(x, w, b)
+    x, w, b = _promoted(x=x, w=w, b=b)
+    if forward is reference.conv_forward:
+        x, w, b, _ = _problem.conv_arguments(x, w, b, **options)
     return forward(x, w, b, **options), (x, w, b, conv_param)
 
 
 def _conv_backward(backward, dout, cache):
     x, w, _, conv_param = cache
-    dx, dw, db = backward(*_promoted(dout, x, w), **_conv_options(conv_param))
-    return dx, dw, db
+    options = _conv_options(conv_param)
+    dout, x, w = _promoted(dout=dout, x=x, w=w)
+    if backward is reference.conv_backward:
+        dout, x, w, _ = _problem.conv_gradient_arguments(dout, x, w, **options)
+    return tuple(backward(dout, x, w, **options))
 
 
 def _max_pool_forward(forward, x, pool_param):
-    kernel_size = (
-        _item(pool_param, "pool_height", "pool_param"),
-        _item(pool_param, "pool_width", "pool_param"),
+    names = ("pool_height", "pool_width")
+    kernel_size = tuple(
+        _problem.integer(name, _item(pool_param, name, "pool_param"), 1) for name in names
     )
-    out, indices = forward(x, kernel_size, stride=_item(pool_param, "stride", "pool_param"))
-    return out, (np.shape(x), indices)
+    stride = _item(pool_param, "stride", "pool_param")
+    x = _problem.real_array("x", x)
+    if forward is reference.max_pool_forward:
+        _problem.pool_problem(x.shape, kernel_size, stride=stride, name="shape of x")
+    out, indices = forward(x, kernel_size, stride=stride)
+    return out, (x.shape, indices)
 
 
 def _max_pool_backward(backward, dout, cache):
     x_shape, indices = cache
+    if backward is reference.max_pool_backward:
+        dout, *_ = _problem.max_pool_gradient_arguments(dout, indices, x_shape, None)
     return backward(dout, indices, x_shape)
 
 
 def _batch_norm_train(x, gamma, beta, bn_param):
+    if x.size == 0:
+        raise ValueError("x has an empty batch: expected at least one image in mode 'train'")
     eps, momentum = bn_param.get("eps", 1e-5), bn_param.get("momentum", 0.9)
     running_mean, running_var = _running_statistics(x, bn_param)
     y, mean, inv_std = batch_norm_forward(x, gamma, beta, eps=eps)
@@ -547,7 +560,7 @@ def _batch_norm_train(x, gamma, beta, bn_param):
     var = np.maximum(inv_std**-2.0 - eps, 0)
     bn_param["running_mean"] = momentum * running_mean + (1 - momentum) * mean
     bn_param["running_var"] = momentum * running_var + (1 - momentum) * var
-    return y, (x, gamma, mean, inv_std)
+    return y, {"x": x, "gamma": gamma, "mean": mean, "inv_std": inv_std}
 
 
 def _batch_norm_test(x, gamma, beta, bn_param):
@@ -558,22 +571,30 @@ def _batch_norm_test(x, gamma, beta, bn_param):
 
 def _running_statistics(x, bn_param):
     """running_mean and running_var, in the dtype of x; zeros at first."""
-    zeros = np.zeros(x.shape[1], x.dtype)
-    return tuple(
-        np.asarray(bn_param.get(key, zeros), x.dtype) for key in ("running_mean", "running_var")
-    )
+    statistics = []
+    for key in ("running_mean", "running_var"):
+        value = bn_param.get(key)
+        value = np.zeros(x.shape[1], x.dtype) if value is None else np.asarray(value, x.dtype)
+        _problem.check_shape(f"bn_param[{key!r}]", value, (x.shape[1],))
+        statistics.append(value)
+    return statistics
 
 
 def _column_sizes(x_shape, field_height, field_width, padding, stride):
-    """N, C, OH, OW; the checks of the geometry are those of a convolution."""
-    batch, channels, *_ = x_shape
-    w_shape = (1, channels, field_height, field_width)
-    _, _, out_h, out_w = conv_output_shape(x_shape, w_shape, stride=stride, padding=padding)
-    return batch, channels, out_h, out_w
+    """(N, C, OH, OW), checked as for a convolution, and (HH, WW), (stride_h, stride_w)."""
+    x_shape = _problem.shape("x_shape", x_shape, 2)
+    field = _field(field_height, field_width)
+    stride = _problem.per_axis("stride", stride, 2, 1)
+    w_shape = (1, x_shape[1], *field)
+    _, _, *out_size = conv_output_shape(x_shape, w_shape, stride=stride, padding=padding)
+    return (*x_shape[:2], *out_size), field, stride
+
+
+def _field(height, width):
+    return _problem.integer("field_height", height, 1), _problem.integer("field_width", width, 1)
 
 
 def _shaped(cols, shape):
-    cols = np.asanyarray(cols)
-    if cols.shape != shape:
-        raise ValueError(f"cols has shape {cols.shape}: expected {shape}")
+    cols = _problem.real_array("cols", cols)
+    _problem.check_shape("cols", cols, shape)
     return cols

@@ -33,7 +33,8 @@ def numerical_gradient(f, x, dy=None, *, eps=None):
     TypeError
         x not of a float dtype.
     ValueError
-        dy has not the shape of f(x), or eps is not positive.
+        dy has not the shape of f(x), eps is not positive or vanishes beside an element of x, or x
+        is not finite.
 
     Examples
     --------
@@ -50,13 +51,20 @@ def numerical_gradient(f, x, dy=None, *, eps=None):
     flat, result = point.reshape(-1), gradient.reshape(-1)
     for i, value in enumerate(flat.copy()):
         step = default * max(1.0, abs(value)) if eps is None else eps
+        with np.errstate(all="ignore"):
+            points = value + step, value - step
         ends = []
-        for end in (value + step, value - step):
+        for end in points:
             flat[i] = end
             y = np.asarray(f(point.copy()), dtype=np.float64)
             ends.append((float(flat[i]), y))
         flat[i] = value
         (high, y_high), (low, y_low) = ends
+        if not high > low:
+            raise ValueError(
+                f"eps is {step:g}, which vanishes beside x's element {i} of {value:g}: "
+                f"expected a larger step, and finite x"
+            )
         difference = y_high - y_low
         if dy is not None:
             _problem.check_shape("dy", np.asarray(dy), difference.shape)
@@ -101,7 +109,7 @@ def check_gradients(f, vjp, args, *, rtol=1e-5, atol=1e-7, eps=None):
     # A fixed random vector: a wrong Jacobian gives the right product with probability zero.
     dy = np.random.default_rng(0).standard_normal(y.shape).astype(y.dtype)
     gradients = vjp(dy, *args)
-    if isinstance(gradients, np.ndarray):
+    if not isinstance(gradients, (tuple, list)):
         gradients = (gradients,)
     if len(gradients) != len(args):
         raise ValueError(f"vjp returned {len(gradients)} gradients, expected {len(args)}")

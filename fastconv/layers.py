@@ -1,10 +1,14 @@
-"""The layers of a small convnet around its convolutions: batch norm, activations, affine, loss."""
+"""The layers of a small convnet around its convolutions: batch norm, activations, affine, loss.
+
+NaN and overflow are results here, not events: no function warns of them.
+"""
 
 import numpy as np
 
 from . import _problem
 
 
+@np.errstate(all="ignore")
 def batch_norm_forward(x, gamma, beta, *, eps=1e-5, layout=None):
     """Normalises each channel over batch and space, then scales and shifts it.
 
@@ -60,13 +64,15 @@ def batch_norm_forward(x, gamma, beta, *, eps=1e-5, layout=None):
     centred = x - mean.astype(x.dtype)
     # The mean was rounded to x's dtype; what the rounding left in `centred` is taken out here.
     shift = centred.mean(axis=others, dtype=np.float64, keepdims=True)
-    var = np.square(centred).mean(axis=others, dtype=np.float64, keepdims=True) - shift**2
-    inv_std = (1 / np.sqrt(np.maximum(var, 0) + eps)).astype(x.dtype)
+    centred -= shift.astype(x.dtype)
+    var = np.square(centred, dtype=np.float64).mean(axis=others, keepdims=True)
+    inv_std = (1 / np.sqrt(var + eps)).astype(x.dtype)
     centred *= gamma * inv_std
     centred += beta
     return np.ascontiguousarray(centred), mean.astype(x.dtype).reshape(-1), inv_std.reshape(-1)
 
 
+@np.errstate(all="ignore")
 def batch_norm_backward(dy, x, gamma, mean, inv_std, *, layout=None):
     """Gradients through `batch_norm_forward`, mean and variance depending on x.
 
@@ -97,7 +103,7 @@ def batch_norm_backward(dy, x, gamma, mean, inv_std, *, layout=None):
     TypeError, ValueError
         As `batch_norm_forward`.
     """
-    dy, x = _problem.conv_arrays(dy=dy, x=x)
+    dy, x = _problem.float_arrays(dy=dy, x=x)
     channel, others = _problem.channel_axes(x, layout)
     _problem.check_shape("dy", dy, x.shape)
     gamma = _problem.channel_vector("gamma", gamma, x, channel)
@@ -118,6 +124,7 @@ def batch_norm_backward(dy, x, gamma, mean, inv_std, *, layout=None):
     )
 
 
+@np.errstate(all="ignore")
 def batch_norm_inference(
     x, gamma, beta, running_mean, running_var, *, eps=1e-5, layout=None
 ):  # fmt: skip
@@ -156,6 +163,7 @@ def batch_norm_inference(
     return np.ascontiguousarray(y)
 
 
+@np.errstate(all="ignore")
 def relu_forward(x):
     """y = max(x, 0), NaN kept.
 
@@ -174,9 +182,10 @@ def relu_forward(x):
         Another dtype.
     """
     x = _problem.float_array("x", x)
-    return np.maximum(x, 0, order="C")
+    return np.maximum(x, 0, out=np.empty(x.shape, x.dtype))
 
 
+@np.errstate(all="ignore")
 def relu_backward(dy, y):
     """dx = dy where y > 0, else 0: the gradient at 0 is taken as 0.
 
@@ -198,13 +207,14 @@ def relu_backward(dy, y):
     ValueError
         Shapes that differ.
     """
-    dy, y = _problem.conv_arrays(dy=dy, y=y)
+    dy, y = _problem.float_arrays(dy=dy, y=y)
     _problem.check_shape("dy", dy, y.shape)
     dx = np.zeros(dy.shape, dy.dtype)
     np.copyto(dx, dy, where=y > 0)
     return dx
 
 
+@np.errstate(all="ignore")
 def sigmoid_forward(x):
     """y = 1 / (1 + exp(-x)), without overflow for any x.
 
@@ -223,10 +233,15 @@ def sigmoid_forward(x):
         Another dtype.
     """
     x = _problem.float_array("x", x)
-    decay = np.exp(-np.abs(x), order="C")
-    return np.where(x >= 0, x.dtype.type(1), decay) / (1 + decay)
+    y = np.empty(x.shape, x.dtype)
+    np.exp(-np.abs(x), out=y)
+    denominator = 1 + y
+    np.copyto(y, 1, where=x >= 0)
+    y /= denominator
+    return y
 
 
+@np.errstate(all="ignore")
 def sigmoid_backward(dy, y):
     """dx = dy * y * (1 - y).
 
@@ -246,14 +261,15 @@ def sigmoid_backward(dy, y):
     TypeError, ValueError
         As `relu_backward`.
     """
-    dy, y = _problem.conv_arrays(dy=dy, y=y)
+    dy, y = _problem.float_arrays(dy=dy, y=y)
     _problem.check_shape("dy", dy, y.shape)
-    dx = np.subtract(1, y, order="C")
+    dx = np.subtract(1, y, out=np.empty(y.shape, y.dtype))
     dx *= y
     dx *= dy
     return dx
 
 
+@np.errstate(all="ignore")
 def affine_forward(x, w, b):
     """y = x @ w + b, a fully connected layer.
 
@@ -281,6 +297,7 @@ def affine_forward(x, w, b):
     return y
 
 
+@np.errstate(all="ignore")
 def affine_backward(dy, x, w):
     """Gradients through `affine_forward`: dx = dy @ w.T, dw = x.T @ dy, db = sum of dy's rows.
 
@@ -303,6 +320,7 @@ def affine_backward(dy, x, w):
     return dy @ w.T, x.T @ dy, dy.sum(axis=0, dtype=np.float64).astype(dy.dtype)
 
 
+@np.errstate(all="ignore")
 def softmax_cross_entropy(scores, labels):
     """Mean over the batch of -log softmax(scores)[label], and its gradient.
 
@@ -343,11 +361,13 @@ def softmax_cross_entropy(scores, labels):
     if len(labels) == 0:
         return float("nan"), np.empty(scores.shape, scores.dtype)
     rows = np.arange(len(labels))
-    shifted = scores - scores.max(axis=1, keepdims=True)
-    p = np.exp(shifted)
-    total = p.sum(axis=1, keepdims=True)
-    loss = float((np.log(total[:, 0]) - shifted[rows, labels]).mean(dtype=np.float64))
-    p /= total
+    top = scores.max(axis=1)
+    p = np.exp(scores - top[:, None], order="C")
+    total = p.sum(axis=1)
+    # The difference of two float32 may exceed float32.
+    distance = top.astype(np.float64) - scores[rows, labels]
+    loss = float((np.log(total) + distance).mean(dtype=np.float64))
+    p /= total[:, None]
     p[rows, labels] -= 1
     p /= len(labels)
     return loss, p

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from . import _pool, _problem
+from . import _geometry, _pool, _problem
 
 
 def max_pool_forward(
@@ -42,7 +42,7 @@ def max_pool_forward(
     Raises
     ------
     TypeError
-        Not a real dtype; geometry that is no integer.
+        Not a real dtype; geometry that is no integer, ceil_mode that is no bool.
     ValueError
         Geometry that does not fit, or a window with no tap on x.
 
@@ -65,19 +65,20 @@ def max_pool_forward(
         layout=layout,
         name="shape of x",
     )
-    half = x.dtype == np.float16
-    y = np.empty(problem.y_shape, np.float32 if half else x.dtype)
+    wide = _problem.widened(x)
+    y = np.empty(problem.y_shape, wide.dtype)
     indices = np.empty(problem.y_shape, np.int64)
     last = problem.channels_last
     _pool.max_pool_forward(
-        _problem.canonical(x.astype(np.float32) if half else x, last),
+        _geometry.canonical(wide, last),
         problem.window,
-        _problem.canonical(y, last),
-        _problem.canonical(indices, last),
+        _geometry.canonical(y, last),
+        _geometry.canonical(indices, last),
     )
-    return (y.astype(np.float16) if half else y), indices
+    return y.astype(x.dtype, copy=False), indices
 
 
+@np.errstate(all="ignore")
 def max_pool_backward(dy, indices, x_shape, *, layout=None):
     """Gradient through `max_pool_forward`: dy goes to where the maximum stood.
 
@@ -114,28 +115,25 @@ def max_pool_backward(dy, indices, x_shape, *, layout=None):
     array([[[[0., 0.],
              [5., 0.]]]])
     """
-    dy = _problem.real_array("dy", dy)
-    indices = _problem.index_array("indices", indices)
-    x_shape = _problem.shape("x_shape", x_shape)
-    channels_last = _problem.is_channels_last(layout, len(x_shape) - 2)
-    _problem.check_pooled_shape(dy, x_shape, channels_last)
-    _problem.check_shape("indices", indices, dy.shape)
-    half = dy.dtype == np.float16
-    dx = np.zeros(x_shape, np.float32 if half else dy.dtype)
+    dy, indices, x_shape, channels_last = _problem.max_pool_gradient_arguments(
+        dy, indices, x_shape, layout
+    )
+    wide = _problem.widened(dy)
+    dx = np.zeros(x_shape, wide.dtype)
     outside = _pool.max_pool_backward(
-        plane_view(dy.astype(np.float32) if half else dy, channels_last),
+        plane_view(wide, channels_last),
         plane_view(indices, channels_last),
         plane_view(dx, channels_last),
     )
     if outside is not None:
         index = plane_view(indices, channels_last)[outside]
         _problem.raise_index_outside(index, x_shape, channels_last)
-    return dx.astype(np.float16) if half else dx
+    return dx.astype(dy.dtype, copy=False)
 
 
 def plane_view(array, channels_last):
     """(N, C, positions): a view if the array is contiguous, else a copy."""
-    view = _problem.canonical(array, channels_last)
+    view = _geometry.canonical(array, channels_last)
     return view.reshape(*view.shape[:2], math.prod(view.shape[2:]))
 
 
@@ -176,7 +174,8 @@ def avg_pool_forward(
     Raises
     ------
     TypeError
-        Dtypes other than float32 and float64; geometry that is no integer.
+        Dtypes other than float32 and float64; geometry that is no integer, a flag that is no
+        bool.
     ValueError
         Geometry that does not fit.
 
@@ -198,14 +197,15 @@ def avg_pool_forward(
         name="shape of x",
     )
     divisor = _problem.divisor(divisor_override)
+    count_include_pad = _problem.flag("count_include_pad", count_include_pad)
     y = np.empty(problem.y_shape, x.dtype)
     last = problem.channels_last
     _pool.avg_pool_forward(
-        _problem.canonical(x, last),
+        _geometry.canonical(x, last),
         problem.window,
         divisor,
         count_include_pad,
-        _problem.canonical(y, last),
+        _geometry.canonical(y, last),
     )
     return y
 
@@ -260,14 +260,15 @@ def avg_pool_backward(
         layout=layout,
     )
     divisor = _problem.divisor(divisor_override)
+    count_include_pad = _problem.flag("count_include_pad", count_include_pad)
     _problem.check_shape("dy", dy, problem.y_shape)
     dx = np.zeros(problem.x_shape, dy.dtype)
     last = problem.channels_last
     _pool.avg_pool_backward(
-        _problem.canonical(dy, last),
+        _geometry.canonical(dy, last),
         problem.window,
         divisor,
         count_include_pad,
-        _problem.canonical(dx, last),
+        _geometry.canonical(dx, last),
     )
     return dx

@@ -153,10 +153,20 @@ def show_config():
     print(f"fastconv   {__version__}")
     print(f"NumPy      {np.__version__}")
     print(f"Python     {platform.python_version()}")
-    print(f"processor  {platform.machine()}, {platform.system()}")
+    print(f"processor  {processor()}, {platform.machine()}, {platform.system()}")
     print(f"isas       {', '.join(isas())}; in use: {_core.get_isa()}")
     print(f"threads    {get_num_threads()}")
     print(f"algorithms {', '.join(algorithms())}")
+
+
+def processor():
+    """The model's name where the system tells it, as Linux on x86 does."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown"
 
 
 def usable_processors():

@@ -78,6 +78,12 @@ CONV = [
     Case("line_causal", (1, 2, 10), (3, 2, 3), {"padding": ((4, 0),), "dilation": 2}),
     Case("volume", (2, 2, 4, 5, 6), (3, 2, 2, 3, 3), {"padding": (0, 1, 1)}),
     Case("volume_stride", (1, 2, 5, 6, 7), (4, 1, 3, 2, 3), {"stride": (2, 1, 2), "groups": 2}),
+    Case(
+        "plane_between_outputs",
+        (1, 2, 1, 4, 4),
+        (3, 2, 1, 2, 2),
+        {"padding": (1, 0, 0), "stride": 2},
+    ),
     Case("volume_pairs", (1, 1, 3, 4, 3), (2, 1, 2, 2, 2), {"padding": ((1, 0), (0, 1), (1, 1))}),
 ]
 
@@ -93,6 +99,7 @@ def channels_first(array):
     return np.ascontiguousarray(np.moveaxis(array, -1, 1))
 
 
+REAL = ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "g"]
 LAYOUT_LAST = {1: "NWC", 2: "NHWC", 3: "NDHWC"}
 
 
@@ -132,7 +139,14 @@ def integers(seed, *shape, low=-9, high=10):
     return np.random.default_rng(seed).integers(low, high, shape).astype(np.float64)
 
 
-def distinct(seed, *shape):
+def distinct(seed, *shape, dtype=np.float64):
     """Every value once, so that each window has one maximum."""
     order = np.random.default_rng(seed).permutation(math.prod(shape))
-    return order.reshape(shape).astype(np.float64)
+    return order.reshape(shape).astype(dtype)
+
+
+def broadcast(array):
+    """(view with stride 0 along every second axis from the first, its dense copy)."""
+    first = tuple(slice(0, 1) if axis % 2 == 0 else slice(None) for axis in range(array.ndim))
+    view = np.broadcast_to(array[first], array.shape)
+    return view, view.copy()

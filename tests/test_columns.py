@@ -2,12 +2,10 @@
 
 import numpy as np
 import pytest
-from cases import CONV, assert_close, odd_strides
+from cases import CONV, REAL, assert_close, broadcast, odd_strides
 
 import fastconv
 from fastconv import reference
-
-REAL = ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "g"]
 
 
 def window_of(case):
@@ -69,6 +67,32 @@ def test_memory_layout_of_the_arguments_does_not_matter():
         before = view.tobytes()
         np.testing.assert_array_equal(fastconv.col2im(view, x.shape, 3, padding=1), back, kind)
         assert view.tobytes() == before
+
+
+def test_broadcast_arguments_are_read_with_stride_zero():
+    view, dense = broadcast(np.arange(2 * 3 * 5 * 4, dtype="f8").reshape(2, 3, 5, 4))
+    cols = fastconv.im2col(dense, 3, padding=1)
+    np.testing.assert_array_equal(fastconv.im2col(view, 3, padding=1), cols)
+    view, dense = broadcast(cols)
+    np.testing.assert_array_equal(
+        fastconv.col2im(view, (2, 3, 5, 4), 3, padding=1),
+        fastconv.col2im(dense, (2, 3, 5, 4), 3, padding=1),
+    )
+
+
+@pytest.mark.parametrize("stride", [2**62, 2**63 - 1])
+def test_stride_that_no_second_window_uses_may_be_huge(stride):
+    x = np.asfortranarray(np.arange(36.0).reshape(2, 2, 3, 3))
+    cols = fastconv.im2col(x, 1, stride=stride)
+    np.testing.assert_array_equal(cols, x[:, :, :1, :1].reshape(2, 2, 1))
+    back = fastconv.col2im(np.asfortranarray(cols), x.shape, 1, stride=stride)
+    np.testing.assert_array_equal(back[:, :, 0, 0], x[:, :, 0, 0])
+    assert np.count_nonzero(back) == np.count_nonzero(cols)
+
+
+def test_half_precision_overflow_is_an_infinity_without_a_warning():
+    back = fastconv.col2im(np.full((1, 2, 2), 6e4, np.float16), (1, 1, 3), 2)
+    np.testing.assert_array_equal(back, np.float16([[[6e4, np.inf, 6e4]]]))
 
 
 def test_empty_batch_gives_no_columns():

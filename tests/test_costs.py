@@ -65,6 +65,7 @@ def test_layout_groups_and_dilation_are_counted():
     assert cost.output_shape == (2, 16, 16, 8)
     assert cost.parameters == 72
     assert cost.multiply_adds == 2 * 16 * 16 * 8 * 9
+    assert cost.dense_parameters == 20 * 20 * 8 * 16 * 16 * 8
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (1, 3, 0), (-1, 3, 5), "abc", (1, 3, 2.0), 7])

@@ -480,34 +480,104 @@ def test_bad_stride_is_refused_everywhere(stride):
 def test_bad_shapes_are_refused():
     x, w, b, conv_param = conv_arguments(CONV_CASES["course_3x3"])
     out, cache = cs231n.conv_forward_fast(x, w, b, conv_param)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="w has 3 channels per group, but x has 2"):
         cs231n.conv_forward_fast(x[:, :2], w, b, conv_param)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"kernel .* spans 3 elements"):
         cs231n.conv_forward_fast(x[:, :, :1, :1], w, b, {"stride": 1, "pad": 0})
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="dy has shape"):
         cs231n.conv_backward_fast(out[:, :, 1:], cache)
     pooled, cache = cs231n.max_pool_forward_fast(
         x, {"pool_height": 2, "pool_width": 2, "stride": 2}
     )
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="dy has shape"):
         cs231n.max_pool_backward_fast(pooled[:1], cache)
-    with pytest.raises(ValueError, match="x"):
+    with pytest.raises(ValueError, match=r"x_shape is .* with 3 axes"):
         cs231n.get_im2col_indices(x.shape[1:], 3, 3)
-    with pytest.raises(ValueError, match=r"cols has shape \(27, 49\): expected \(27, 50\)"):
+    with pytest.raises(ValueError, match=r"cols has shape \(27, 49\), expected \(27, 50\)"):
         cs231n.col2im_indices(np.zeros((27, 49)), x.shape)
-    with pytest.raises(ValueError, match=r"cols has shape .*: expected \(3, 3, 3, 2, 5, 5\)"):
+    with pytest.raises(ValueError, match=r"cols has shape .*, expected \(3, 3, 3, 2, 5, 5\)"):
         cs231n.col2im_6d_cython(np.zeros((3, 3, 3, 5, 5, 2)), *x.shape, 3, 3, 1, 1)
 
 
-@pytest.mark.parametrize("dtype", [np.int64, np.bool_, np.complex128, object])
-def test_conv_refuses_arrays_without_a_float_among_them(dtype):
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("dtype", [np.float16, np.int64, np.bool_, np.complex128, object])
+def test_conv_refuses_arrays_without_a_float_among_them(dtype, variant):
     x, w, b, conv_param = conv_arguments(CONV_CASES["course_3x3"])
     x, w, b = (array.astype(dtype) for array in (x, w, b))
-    with pytest.raises(TypeError):
-        cs231n.conv_forward_fast(x, w, b, conv_param)
+    with pytest.raises(TypeError, match="x has dtype"):
+        function("conv_forward", variant)(x, w, b, conv_param)
 
 
-def test_conv_refuses_complex_among_floats():
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_conv_refuses_complex_among_floats(variant):
     x, w, b, conv_param = conv_arguments(CONV_CASES["course_3x3"])
-    with pytest.raises(TypeError):
-        cs231n.conv_forward_fast(x.astype(np.complex128), w, b, conv_param)
+    with pytest.raises(TypeError, match="x has dtype complex128"):
+        function("conv_forward", variant)(x.astype(np.complex128), w, b, conv_param)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_geometry_is_named_as_the_course_names_it(variant):
+    x, w, b, _ = conv_arguments(CONV_CASES["course_3x3"])
+    forward, pool = function("conv_forward", variant), function("max_pool_forward", variant)
+    with pytest.raises(TypeError, match="stride is True"):
+        forward(x, w, b, {"stride": True, "pad": 1})
+    with pytest.raises(ValueError, match="pad is -1"):
+        forward(x, w, b, {"stride": 1, "pad": -1})
+    with pytest.raises(ValueError, match="pool_height is 0"):
+        pool(x, {"pool_height": 0, "pool_width": 2, "stride": 1})
+    with pytest.raises(TypeError, match="stride"):
+        pool(x, {"pool_height": 2, "pool_width": 2, "stride": True})
+    with pytest.raises(ValueError, match="spans"):
+        pool(x, {"pool_height": 9, "pool_width": 2, "stride": 1})
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_gradients_of_other_shapes_and_dtypes_are_refused(variant):
+    x, w, b, conv_param = conv_arguments(CONV_CASES["course_3x3"])
+    out, cache = function("conv_forward", variant)(x, w, b, conv_param)
+    with pytest.raises(ValueError, match="dy has shape"):
+        function("conv_backward", variant)(out[:, 1:], cache)
+    with pytest.raises(TypeError, match="dy has dtype complex128"):
+        function("conv_backward", variant)(out.astype(complex), cache)
+    pooled, cache = function("max_pool_forward", variant)(
+        x, {"pool_height": 2, "pool_width": 2, "stride": 2}
+    )
+    with pytest.raises(ValueError, match="dy has shape"):
+        function("max_pool_backward", variant)(pooled[:, 1:], cache)
+    with pytest.raises(TypeError, match="dy has dtype complex128"):
+        function("max_pool_backward", variant)(pooled.astype(complex), cache)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_bias_written_as_a_list(variant):
+    x, w = random_array(0, (1, 3, 6, 7)), random_array(1, (2, 3, 3, 3))
+    out, _ = function("conv_forward", variant)(x, w, [0, 128], {"stride": 1, "pad": 1})
+    assert_close(out, plain_conv(x, w, np.array([0, 128]), 1, 1))
+
+
+def test_conv_bn_relu_refuses_to_train_on_an_empty_batch():
+    x, *parameters, conv_param = bn_arguments()
+    bn_param = {"mode": "train", "running_mean": np.ones(4), "running_var": np.ones(4)}
+    held = dict(bn_param)
+    with pytest.raises(ValueError, match="empty batch"):
+        cs231n.conv_bn_relu_forward(x[:0], *parameters, conv_param, bn_param)
+    assert all(bn_param[key] is held[key] for key in held)
+
+
+@pytest.mark.parametrize("mode", ["train", "test"])
+@pytest.mark.parametrize("key", ["running_mean", "running_var"])
+def test_conv_bn_relu_names_running_statistics_of_another_shape(key, mode):
+    *arrays, conv_param = bn_arguments()
+    bn_param = {"mode": mode, key: np.ones(3)}
+    with pytest.raises(ValueError, match=rf"bn_param\['{key}'\] has shape \(3,\), expected \(4,\)"):
+        cs231n.conv_bn_relu_forward(*arrays, conv_param, bn_param)
+    assert set(bn_param) == {"mode", key}
+
+
+def test_conv_bn_relu_takes_none_for_absent_running_statistics():
+    *arrays, conv_param = bn_arguments()
+    absent, none = {"mode": "train"}, {"mode": "train", "running_mean": None, "running_var": None}
+    cs231n.conv_bn_relu_forward(*arrays, conv_param, absent)
+    cs231n.conv_bn_relu_forward(*arrays, conv_param, none)
+    np.testing.assert_array_equal(none["running_mean"], absent["running_mean"])
+    np.testing.assert_array_equal(none["running_var"], absent["running_var"])

@@ -113,3 +113,27 @@ def test_course_names_of_older_variants_are_the_fast_functions():
     for stem in ("max_pool_forward", "max_pool_backward"):
         for variant in ("im2col", "reshape"):
             assert function(stem, variant) is function(stem, "fast")
+
+
+def test_window_and_stride_in_small_integer_types_do_not_overflow():
+    x = random_array(0, (2, 3, 40, 40))
+    small = (np.int8(7), np.int8(7), np.int8(1), np.int8(3))
+    cols = cs231n.im2col_indices(x, *small)
+    np.testing.assert_array_equal(cols, cs231n.im2col_indices(x, 7, 7, 1, 3))
+    for actual, expected in zip(
+        cs231n.get_im2col_indices(x.shape, *small),
+        cs231n.get_im2col_indices(x.shape, 7, 7, 1, 3),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(actual, expected)
+    np.testing.assert_array_equal(
+        cs231n.col2im_indices(cols, x.shape, *small),
+        cs231n.col2im_indices(cols, x.shape, 7, 7, 1, 3),
+    )
+
+
+def test_shape_that_is_none_and_window_are_named():
+    with pytest.raises(TypeError, match="x_shape is 7, expected a tuple"):
+        cs231n.col2im_indices(np.ones((9, 4)), 7)
+    with pytest.raises(ValueError, match="field_height is 0"):
+        cs231n.im2col_indices(np.ones((1, 1, 4, 4)), 0, 3)

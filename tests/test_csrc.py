@@ -13,7 +13,7 @@ FLAGS = ["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-Wall", "-Wextra", "-g", f"-I
 ARM = ("aarch64-linux-gnu-gcc", "qemu-aarch64-static")
 # name: (compiler, its options, problems to run, what runs the program)
 BUILDS = {
-    "gcc": ("gcc", ["-O2", "-Werror"], 600, []),
+    "gcc": ("gcc", ["-O2", "-Werror"], 4000, []),
     "clang": ("clang", ["-O2", "-Werror"], 300, []),
     "address_and_undefined": (
         "gcc",

@@ -76,3 +76,15 @@ def test_check_refuses_gradients_of_another_count_or_shape():
         fastconv.check_gradients(np.sin, lambda dy, x: (x, x), [np.ones(3)])
     with pytest.raises(ValueError, match=r"gradient 0 has shape \(2,\), expected \(3,\)"):
         fastconv.check_gradients(np.sin, lambda dy, x: x[:2], [np.ones(3)])
+
+
+def test_check_accepts_a_number_as_the_only_gradient():
+    fastconv.check_gradients(lambda x: x**2, lambda dy, x: 2 * x * dy, [np.float64(3.0)])
+
+
+@pytest.mark.parametrize("value, eps", [(2, 1e-30), (1e30, 1e-3), (np.inf, None), (np.nan, None)])
+def test_step_that_vanishes_beside_x_is_refused(value, eps):
+    with pytest.raises(
+        ValueError, match=f"vanishes beside x's element 0 of {value:g}".replace("+", ".")
+    ):
+        fastconv.numerical_gradient(np.tanh, np.array([value, 0.5]), eps=eps)

@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = sorted((ROOT / "fastconv").glob("*.py"))
+CYTHON = sorted((ROOT / "fastconv").glob("*.p[yx][xd]"))
 CSRC = sorted((ROOT / "csrc").rglob("*.[ch]"))
 
 # A module imports only from rooms further right, and itself not at all.
@@ -18,6 +19,7 @@ ORDER = [
     {"conv", "pool", "columns", "layers", "gradients", "costs"},
     {"_core", "_columns", "_pool"},
     {"_problem"},
+    {"_geometry", "_window"},
 ]
 C_ORDER = [
     "plan",
@@ -44,17 +46,38 @@ def rank(module):
     return next(i for i, room in enumerate(ORDER) if module in room)
 
 
+def imported(node):
+    """Names of the package's modules that an import statement binds."""
+    if isinstance(node, ast.Import):
+        return [a.name.partition(".")[2] for a in node.names if a.name.startswith("fastconv")]
+    if not isinstance(node, ast.ImportFrom):
+        return []
+    module = node.module or ""
+    if node.level == 0:
+        if module.partition(".")[0] != "fastconv":
+            return []
+        module = module.partition(".")[2]
+    return [module] if module else [alias.name for alias in node.names]
+
+
 @pytest.mark.parametrize("path", PACKAGE, ids=lambda path: path.stem)
 def test_python_imports_point_forward(path):
     for node in ast.walk(ast.parse(path.read_text())):
-        if not isinstance(node, ast.ImportFrom) or node.level == 0:
-            continue
-        names = [node.module] if node.module else [alias.name for alias in node.names]
-        for name in names:
+        for name in imported(node):
             if name in ("reference", "__version__"):
                 assert path.stem in ("cs231n", "runtime"), f"{path.name} imports {name}"
             else:
                 assert rank(path.stem) < rank(name), f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", CYTHON, ids=lambda path: path.name)
+def test_cython_imports_point_forward(path):
+    text = path.read_text()
+    names = re.findall(r"^\s*from (?:fastconv)?\.(\w+) c?import", text, re.MULTILINE)
+    names += re.findall(r"^\s*c?import fastconv\.?(\w*)", text, re.MULTILINE)
+    names += re.findall(r"^\s*from (?:fastconv|\.) c?import (\w+)", text, re.MULTILINE)
+    for name in names:
+        assert rank(path.stem) < rank(name), f"{path.name} imports {name}"
 
 
 def c_room(path):

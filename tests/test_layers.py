@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import LAYOUT_LAST, channels_last, odd_strides
+from cases import LAYOUT_LAST, broadcast, channels_last, odd_strides
 
 import fastconv
 from fastconv import reference
@@ -75,6 +75,25 @@ def test_batch_norm_survives_a_mean_far_from_zero():
     far, _, inv_std_far = fastconv.batch_norm_forward(x + np.float32(1000), gamma, beta)
     np.testing.assert_allclose(inv_std_far, inv_std, rtol=1e-4)
     np.testing.assert_allclose(far, near, atol=1e-3)
+
+
+@pytest.mark.parametrize("offset", [1e6, -1e6])
+def test_batch_norm_is_exact_where_the_mean_is_a_million_deviations_away(offset):
+    x, gamma, beta, _ = batch((64, 2, 8, 8), "f4")
+    x = (x * 4 + offset).astype("f4")
+    expected = reference.batch_norm_forward(x.astype("f8"), gamma.astype("f8"), beta.astype("f8"))
+    y, mean, inv_std = fastconv.batch_norm_forward(x, gamma, beta)
+    np.testing.assert_allclose(y, expected[0], atol=1e-5)
+    np.testing.assert_allclose(mean, expected[1], rtol=1e-6)
+    np.testing.assert_allclose(inv_std, expected[2], rtol=1e-6)
+
+
+def test_batch_norm_of_values_whose_squares_exceed_single_precision():
+    one = np.ones(1, np.float32)
+    y, mean, inv_std = fastconv.batch_norm_forward(np.float32([[1e20], [3e20]]), one, 0 * one)
+    np.testing.assert_allclose(y, [[-1], [1]], rtol=1e-6)
+    np.testing.assert_allclose(mean, [2e20], rtol=1e-6)
+    np.testing.assert_allclose(inv_std, [1e-20], rtol=1e-6)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -208,6 +227,73 @@ def test_softmax_of_huge_scores_does_not_overflow():
     np.testing.assert_array_equal(dscores, np.zeros((2, 2)))
 
 
+def test_softmax_loss_may_exceed_single_precision():
+    loss, dscores = fastconv.softmax_cross_entropy(np.float32([[-3e38, 3e38]]), [0])
+    np.testing.assert_allclose(loss, 2 * float(np.float32(3e38)), rtol=1e-12)
+    np.testing.assert_array_equal(dscores, [[-1, 1]])
+
+
+def test_softmax_gradient_of_fortran_scores_is_c_contiguous():
+    scores = np.random.default_rng(6).standard_normal((5, 4))
+    loss, dscores = fastconv.softmax_cross_entropy(np.asfortranarray(scores), [0, 1, 2, 3, 0])
+    assert dscores.flags.c_contiguous
+    expected = fastconv.softmax_cross_entropy(scores, [0, 1, 2, 3, 0])
+    assert loss == expected[0]
+    np.testing.assert_array_equal(dscores, expected[1])
+
+
+ONE = np.ones(2, np.float32)
+LAYERS = {
+    "batch_norm_forward": lambda x: fastconv.batch_norm_forward(x, ONE, ONE),
+    "batch_norm_backward": lambda x: fastconv.batch_norm_backward(x, x, ONE, ONE, ONE),
+    "batch_norm_inference": lambda x: fastconv.batch_norm_inference(x, x[0], ONE, x[0], x[0]),
+    "relu_forward": fastconv.relu_forward,
+    "relu_backward": lambda x: fastconv.relu_backward(x, x),
+    "sigmoid_forward": fastconv.sigmoid_forward,
+    "sigmoid_backward": lambda x: fastconv.sigmoid_backward(x, x),
+    "affine_forward": lambda x: fastconv.affine_forward(x, x, x[0]),
+    "affine_backward": lambda x: fastconv.affine_backward(x, x, x),
+    "softmax_cross_entropy": lambda x: fastconv.softmax_cross_entropy(x, [0, 1]),
+}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, -3e38])
+@pytest.mark.parametrize("name", LAYERS)
+def test_nan_and_overflow_are_results_without_a_warning(name, value):
+    LAYERS[name](np.array([[value, 0], [1, value]], np.float32))
+    LAYERS[name](np.full((2, 2), value, np.float32))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_activations_of_a_number_are_arrays(dtype):
+    x = np.array(0.5, dtype)
+    y = fastconv.sigmoid_forward(x)
+    for result in (
+        y,
+        fastconv.relu_forward(x),
+        fastconv.relu_backward(x, x),
+        fastconv.sigmoid_backward(x, y),
+    ):
+        assert type(result) is np.ndarray and result.shape == () and result.dtype == dtype
+    np.testing.assert_allclose(y, 1 / (1 + np.exp(-0.5)), rtol=1e-6)
+
+
+def test_broadcast_arguments_are_read_with_stride_zero():
+    view, dense = broadcast(np.random.default_rng(7).standard_normal((4, 3)))
+    gamma = np.broadcast_to(2.0, 3)
+    for a, e in zip(
+        fastconv.batch_norm_forward(view, gamma, gamma),
+        fastconv.batch_norm_forward(dense, gamma.copy(), gamma.copy()),
+        strict=True,
+    ):
+        np.testing.assert_allclose(a, e, rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(fastconv.relu_forward(view), fastconv.relu_forward(dense))
+    np.testing.assert_allclose(
+        fastconv.affine_forward(view, dense.T, gamma[:1].repeat(4)),
+        fastconv.affine_forward(dense, dense.T, np.full(4, 2.0)),
+    )
+
+
 def test_empty_batches_are_legal():
     none = np.ones((0, 4, 3, 3), np.float32)
     one = np.ones(4, np.float32)
@@ -221,12 +307,15 @@ def test_empty_batches_are_legal():
     assert not dw.any() and not db.any()
     loss, dscores = fastconv.softmax_cross_entropy(np.ones((0, 3)), np.ones(0, int))
     assert np.isnan(loss) and dscores.shape == (0, 3)
+    assert fastconv.softmax_cross_entropy(np.ones((0, 3)), [])[1].shape == (0, 3)
 
 
 BAD = {
     "gamma has shape": lambda x, v: fastconv.batch_norm_forward(x, v[:2], v),
     "beta has dtype": lambda x, v: fastconv.batch_norm_forward(x, v, v.astype("f4")),
     "eps is": lambda x, v: fastconv.batch_norm_forward(x, v, v, eps=0),
+    "eps is too long": lambda x, v: fastconv.batch_norm_forward(x, v, v, eps=10**5000),
+    "expected a positive finite": lambda x, v: fastconv.batch_norm_forward(x, v, v, eps=10**400),
     "layout is": lambda x, v: fastconv.batch_norm_forward(x, v, v, layout="NWC"),
     "x has shape": lambda x, v: fastconv.batch_norm_forward(x[0, 0, 0], v, v),
     "dy has shape": lambda x, v: fastconv.batch_norm_backward(x[:1], x, v, v, v),

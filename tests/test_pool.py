@@ -2,14 +2,12 @@
 
 import numpy as np
 import pytest
-from cases import LAYOUT_LAST, channels_last, odd_strides
+from cases import LAYOUT_LAST, REAL, broadcast, channels_last, distinct, odd_strides
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastconv
 from fastconv import reference
-
-REAL = ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "g"]
 
 # name: x shape, kernel, options
 POOLS = {
@@ -42,11 +40,6 @@ DILATED = {
     "dilated_line": ((1, 2, 12), 3, {"stride": 1, "dilation": 4, "padding": 4}),
 }
 AVERAGES = [{}, {"count_include_pad": False}, {"divisor_override": 3}]
-
-
-def shuffled(shape, seed=0, dtype="f8"):
-    """Distinct values."""
-    return np.random.default_rng(seed).permutation(int(np.prod(shape))).reshape(shape).astype(dtype)
 
 
 @pytest.mark.parametrize("dtype", REAL)
@@ -89,7 +82,7 @@ def test_average_pool_matches_the_reference(name, dtype, average):
 @pytest.mark.parametrize("name", POOLS)
 def test_channels_last_is_channels_first_transposed(name):
     shape, kernel, options = POOLS[name]
-    x = shuffled(shape)
+    x = distinct(0, *shape)
     layout = LAYOUT_LAST[x.ndim - 2]
     y, indices = fastconv.max_pool_forward(x, kernel, **options)
     last = fastconv.max_pool_forward(channels_last(x), kernel, layout=layout, **options)
@@ -114,7 +107,7 @@ def test_channels_last_is_channels_first_transposed(name):
 
 
 def test_memory_layout_of_the_arguments_does_not_matter():
-    x = shuffled((2, 3, 6, 7), dtype="f4")
+    x = distinct(0, 2, 3, 6, 7, dtype="f4")
     y, indices = fastconv.max_pool_forward(x, 3, stride=2, padding=1)
     dx = fastconv.max_pool_backward(y, indices, x.shape)
     mean = fastconv.avg_pool_forward(x, 3, stride=2, padding=1)
@@ -131,6 +124,34 @@ def test_memory_layout_of_the_arguments_does_not_matter():
             fastconv.avg_pool_backward(ys, x.shape, 3, stride=2, padding=1), dmean
         )
         assert xs.tobytes() == before
+
+
+def test_broadcast_arguments_are_read_with_stride_zero():
+    options = {"stride": 2, "padding": 1}
+    view, dense = broadcast(distinct(0, 2, 3, 6, 7))
+    y, indices = fastconv.max_pool_forward(dense, 3, **options)
+    actual = fastconv.max_pool_forward(view, 3, **options)
+    np.testing.assert_array_equal(actual[0], y)
+    np.testing.assert_array_equal(actual[1], indices)
+    np.testing.assert_array_equal(
+        fastconv.avg_pool_forward(view, 3, **options),
+        fastconv.avg_pool_forward(dense, 3, **options),
+    )
+    (dy, dense_dy), (index_view, dense_indices) = broadcast(y), broadcast(indices)
+    np.testing.assert_array_equal(
+        fastconv.max_pool_backward(dy, index_view, dense.shape),
+        fastconv.max_pool_backward(dense_dy, dense_indices, dense.shape),
+    )
+    np.testing.assert_array_equal(
+        fastconv.avg_pool_backward(dy, dense.shape, 3, **options),
+        fastconv.avg_pool_backward(dense_dy, dense.shape, 3, **options),
+    )
+
+
+def test_half_precision_overflow_is_an_infinity_without_a_warning():
+    dy, indices = np.full((1, 1, 2), 6e4, np.float16), np.array([[[1, 1]]])
+    dx = fastconv.max_pool_backward(dy, indices, (1, 1, 2))
+    np.testing.assert_array_equal(dx, np.float16([[[0, np.inf]]]))
 
 
 def test_first_of_equal_maxima_gets_the_index_and_the_gradient():
@@ -156,7 +177,7 @@ def test_2x2_average_gradient_is_a_quarter_each():
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "g"])
 def test_nan_wins_at_every_position_of_a_window_and_of_a_row(dtype):
     for position in range(35):
-        x = shuffled((1, 1, 35), seed=position, dtype=dtype)
+        x = distinct(position, 1, 1, 35, dtype=dtype)
         x[0, 0, position] = np.nan
         y, indices = fastconv.max_pool_forward(x, 5, stride=1)
         holds = np.arange(31) <= position
@@ -227,7 +248,7 @@ def test_average_pool_backward_is_the_adjoint_of_forward(name):
 def test_numerical_gradients_in_float64(name):
     shape, kernel, options = POOLS[name]
     # Values 0.1 apart: a difference step never changes which one is the maximum.
-    x = shuffled(shape) / 10
+    x = distinct(0, *shape) / 10
     fastconv.check_gradients(
         lambda x: fastconv.max_pool_forward(x, kernel, **options)[0],
         lambda dy, x: fastconv.max_pool_backward(
@@ -252,7 +273,7 @@ TORCH_PADDING_MAKES_NO_PAIRS = ("uneven_padding", "same", "same_lower")
 @pytest.mark.parametrize("name", [n for n in POOLS if n not in TORCH_PADDING_MAKES_NO_PAIRS])
 def test_pytorch_agrees(name, torch):
     shape, kernel, options = POOLS[name]
-    x = shuffled(shape)
+    x = distinct(0, *shape)
     axes = len(shape) - 2
     tensor = torch.tensor(x, requires_grad=True)
     functional = torch.nn.functional

@@ -4,15 +4,17 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
 from importlib.metadata import metadata, requires
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fastconv
-from fastconv import reference
+from fastconv import cs231n, reference
 
 PUBLIC = [name for name in fastconv.__all__ if not name[0].isupper()]
 
@@ -29,6 +31,15 @@ def test_show_config_names_what_a_report_needs(capsys):
     shown = capsys.readouterr().out
     for part in (fastconv.__version__, np.__version__, *fastconv.algorithms()):
         assert part in shown
+    for part in (*fastconv.isas(), f"threads    {fastconv.get_num_threads()}"):
+        assert part in shown
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="no /proc/cpuinfo")
+def test_show_config_names_the_processor(capsys):
+    names = re.findall(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    fastconv.show_config()
+    assert names[0].strip() in capsys.readouterr().out if names else True
 
 
 def test_numpy_is_the_only_dependency_at_run_time():
@@ -48,8 +59,11 @@ def test_importing_loads_no_optional_partner():
 def test_public_docstrings_state_parameters_results_and_errors(name):
     doc = inspect.getdoc(getattr(fastconv, name))
     function = getattr(fastconv, name)
+    section = doc.partition("Parameters\n----------\n")[2].partition("\n\n")[0]
+    lines = re.findall(r"^(\w+(?:, \w+)*)(?: :|$)", section, re.MULTILINE)
+    documented = {parameter for line in lines for parameter in line.split(", ")}
     for parameter in inspect.signature(function).parameters:
-        assert parameter in doc, f"{name} does not document {parameter}"
+        assert parameter in documented, f"{name} does not document {parameter}"
     assert "Returns\n-------" in doc or name in ("check_gradients", "show_config")
     if inspect.signature(function).parameters:
         assert "Raises\n------" in doc
@@ -74,3 +88,17 @@ def test_every_function_with_a_kernel_has_a_reference():
 def test_examples_in_docstrings_run(module):
     result = doctest.testmod(importlib.import_module(f"fastconv.{module}"))
     assert result.failed == 0
+
+
+def test_example_of_the_readme_computes_the_gradients_of_the_whole_chain():
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    names = {}
+    exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], names)
+    x, w, b, dy = (names[name] for name in ("x", "w", "b", "dy"))
+    pool = {"pool_height": 2, "pool_width": 2, "stride": 2}
+    out, cache = cs231n.conv_relu_pool_forward(x, w, b, {"stride": 1, "pad": 1}, pool)
+    np.testing.assert_array_equal(names["y"], out)
+    for name, expected in zip(
+        ("dx", "dw", "db"), cs231n.conv_relu_pool_backward(dy, cache), strict=True
+    ):
+        np.testing.assert_array_equal(names[name], expected, err_msg=name)

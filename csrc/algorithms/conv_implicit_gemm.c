@@ -155,24 +155,33 @@ static void backward_plane(job *j, ptrdiff_t g, ptrdiff_t i, const ptrdiff_t per
 
 /* Whether every position of dx is reached by some tap, so that all of dx will be written. */
 static int covers(const fc_conv_problem *p, const ptrdiff_t period[3]) {
-    if (p->in_size[0] > 1 || p->kernel[0] > 1) return 0;
+    if (p->in_size[0] > 1 || p->kernel[0] > 1 || p->pad[0] > 0) return 0;
     for (int axis = 1; axis < 3; axis++)
         if (period[axis] != p->stride[axis] || p->kernel[axis] < period[axis]) return 0;
+    return 1;
+}
+
+/* The strides of an axis of size 1 mean nothing. */
+static int weights_are_contiguous(const job *j) {
+    const fc_conv_problem *p = j->p;
+    const ptrdiff_t size[5] = {p->out_channels, j->C, p->kernel[0], p->kernel[1], p->kernel[2]};
+    ptrdiff_t expected = 1;
+    for (int axis = 4; axis >= 0; expected *= size[axis--])
+        if (size[axis] > 1 && p->w_strides[axis] != expected) return 0;
     return 1;
 }
 
 static int weights_are_finite(const job *j) {
     const fc_conv_problem *p = j->p;
     const ptrdiff_t *s = p->w_strides, *n = p->kernel, taps = n[0] * n[1] * n[2];
-    if (s[4] == 1 && s[3] == n[2] && s[2] == n[1] * n[2] && s[1] == taps && s[0] == j->C * taps)
-        return j->kernels->finite(p->out_channels * s[0], j->a->w);
+    if (weights_are_contiguous(j)) return j->kernels->finite(p->out_channels * j->C * taps, j->a->w);
     for (ptrdiff_t k = 0; k < p->out_channels; k++)
         for (ptrdiff_t c = 0; c < j->C; c++)
-            for (ptrdiff_t t = 0; t < taps; t++)
-                if (!j->kernels->finite(1, element(j, j->a->w,
-                                                   k * s[0] + c * s[1] + t / (n[1] * n[2]) * s[2] +
-                                                       t / n[2] % n[1] * s[3] + t % n[2] * s[4])))
-                    return 0;
+            for (ptrdiff_t t = 0; t < taps; t++) {
+                const ptrdiff_t offset = k * s[0] + c * s[1] + t / (n[1] * n[2]) * s[2] +
+                                         t / n[2] % n[1] * s[3] + t % n[2] * s[4];
+                if (!j->kernels->finite(1, element(j, j->a->w, offset))) return 0;
+            }
     return 1;
 }
 

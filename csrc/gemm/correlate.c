@@ -9,6 +9,9 @@
 enum { BLOCK_BYTES = 384 << 10 };
 /* Longest chain of sums in one register: longer ones lose accuracy, shorter ones cost stores. */
 enum { CHAIN = 768 };
+/* Weights whose terms do not follow each other (backward data) are copied up to this size: read
+ * in place, every term would be on a page of its own. */
+enum { PACKED_WEIGHTS_BYTES = 16 << 20 };
 /* Columns of a block of written-out taps. */
 enum { PACKED_PIXELS = 448 };
 
@@ -28,6 +31,7 @@ typedef struct {
     ptrdiff_t phase_stride;
     ptrdiff_t pixels;        /* length of a row of the block's matrix, from first to last output */
     int parts;
+    char *weights; /* copy [panel of rows][term][row of the panel], or NULL */
     fc_run *run;
 } plan;
 
@@ -109,8 +113,10 @@ static void choose(plan *p) {
     p->blocks[2] = quotient_up(c->axis[1].outputs, p->rectangle[1]);
     const ptrdiff_t blocks = p->blocks[0] * p->blocks[1] * p->blocks[2];
     const ptrdiff_t panels = quotient_up(c->rows, p->kernels->rows);
-    p->row_parts = blocks >= 4 * threads ? 1 : least(panels, quotient_up(4 * threads, blocks));
-    if (threads == 1) p->row_parts = 1;
+    /* Few blocks are cut by rows too, so that every thread gets the same. */
+    p->row_parts = 1;
+    while (blocks < 8 * threads && p->row_parts < panels && blocks * p->row_parts % threads)
+        p->row_parts++;
     p->parts = (int)least(threads, blocks * p->row_parts);
 }
 
@@ -152,6 +158,12 @@ typedef struct {
     ptrdiff_t row0, row1;
 } share;
 
+/* Offset in the weights that tap (s, t) adds. */
+static ptrdiff_t tap_weight(const fc_correlation *c, ptrdiff_t s, ptrdiff_t t) {
+    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
+    return h->weight + s * h->weight_step + w->weight + t * w->weight_step;
+}
+
 /* Offset within a filled plane that tap (s, t) adds. */
 static ptrdiff_t tap_offset(const plan *p, ptrdiff_t s, ptrdiff_t t) {
     const fc_phases *h = &p->phases[0], *w = &p->phases[1];
@@ -192,17 +204,17 @@ static void write_columns(const plan *p, const workspace *ws, const share *sh, p
 static void set_offsets(const plan *p, const workspace *ws, ptrdiff_t block0, ptrdiff_t depth0,
                         ptrdiff_t depth1) {
     const fc_correlation *c = p->c;
-    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    const ptrdiff_t taps = taps_of(p), taps_w = w->taps;
+    const ptrdiff_t taps = taps_of(p), taps_w = c->axis[1].taps;
     ptrdiff_t *a = ws->a_offsets, *b = ws->b_offsets;
     for (ptrdiff_t d = depth0; d < depth1; d++, a++, b++) {
         const ptrdiff_t plane = d / taps, s = d % taps / taps_w, t = d % taps % taps_w;
+        if (p->weights) *a = (d - depth0) * p->kernels->rows;
         if (d - depth0 >= taps) { /* the same tap of the plane before */
-            *a = a[-taps] + c->w_plane[plane] - c->w_plane[plane - 1];
+            if (!p->weights) *a = a[-taps] + c->w_plane[plane] - c->w_plane[plane - 1];
             *b = b[-taps] + (p->packed ? taps * p->pixels : p->plane_stride);
             continue;
         }
-        *a = c->w_plane[plane] + h->weight + s * h->weight_step + w->weight + t * w->weight_step;
+        if (!p->weights) *a = c->w_plane[plane] + tap_weight(c, s, t);
         *b = p->packed ? (d - block0) * p->pixels
                        : (plane - block0 / taps) * p->plane_stride + tap_offset(p, s, t);
     }
@@ -213,9 +225,13 @@ static void store_tile(const plan *p, const workspace *ws, const share *sh, ptrd
                        ptrdiff_t rows, ptrdiff_t column, ptrdiff_t width, ptrdiff_t tile_stride,
                        const fc_store *store) {
     const fc_correlation *c = p->c;
-    const ptrdiff_t run = sh->rectangle.count[1], height = sh->rectangle.count[0];
-    const ptrdiff_t pitch = p->packed ? run : p->pitch[1];
+    ptrdiff_t run = sh->rectangle.count[1], height = sh->rectangle.count[0];
     const ptrdiff_t image_pitch = p->packed ? run * height : p->pitch[0];
+    if (p->packed && c->axis[0].target_stride == run * c->axis[1].target_stride) {
+        run *= height; /* rows follow each other on both sides */
+        height = 1;
+    }
+    const ptrdiff_t pitch = p->packed ? run : p->pitch[1];
     char *y = (char *)c->y + row * c->y_row * p->size;
     ptrdiff_t n = column / image_pitch, h = column % image_pitch / pitch;
     ptrdiff_t w = column % image_pitch % pitch;
@@ -244,7 +260,8 @@ static void multiply(const plan *p, const workspace *ws, const share *sh, int pa
                      ptrdiff_t depth0, ptrdiff_t depth1) {
     const fc_correlation *c = p->c;
     const fc_kernels *k = p->kernels;
-    const int last = depth1 == c->planes * taps_of(p);
+    const ptrdiff_t total = c->planes * taps_of(p);
+    const int last = depth1 == total;
     const ptrdiff_t pixels = p->packed
                                  ? sh->images * sh->rectangle.count[0] * sh->rectangle.count[1]
                                  : (sh->images - 1) * p->pitch[0] +
@@ -254,7 +271,8 @@ static void multiply(const plan *p, const workspace *ws, const share *sh, int pa
         if (fc_stopped(p->run, part)) return;
         const void *a_rows[FC_MAX_ROWS], *bias[FC_MAX_ROWS];
         for (ptrdiff_t i = 0; i < rows; i++) {
-            a_rows[i] = (const char *)c->w + (row + i) * c->w_row * p->size;
+            a_rows[i] = p->weights ? p->weights + (row * total + depth0 * k->rows + i) * p->size
+                                   : (const char *)c->w + (row + i) * c->w_row * p->size;
             bias[i] = (const char *)c->bias + (row + i) * p->size;
         }
         const fc_store store = {depth0 > 0, c->relu && last, c->bias && depth0 == 0 ? bias : NULL};
@@ -298,14 +316,16 @@ static void run_part(void *context, int part) {
     }
     const ptrdiff_t units = p->blocks[0] * p->blocks[1] * p->blocks[2] * p->row_parts;
     const ptrdiff_t end = units * (part + 1) / p->parts;
-    for (ptrdiff_t unit = units * part / p->parts; unit < end; unit++) {
-        ptrdiff_t index = unit;
+    const ptrdiff_t panels = quotient_up(c->rows, p->kernels->rows);
+    for (ptrdiff_t unit = units * part / p->parts; unit < end;) {
+        /* The rows of one block that are this task's, at once: the block is copied once. */
+        const ptrdiff_t first = unit % p->row_parts;
+        const ptrdiff_t last = least(p->row_parts, first + end - unit);
+        ptrdiff_t index = unit / p->row_parts;
         share sh;
-        const ptrdiff_t panels = quotient_up(c->rows, p->kernels->rows);
-        const ptrdiff_t row_part = index % p->row_parts;
-        index /= p->row_parts;
-        sh.row0 = panels * row_part / p->row_parts * p->kernels->rows;
-        sh.row1 = least(c->rows, panels * (row_part + 1) / p->row_parts * p->kernels->rows);
+        sh.row0 = panels * first / p->row_parts * p->kernels->rows;
+        sh.row1 = least(c->rows, panels * last / p->row_parts * p->kernels->rows);
+        unit += last - first;
         for (int a = 1; a >= 0; a--) {
             sh.rectangle.start[a] = index % p->blocks[a + 1] * p->rectangle[a];
             sh.rectangle.count[a] = least(p->rectangle[a], c->axis[a].outputs - sh.rectangle.start[a]);
@@ -318,9 +338,82 @@ static void run_part(void *context, int part) {
     fc_scratch_release(scratch);
 }
 
+/* Whether the taps of a plane follow each other in the weights. */
+static int taps_are_in_order(const plan *p) {
+    const fc_axis *h = &p->c->axis[0], *w = &p->c->axis[1];
+    return (w->taps == 1 || w->weight_step == 1) && (h->taps == 1 || h->weight_step == w->taps);
+}
+
+/* Whether all terms of a row do. */
+static int weights_are_in_order(const plan *p) {
+    const fc_correlation *c = p->c;
+    if (!taps_are_in_order(p)) return 0;
+    for (ptrdiff_t plane = 1; plane < c->planes; plane++)
+        if (c->w_plane[plane] - c->w_plane[plane - 1] != taps_of(p)) return 0;
+    return 1;
+}
+
+/* Copies a share of the panels of rows. A panel's target is written from end to end: the targets of
+ * different panels are often a power of two apart. */
+static void pack_weights(void *context, int part) {
+    const plan *p = context;
+    const fc_correlation *c = p->c;
+    const ptrdiff_t taps = taps_of(p), taps_w = c->axis[1].taps, R = p->kernels->rows;
+    const ptrdiff_t panels = quotient_up(c->rows, R), parts = p->run->threads;
+    const int contiguous = taps_are_in_order(p) && taps > 1;
+    for (ptrdiff_t panel = panels * part / parts; panel < panels * (part + 1) / parts; panel++) {
+        const ptrdiff_t rows = least(R, c->rows - panel * R);
+        char *target = p->weights + panel * c->planes * taps * R * p->size;
+        for (ptrdiff_t plane = 0; plane < c->planes; plane++) {
+            const char *source =
+                (const char *)c->w + (panel * R * c->w_row + c->w_plane[plane]) * p->size;
+            if (contiguous) {
+                p->kernels->transpose(rows, taps, source + tap_weight(c, 0, 0) * p->size, c->w_row,
+                                      target, R);
+            } else {
+                for (ptrdiff_t tap = 0; tap < taps; tap++)
+                    p->kernels->copy(rows, source + tap_weight(c, tap / taps_w, tap % taps_w) * p->size,
+                                     c->w_row, target + tap * R * p->size);
+            }
+            target += taps * R * p->size;
+        }
+    }
+}
+
+/* Whether outputs are the positions of the axis, one for one. */
+static int is_identity(const fc_axis *a) {
+    return a->taps == 1 && a->stride == 1 && a->tap == 0 && a->size == a->outputs;
+}
+
+/* Images that are read and written pixel by pixel, without a gap, are lines. */
+static fc_correlation merge_axes(const fc_correlation *correlation) {
+    fc_correlation c = *correlation;
+    fc_axis *h = &c.axis[0], *w = &c.axis[1];
+    if (is_identity(h) && is_identity(w) && h->source_stride == w->size * w->source_stride &&
+        h->target_stride == w->size * w->target_stride) {
+        w->size = w->outputs = h->size * w->size;
+        w->weight += h->weight;
+        h->size = h->outputs = 1;
+        h->weight = 0;
+    }
+    return c;
+}
+
 void fc_correlate(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
                   const fc_correlation *correlation) {
-    plan p = {.c = correlation, .kernels = kernels, .size = element_size, .run = run};
+    const fc_correlation merged = merge_axes(correlation), *c = &merged;
+    plan p = {.c = c, .kernels = kernels, .size = element_size, .run = run};
     choose(&p);
+    const ptrdiff_t rows = quotient_up(c->rows, kernels->rows) * kernels->rows;
+    const ptrdiff_t bytes = rows * c->planes * taps_of(&p) * p.size;
+    if (bytes <= PACKED_WEIGHTS_BYTES && !weights_are_in_order(&p)) {
+        p.weights = fc_scratch_acquire((size_t)bytes);
+        if (!p.weights) {
+            fc_stop(run, FC_NO_MEMORY);
+            return;
+        }
+        fc_parallel(run, run->threads, pack_weights, &p);
+    }
     fc_parallel(run, p.parts, run_part, &p);
+    fc_scratch_release(p.weights);
 }

@@ -163,9 +163,13 @@ static void transpose_dy(const plan *p, const workspace *ws, const share *sh, pt
     const fc_correlation *c = p->c;
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     char *target = ws->dy;
+    ptrdiff_t rows = sh->rectangle.count[0], run = sh->rectangle.count[1];
+    if (run == w->outputs && h->target_stride == run * w->target_stride) {
+        run *= rows; /* whole rows follow each other */
+        rows = 1;
+    }
     for (ptrdiff_t n = 0; n < sh->images; n++)
-        for (ptrdiff_t row = 0; row < sh->rectangle.count[0]; row++) {
-            const ptrdiff_t run = sh->rectangle.count[1];
+        for (ptrdiff_t row = 0; row < rows; row++) {
             const char *source = (const char *)c->y +
                                  ((sh->image + n) * c->y_image + channel0 * c->y_row +
                                   (sh->rectangle.start[0] + row) * h->target_stride +

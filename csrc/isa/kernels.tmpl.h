@@ -1,5 +1,5 @@
 /* All kernels of one instruction set for one element type, and their table.
- * Needs FC_ISA, FC_DTYPE, FC_TARGET, FC_REGISTERS and the VEC names of a vec_<isa>.h. */
+ * Needs FC_ISA, FC_DTYPE, FC_TARGET, FC_REGISTERS and the VEC operations; VMAX(a, b) is b if b is NaN. */
 #define FC_NAME(stage) FC_JOIN4(fc_##stage##_, FC_DTYPE, _, FC_ISA)
 
 #include "../kernels/gemm_kernel.tmpl.h"
@@ -41,6 +41,7 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
     .finite = FC_NAME(finite),
     .transpose = FC_NAME(transpose),
     .copy = FC_NAME(copy),
+    .pad = FC_NAME(pad),
     .pack = FC_NAME(pack),
 };
 

@@ -4,9 +4,12 @@
 
 #include "../kernels/kernels.h"
 #include "isa_list.h"
+#include "transpose_x86.h"
 #include "vec_avx512.h"
 
 #define FC_DTYPE float
+#define TRANSPOSE_SIZE 8
+#define TRANSPOSE transpose_8x8_float
 #define LANES 16
 #define VEC __m512
 #define VZERO _mm512_setzero_ps
@@ -14,17 +17,25 @@
 #define VSTORE _mm512_storeu_ps
 #define VSET1 _mm512_set1_ps
 #define VFMA _mm512_fmadd_ps
+#define VADD _mm512_add_ps
+#define VMAX _mm512_max_ps
 #include "kernels.tmpl.h"
 #undef FC_DTYPE
 #undef LANES
+#undef TRANSPOSE_SIZE
+#undef TRANSPOSE
 #undef VEC
 #undef VZERO
 #undef VLOAD
 #undef VSTORE
 #undef VSET1
 #undef VFMA
+#undef VADD
+#undef VMAX
 
 #define FC_DTYPE double
+#define TRANSPOSE_SIZE 4
+#define TRANSPOSE transpose_4x4_double
 #define LANES 8
 #define VEC __m512d
 #define VZERO _mm512_setzero_pd
@@ -32,6 +43,8 @@
 #define VSTORE _mm512_storeu_pd
 #define VSET1 _mm512_set1_pd
 #define VFMA _mm512_fmadd_pd
+#define VADD _mm512_add_pd
+#define VMAX _mm512_max_pd
 #include "kernels.tmpl.h"
 #undef FC_DTYPE
 

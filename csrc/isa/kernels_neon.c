@@ -10,6 +10,7 @@
 /* Part of every aarch64: 32 registers of 4 floats or 2 doubles. */
 #define FC_ISA neon
 #define FC_TARGET
+#define TRANSPOSE_SIZE 4
 #define FC_REGISTERS 32
 
 #define FC_DTYPE float
@@ -20,6 +21,8 @@
 #define VSTORE vst1q_f32
 #define VSET1 vdupq_n_f32
 #define VFMA(a, b, c) vfmaq_f32(c, a, b)
+#define VADD vaddq_f32
+#define VMAX vmaxq_f32
 #include "kernels.tmpl.h"
 #undef FC_DTYPE
 #undef LANES
@@ -29,6 +32,8 @@
 #undef VSTORE
 #undef VSET1
 #undef VFMA
+#undef VADD
+#undef VMAX
 
 #define FC_DTYPE double
 #define LANES 2
@@ -38,6 +43,8 @@
 #define VSTORE vst1q_f64
 #define VSET1 vdupq_n_f64
 #define VFMA(a, b, c) vfmaq_f64(c, a, b)
+#define VADD vaddq_f64
+#define VMAX vmaxq_f64
 #include "kernels.tmpl.h"
 #undef FC_DTYPE
 

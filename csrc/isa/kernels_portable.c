@@ -7,12 +7,15 @@
 
 #define FC_ISA portable
 #define FC_TARGET
+#define TRANSPOSE_SIZE 4
 #define FC_REGISTERS 16
 #define VLOAD FC_JOIN(load_, FC_DTYPE)
 #define VSTORE(target, value) FC_JOIN(store_, FC_DTYPE)(target, value)
 #define VSET1 FC_JOIN(set1_, FC_DTYPE)
 #define VZERO() VSET1(0)
 #define VFMA(a, b, c) ((a) * (b) + (c))
+#define VADD(a, b) ((a) + (b))
+#define VMAX FC_JOIN(max_, FC_DTYPE)
 
 #if FC_HAS_VECTOR_EXTENSION
 typedef float vec_float FC_VECTOR_OF_16_BYTES;

@@ -52,6 +52,14 @@ typedef void (*fc_transpose_kernel)(ptrdiff_t rows, ptrdiff_t cols, const void *
 /* target[i] = source[i * step]. */
 typedef void (*fc_copy_kernel)(ptrdiff_t count, const void *source, ptrdiff_t step, void *target);
 
+/* Rows of a padded block: `before` zeros, `count` elements `step` apart, `after` zeros. */
+typedef struct {
+    ptrdiff_t rows, before, count, after;
+    ptrdiff_t source_pitch, step, target_pitch;
+} fc_padded_rows;
+
+typedef void (*fc_pad_kernel)(const fc_padded_rows *shape, const void *source, void *target);
+
 /* target[i * run + j] = source[i * pitch + j], i < rows, j < run. May read and write up to
  * FC_MAX_COLS elements beyond the last run. */
 typedef void (*fc_pack_kernel)(ptrdiff_t rows, ptrdiff_t run, const void *source, ptrdiff_t pitch,
@@ -70,6 +78,7 @@ typedef struct {
     fc_finite_kernel finite;
     fc_transpose_kernel transpose;
     fc_copy_kernel copy;
+    fc_pad_kernel pad;
     fc_pack_kernel pack;
 } fc_kernels;
 

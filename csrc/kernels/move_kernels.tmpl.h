@@ -1,28 +1,53 @@
 /* Kernels that move elements: plain loops, vectorised by the compiler for the target. */
 
+/* y[j] = t[j] + bias (+ y[j]), then ReLU; the three choices are constants where it is inlined. */
+FC_INLINE FC_TARGET void FC_NAME(store_row)(ptrdiff_t cols, const FC_DTYPE *t, FC_DTYPE bias,
+                                            FC_DTYPE *y, const int biased, const int accumulate,
+                                            const int relu) {
+    ptrdiff_t j = 0;
+    const VEC added = VSET1(bias), zero = VZERO();
+    for (; j + LANES <= cols; j += LANES) {
+        VEC value = VLOAD(t + j);
+        if (biased) value = VADD(value, added);
+        if (accumulate) value = VADD(value, VLOAD(y + j));
+        if (relu) value = VMAX(zero, value);
+        VSTORE(y + j, value);
+    }
+    for (; j < cols; j++) {
+        FC_DTYPE value = t[j];
+        if (biased) value += bias;
+        if (accumulate) value += y[j];
+        if (relu && value < 0) value = 0;
+        y[j] = value;
+    }
+}
+
 /* y_rows[i][j * y_step] = tile[i][j] (+ bias) (+ y), then ReLU; i < rows, j < cols. */
 static FC_TARGET void FC_NAME(store)(ptrdiff_t rows, ptrdiff_t cols, const void *tile,
                                      ptrdiff_t tile_stride, void *const *y_rows, ptrdiff_t y_step,
                                      const fc_store *store) {
     for (ptrdiff_t i = 0; i < rows; i++) {
-        const FC_DTYPE *FC_RESTRICT t = (const FC_DTYPE *)tile + i * tile_stride;
-        FC_DTYPE *FC_RESTRICT y = y_rows[i];
+        const FC_DTYPE *t = (const FC_DTYPE *)tile + i * tile_stride;
+        FC_DTYPE *y = y_rows[i];
         const FC_DTYPE bias = store->bias ? *(const FC_DTYPE *)store->bias[i] : 0;
-        if (y_step == 1 && !store->accumulate && !store->relu) {
-            for (ptrdiff_t j = 0; j < cols; j++) y[j] = t[j] + bias;
-        } else if (y_step == 1 && store->accumulate && !store->relu) {
-            for (ptrdiff_t j = 0; j < cols; j++) y[j] += t[j] + bias;
-        } else {
+        if (y_step != 1) {
             for (ptrdiff_t j = 0; j < cols; j++) {
                 FC_DTYPE value = t[j] + bias;
                 if (store->accumulate) value += y[j * y_step];
                 if (store->relu && value < 0) value = 0;
                 y[j * y_step] = value;
             }
+        } else if (!store->bias && !store->relu) {
+            if (store->accumulate) FC_NAME(store_row)(cols, t, bias, y, 0, 1, 0);
+            else FC_NAME(store_row)(cols, t, bias, y, 0, 0, 0);
+        } else {
+            if (store->accumulate) FC_NAME(store_row)(cols, t, bias, y, 1, 1, store->relu);
+            else FC_NAME(store_row)(cols, t, bias, y, 1, 0, store->relu);
         }
     }
 }
 
+/* Tiles are small enough that the cache does the transposing. */
 static FC_TARGET void FC_NAME(store_columns)(ptrdiff_t rows, ptrdiff_t cols, const void *tile,
                                              ptrdiff_t tile_stride, void *const *y_rows,
                                              ptrdiff_t y_step, int accumulate) {
@@ -47,44 +72,89 @@ static FC_TARGET void FC_NAME(add)(ptrdiff_t count, const void *source_, void *t
     for (ptrdiff_t i = 0; i < count; i++) target[i] += source[i];
 }
 
-/* x - x is 0 if x is finite, else NaN. Blocks keep the loop free of branches. */
+/* 0 * x is 0 if x is finite, else NaN, and a sum with a NaN stays NaN. */
 static FC_TARGET int FC_NAME(finite)(ptrdiff_t count, const void *source_) {
     const FC_DTYPE *source = source_;
-    for (ptrdiff_t i = 0; i < count;) {
-        const ptrdiff_t end = count - i > 1024 ? i + 1024 : count;
-        int bad = 0;
-        for (; i < end; i++) bad |= !(source[i] - source[i] == 0);
-        if (bad) return 0;
-    }
-    return 1;
+    const VEC zero = VZERO();
+    VEC sums[4] = {VZERO(), VZERO(), VZERO(), VZERO()};
+    FC_DTYPE lanes[LANES], sum = 0;
+    ptrdiff_t i = 0;
+    for (; i + 4 * LANES <= count; i += 4 * LANES)
+        FC_UNROLL for (int j = 0; j < 4; j++)
+            sums[j] = VFMA(zero, VLOAD(source + i + j * LANES), sums[j]);
+    for (; i < count; i++) sum += 0 * source[i];
+    VSTORE(lanes, VADD(VADD(sums[0], sums[1]), VADD(sums[2], sums[3])));
+    for (int j = 0; j < LANES; j++) sum += lanes[j];
+    return sum == 0;
 }
 
+FC_INLINE FC_TARGET void FC_NAME(transpose_part)(ptrdiff_t rows, ptrdiff_t cols,
+                                                 const FC_DTYPE *source, ptrdiff_t source_stride,
+                                                 FC_DTYPE *target, ptrdiff_t target_stride) {
+#ifdef TRANSPOSE
+    if (rows == TRANSPOSE_SIZE && cols == TRANSPOSE_SIZE) {
+        TRANSPOSE(source, source_stride, target, target_stride);
+        return;
+    }
+#endif
+    for (ptrdiff_t c = 0; c < cols; c++)
+        for (ptrdiff_t r = 0; r < rows; r++)
+            target[c * target_stride + r] = source[r * source_stride + c];
+}
+
+/* In blocks of 16 x 16, so that a line of the target is complete before it leaves the cache, and
+ * of what the instruction set can transpose in registers. */
 static FC_TARGET void FC_NAME(transpose)(ptrdiff_t rows, ptrdiff_t cols, const void *source_,
                                          ptrdiff_t source_stride, void *target_,
                                          ptrdiff_t target_stride) {
-    const FC_DTYPE *FC_RESTRICT source = source_;
-    FC_DTYPE *FC_RESTRICT target = target_;
+    const FC_DTYPE *source = source_;
+    FC_DTYPE *target = target_;
     enum { BLOCK = 16 };
-    for (ptrdiff_t r0 = 0; r0 < rows; r0 += BLOCK)
-        for (ptrdiff_t c0 = 0; c0 < cols; c0 += BLOCK) {
+    for (ptrdiff_t c0 = 0; c0 < cols; c0 += BLOCK)
+        for (ptrdiff_t r0 = 0; r0 < rows; r0 += BLOCK) {
             const ptrdiff_t r1 = r0 + BLOCK < rows ? r0 + BLOCK : rows;
             const ptrdiff_t c1 = c0 + BLOCK < cols ? c0 + BLOCK : cols;
-            for (ptrdiff_t c = c0; c < c1; c++)
-                for (ptrdiff_t r = r0; r < r1; r++)
-                    target[c * target_stride + r] = source[r * source_stride + c];
+            for (ptrdiff_t c = c0; c < c1; c += TRANSPOSE_SIZE)
+                for (ptrdiff_t r = r0; r < r1; r += TRANSPOSE_SIZE)
+                    FC_NAME(transpose_part)(
+                        r1 - r < TRANSPOSE_SIZE ? r1 - r : TRANSPOSE_SIZE,
+                        c1 - c < TRANSPOSE_SIZE ? c1 - c : TRANSPOSE_SIZE,
+                        source + r * source_stride + c, source_stride,
+                        target + c * target_stride + r, target_stride);
         }
 }
 
-static FC_TARGET void FC_NAME(copy)(ptrdiff_t count, const void *source_, ptrdiff_t step,
-                                    void *target_) {
-    const FC_DTYPE *FC_RESTRICT source = source_;
-    FC_DTYPE *FC_RESTRICT target = target_;
-    if (step == 1) {
+FC_INLINE FC_TARGET void FC_NAME(copy_row)(ptrdiff_t count, const FC_DTYPE *FC_RESTRICT source,
+                                           ptrdiff_t step, FC_DTYPE *FC_RESTRICT target) {
+    if (step == 1 && count >= LANES) {
+        /* The last vector overlaps the one before it. */
+        for (ptrdiff_t i = 0; i < count - LANES; i += LANES)
+            VSTORE(target + i, VLOAD(source + i));
+        VSTORE(target + count - LANES, VLOAD(source + count - LANES));
+    } else if (step == 1) {
         for (ptrdiff_t i = 0; i < count; i++) target[i] = source[i];
     } else if (step == 2) {
         for (ptrdiff_t i = 0; i < count; i++) target[i] = source[2 * i];
     } else {
         for (ptrdiff_t i = 0; i < count; i++) target[i] = source[i * step];
+    }
+}
+
+static FC_TARGET void FC_NAME(copy)(ptrdiff_t count, const void *source, ptrdiff_t step,
+                                    void *target) {
+    FC_NAME(copy_row)(count, source, step, target);
+}
+
+static FC_TARGET void FC_NAME(pad)(const fc_padded_rows *shape, const void *source_,
+                                   void *target_) {
+    const FC_DTYPE *source = source_;
+    FC_DTYPE *target = target_;
+    const fc_padded_rows s = *shape;
+    for (ptrdiff_t i = 0; i < s.rows; i++, source += s.source_pitch, target += s.target_pitch) {
+        FC_DTYPE *end = target + s.before + s.count;
+        for (ptrdiff_t j = 0; j < s.before; j++) target[j] = 0;
+        FC_NAME(copy_row)(s.count, source, s.step, target + s.before);
+        for (ptrdiff_t j = 0; j < s.after; j++) end[j] = 0;
     }
 }
 

@@ -19,27 +19,30 @@ void fc_fill_plane(const fc_kernels *kernels, ptrdiff_t size, const fc_axis axis
     const ptrdiff_t rows = block->count[0] + phases[0].reach;
     const ptrdiff_t columns = block->count[1] + phases[1].reach;
     for (ptrdiff_t fh = 0; fh < phases[0].phases; fh++) {
-        ptrdiff_t first_row, last_row;
         const ptrdiff_t top = block->start[0] * h->stride + fc_phase_origin(&phases[0], fh);
-        inside(top, h->stride, plane ? h->size : 0, rows, &first_row, &last_row);
         for (ptrdiff_t fw = 0; fw < phases[1].phases; fw++, target += phase_stride * size) {
-            ptrdiff_t first, last;
+            ptrdiff_t first_row, last_row, first, last;
             const ptrdiff_t left = block->start[1] * w->stride + fc_phase_origin(&phases[1], fw);
+            inside(top, h->stride, plane ? h->size : 0, rows, &first_row, &last_row);
             inside(left, w->stride, w->size, columns, &first, &last);
-            const size_t before = (size_t)(first * size), after = (size_t)((columns - last) * size);
-            for (ptrdiff_t z = 0; z < rows; z++) {
-                char *row = target + z * pitch * size;
-                if (z < first_row || z >= last_row || first == last) {
-                    memset(row, 0, (size_t)(columns * size));
-                    continue;
-                }
-                const ptrdiff_t position = (top + z * h->stride) * h->source_stride +
-                                           (left + first * w->stride) * w->source_stride;
-                if (before) memset(row, 0, before);
-                kernels->copy(last - first, plane + position * size, w->stride * w->source_stride,
-                              row + before);
-                if (after) memset(row + last * size, 0, after);
-            }
+            if (first == last) first_row = last_row = 0;
+            for (ptrdiff_t z = 0; z < first_row; z++)
+                memset(target + z * pitch * size, 0, (size_t)(columns * size));
+            for (ptrdiff_t z = last_row; z < rows; z++)
+                memset(target + z * pitch * size, 0, (size_t)(columns * size));
+            const fc_padded_rows shape = {
+                .rows = last_row - first_row,
+                .before = first,
+                .count = last - first,
+                .after = columns - last,
+                .source_pitch = h->stride * h->source_stride,
+                .step = w->stride * w->source_stride,
+                .target_pitch = pitch,
+            };
+            const ptrdiff_t position = (top + first_row * h->stride) * h->source_stride +
+                                       (left + first * w->stride) * w->source_stride;
+            if (shape.rows)
+                kernels->pad(&shape, plane + position * size, target + first_row * pitch * size);
         }
     }
 }

@@ -124,8 +124,10 @@ def avg_pool_backward(
 
 def _divisor(windows, position, count_include_pad, divisor_override):
     if divisor_override is not None:
-        if operator.index(divisor_override) == 0:
-            raise ValueError("divisor_override is 0, expected another integer or None")
+        if operator.index(divisor_override) < 1:
+            raise ValueError(
+                f"divisor_override is {divisor_override}, expected an integer from 1, or None"
+            )
         return divisor_override
     if not count_include_pad:
         return len(windows.cells(position))

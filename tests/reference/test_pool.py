@@ -213,7 +213,7 @@ AVG_POOL_CASES = {
 }
 
 
-@pytest.mark.parametrize("divisor_override", [None, 5, -7])
+@pytest.mark.parametrize("divisor_override", [None, 5, 7])
 @pytest.mark.parametrize("count_include_pad", [True, False])
 @pytest.mark.parametrize("case", AVG_POOL_CASES)
 def test_avg_pool_and_its_gradient_equal_pytorch(torch, case, count_include_pad, divisor_override):
@@ -292,6 +292,9 @@ def test_avg_pool_channels_last_equals_channels_first_transposed(layout):
     assert y_last.flags.c_contiguous and dx_last.flags.c_contiguous
 
 
-def test_avg_pool_refuses_divisor_override_0():
-    with pytest.raises(ValueError, match="divisor_override is 0"):
-        reference.avg_pool_forward(np.zeros((1, 1, 4)), 2, divisor_override=0)
+@pytest.mark.parametrize("divisor", [0, -7])
+def test_avg_pool_refuses_divisor_override_below_1(divisor):
+    with pytest.raises(ValueError, match=f"divisor_override is {divisor}"):
+        reference.avg_pool_forward(np.zeros((1, 1, 4)), 2, divisor_override=divisor)
+    with pytest.raises(ValueError, match=f"divisor_override is {divisor}"):
+        reference.avg_pool_backward(np.zeros((1, 1, 2)), (1, 1, 4), 2, divisor_override=divisor)
