@@ -1,13 +1,14 @@
 # cython: language_level=3
 """The only bridge to csrc: data pointers and element strides go in, a status comes out.
 
-Arrays are the five-dimensional views of `_problem.canonical`. Nothing is checked here.
+Arrays are in the layout of their problem, checked by _problem.py. Nothing is checked here.
 """
 
 import threading
 
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.pythread cimport PyThread_get_thread_ident
 
 cnp.import_array()
 
@@ -39,38 +40,56 @@ cdef void *pointer(cnp.ndarray array) noexcept:
     return cnp.PyArray_DATA(array) if array is not None else NULL
 
 
-cdef void read_strides(ptrdiff_t *strides, cnp.ndarray array) noexcept:
+cdef void read_strides(ptrdiff_t *strides, cnp.ndarray array, bint channels_last) noexcept:
+    """Of (N, C, *size), or (N, *size, C), as (N, C, D, H, W); of an axis that is not there: 0."""
     cdef int axis
-    if array is not None:
-        for axis in range(5):
-            strides[axis] = cnp.PyArray_STRIDE(array, axis) // cnp.PyArray_ITEMSIZE(array)
+    cdef int ndim
+    cdef ptrdiff_t size
+    for axis in range(5):
+        strides[axis] = 0
+    if array is None:
+        return
+    ndim = cnp.PyArray_NDIM(array)
+    size = cnp.PyArray_ITEMSIZE(array)
+    strides[0] = cnp.PyArray_STRIDE(array, 0) // size
+    strides[1] = cnp.PyArray_STRIDE(array, ndim - 1 if channels_last else 1) // size
+    for axis in range(ndim - 2):
+        strides[7 - ndim + axis] = cnp.PyArray_STRIDE(array, axis + 2 - channels_last) // size
 
 
-cdef void read_problem(fc_conv_problem *p, problem, bint relu) except *:
+cdef class Sizes:
+    """What of an fc_conv_problem depends on the problem alone."""
+    cdef fc_conv_problem p
+    cdef bint channels_last
+
+
+cdef Sizes sizes_of(problem):
+    cdef Sizes sizes = problem.native
     cdef int axis
+    if sizes is not None:
+        return sizes
+    sizes = Sizes()
+    sizes.channels_last = problem.channels_last
+    sizes.p.batch = problem.batch
+    sizes.p.groups = problem.groups
+    sizes.p.in_channels = problem.in_channels
+    sizes.p.out_channels = problem.out_channels
     window = problem.window
-    p.relu = relu
-    p.isa = current_isa
-    p.threads = fastconv_get_num_threads()
-    p.interrupted = NULL
-    if threading.get_ident() == main_thread:
-        p.interrupted = interrupted
-    p.batch = problem.batch
-    p.groups = problem.groups
-    p.in_channels = problem.in_channels
-    p.out_channels = problem.out_channels
     for axis in range(3):
-        p.in_size[axis] = window.in_size[axis]
-        p.kernel[axis] = window.kernel[axis]
-        p.out_size[axis] = window.out_size[axis]
-        p.stride[axis] = window.stride[axis]
-        p.dilation[axis] = window.dilation[axis]
-        p.pad[axis] = window.pad_before[axis]
+        sizes.p.in_size[axis] = window.in_size[axis]
+        sizes.p.kernel[axis] = window.kernel[axis]
+        sizes.p.out_size[axis] = window.out_size[axis]
+        sizes.p.stride[axis] = window.stride[axis]
+        sizes.p.dilation[axis] = window.dilation[axis]
+        sizes.p.pad[axis] = window.pad_before[axis]
+    object.__setattr__(problem, "native", sizes)
+    return sizes
 
 
 cdef run(fc_conv_op op, algorithm, problem, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b,
          cnp.ndarray y, bint relu):
-    cdef fc_conv_problem p
+    cdef Sizes sizes = sizes_of(problem)
+    cdef fc_conv_problem p = sizes.p
     cdef fc_conv_arrays arrays
     cdef fc_status status
     cdef const char *reason
@@ -78,11 +97,16 @@ cdef run(fc_conv_op op, algorithm, problem, cnp.ndarray x, cnp.ndarray w, cnp.nd
     cdef const char *c_name = name
     if algorithm == "auto":
         c_name = NULL
-    read_problem(&p, problem, relu)
+    p.relu = relu
+    p.isa = current_isa
+    p.threads = fastconv_get_num_threads()
+    p.interrupted = NULL
+    if PyThread_get_thread_ident() == main_thread:
+        p.interrupted = interrupted
     p.dtype = FC_FLOAT32 if cnp.PyArray_TYPE(y) == cnp.NPY_FLOAT32 else FC_FLOAT64
-    read_strides(p.x_strides, x)
-    read_strides(p.w_strides, w)
-    read_strides(p.y_strides, y)
+    read_strides(p.x_strides, x, sizes.channels_last)
+    read_strides(p.w_strides, w, False)
+    read_strides(p.y_strides, y, sizes.channels_last)
     arrays.x, arrays.w, arrays.b, arrays.y = pointer(x), pointer(w), pointer(b), pointer(y)
     with nogil:
         status = fc_conv_run(op, c_name, &p, &arrays)

@@ -7,7 +7,8 @@ allocated before all checks have passed, except a native copy of an array in for
 
 import math
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -33,11 +34,9 @@ class ConvProblem:
     out_channels: int
     channels_last: bool
     window: Window
-
-    @property
-    def y_shape(self):
-        out_size = self.window.of_caller(self.window.out_size)
-        return array_shape(self.batch, self.out_channels, out_size, self.channels_last)
+    y_shape: tuple[int, ...]
+    # What _core makes of it, once.
+    native: object = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +209,10 @@ def needed_gradients(need):
 
 def any_array(name, value):
     """`value` as a base-class array in native byte order and aligned; a copy only if it is not."""
+    if type(value) is np.ndarray:
+        flags = value.flags
+        if flags.c_contiguous and flags.aligned and value.dtype.isnative:
+            return value
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array, expected a plain array: fill it first")
     try:
@@ -225,7 +228,7 @@ def any_array(name, value):
 def float_array(name, value):
     """`value` as a float32 or float64 array."""
     array = any_array(name, value)
-    if array.dtype not in (np.float32, np.float64):
+    if array.dtype.char not in "fd":
         raise TypeError(f"{name} has dtype {array.dtype}, expected float32 or float64")
     return array
 
@@ -342,8 +345,22 @@ def window(in_size, kernel, kernel_name, *, stride, padding, dilation, ceil_mode
     )
 
 
-def conv_problem(x_shape, w_shape, *, stride, padding, dilation=1, groups=1, layout=None):
-    """The problem of `conv_forward` for arrays of these shapes."""
+def is_plain(value):
+    """Whether `value` equals only values that are checked alike: 1 == True == 1.0 are not."""
+    kind = type(value)
+    return (
+        kind is int or kind is str or value is None or (kind is tuple and all(map(is_plain, value)))
+    )
+
+
+def conv_problem(x_shape, w_shape, *, stride=1, padding=0, dilation=1, groups=1, layout=None):
+    """The problem of `conv_forward` for arrays of these shapes; the same object for equal ones."""
+    key = (x_shape, w_shape, stride, padding, dilation, groups, layout)
+    make = kept_conv_problem if is_plain(key) else new_conv_problem
+    return make(*key)
+
+
+def new_conv_problem(x_shape, w_shape, stride, padding, dilation, groups, layout):
     w_shape = shape("shape of w", w_shape, minimum=1)
     axes = len(w_shape) - 2
     x_shape = shape("shape of x", x_shape, axes)
@@ -361,16 +378,16 @@ def conv_problem(x_shape, w_shape, *, stride, padding, dilation=1, groups=1, lay
         raise ValueError(
             f"w has {w_shape[0]} output channels, expected a multiple of groups = {groups}"
         )
-    problem = ConvProblem(
-        x_shape[0],
-        groups,
-        in_channels,
-        w_shape[0],
-        channels_last,
-        window(in_size, w_shape[2:], "kernel", stride=stride, padding=padding, dilation=dilation),
+    windows = window(
+        in_size, w_shape[2:], "kernel", stride=stride, padding=padding, dilation=dilation
     )
-    check_countable("y", problem.y_shape)
-    return problem
+    out_size = windows.of_caller(windows.out_size)
+    y_shape = array_shape(x_shape[0], w_shape[0], out_size, channels_last)
+    check_countable("y", y_shape)
+    return ConvProblem(x_shape[0], groups, in_channels, w_shape[0], channels_last, windows, y_shape)
+
+
+kept_conv_problem = lru_cache(maxsize=1024)(new_conv_problem)
 
 
 def float_arrays(**arrays):

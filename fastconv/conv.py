@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _core, _geometry, _problem
+from . import _core, _problem
 
 # In order of preference: "auto" takes the first that does not refuse.
 ALGORITHMS = _core.conv_algorithms()
@@ -105,14 +105,7 @@ def conv_forward(
     relu = _problem.activation_is_relu(activation)
     algorithm = _problem.algorithm_name(algorithm, ALGORITHMS)
     y, target = _problem.result_array(out, problem.y_shape, x.dtype, (x, w, b))
-    views = (
-        _geometry.canonical(x, problem.channels_last),
-        _geometry.canonical(w),
-        b,
-        relu,
-        _geometry.canonical(y, problem.channels_last),
-    )
-    _core.conv_forward(algorithm, problem, *views)
+    _core.conv_forward(algorithm, problem, x, w, b, relu, y)
     if target is not y:
         target[...] = y
     return y if out is None else out
@@ -192,13 +185,8 @@ def conv_backward(
     dx = np.empty(x.shape, x.dtype) if "dx" in need else None
     dw = np.empty(w.shape, x.dtype) if "dw" in need else None
     db = np.empty(problem.out_channels, x.dtype) if "db" in need else None
-    dy = _geometry.canonical(dy, problem.channels_last)
-    x = _geometry.canonical(x, problem.channels_last)
-    w = _geometry.canonical(w)
-    dx_view = None if dx is None else _geometry.canonical(dx, problem.channels_last)
-    dw_view = None if dw is None else _geometry.canonical(dw)
     if dx is not None:
-        _core.conv_backward_data(algorithm, problem, dy, w, dx_view)
+        _core.conv_backward_data(algorithm, problem, dy, w, dx)
     if dw is not None or db is not None:
-        _core.conv_backward_weights(algorithm, problem, dy, x, dw_view, db)
+        _core.conv_backward_weights(algorithm, problem, dy, x, dw, db)
     return ConvGradients(dx, dw, db)
