@@ -11,7 +11,7 @@ enum { BLOCK_BYTES = 384 << 10 };
 enum { CHAIN = 768 };
 /* Weights whose terms do not follow each other (backward data) are copied up to this size: read
  * in place, every term would be on a page of its own. */
-enum { PACKED_WEIGHTS_BYTES = 16 << 20 };
+enum { PACKED_WEIGHTS_BYTES = 12 << 20 };
 /* Columns of a block of written-out taps. */
 enum { PACKED_PIXELS = 448 };
 

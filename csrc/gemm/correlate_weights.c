@@ -15,7 +15,7 @@ enum { BLOCK_PIXELS = 1024 };
 /* Bytes of the planes and of the transposed dy that a block holds. */
 enum { PLANES_BYTES = 512 << 10, DY_BYTES = 384 << 10 };
 /* dw up to this size is summed in several parts, so that threads share out the pixels. */
-enum { PARTIAL_BYTES = 1 << 20, MAX_PARTIALS = 16 };
+enum { PARTIAL_BYTES = 896 << 10, MAX_PARTIALS = 16 };
 /* Rows of dw that a task has at least: transposing dy costs as much as about 50 of them. */
 enum { TASK_ROWS = 1024 };
 
