@@ -21,7 +21,7 @@ LARGE = {
     "large_weights": ((2, 1024, 7, 7), (1024, 1024, 3, 3), {"padding": 1}),
 }
 
-# Peak resident memory since the counter was reset, less what was resident then and what is returned.
+# Peak resident memory since the counter was reset, less what was resident then and is returned.
 MEASURE = """
 import sys, numpy as np, fastconv
 
