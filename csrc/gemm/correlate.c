@@ -12,7 +12,7 @@ enum { CHAIN = 768 };
 /* Weights whose terms do not follow each other (backward data) are copied up to this size: read
  * in place, every term would be on a page of its own. */
 enum { PACKED_WEIGHTS_BYTES = 12 << 20 };
-/* Columns of a block of written-out taps. */
+/* Columns of a block of written-out taps; 224 are 5 % slower on rn50_l4_3x3 and vgg_c4. */
 enum { PACKED_PIXELS = 448 };
 
 typedef struct {
