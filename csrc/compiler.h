@@ -28,8 +28,11 @@
 #if defined(_WIN32)
 #define FC_HAS_THREADS 0
 #define FC_ATOMIC
+#define FC_THREAD int
 #else
+#include <pthread.h>
 #include <stdatomic.h>
+#define FC_THREAD pthread_t
 #define FC_HAS_THREADS 1
 #define FC_ATOMIC _Atomic
 #endif

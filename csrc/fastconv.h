@@ -16,6 +16,7 @@ typedef enum {
     FC_OK = 0,
     FC_NO_MEMORY, /* an allocation failed; outputs are undefined, nothing is leaked */
     FC_INTERRUPTED, /* the caller's interrupted() said so; outputs are undefined */
+    FC_FORKED, /* a signal handler forked during the call, and this is the child */
     FC_REFUSED,   /* the algorithm cannot do the problem: fc_conv_refusal says why */
 } fc_status;
 
@@ -61,9 +62,6 @@ const char *fc_conv_refusal(fc_conv_op op, const char *algorithm, const fc_conv_
 /* Runs the named algorithm, or the first that does not refuse if `algorithm` is NULL. */
 fc_status fc_conv_run(fc_conv_op op, const char *algorithm, const fc_conv_problem *problem,
                       const fc_conv_arrays *arrays);
-
-/* Frees the workspace kept between calls. */
-void fastconv_clear_workspace(void);
 
 /* How many threads a call may use that does not say otherwise. By these two names and through its
  * own loader threadpoolctl finds the setting; they are the only exported ones. */

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "compiler.h"
-#include "fastconv.h"
 
 /* Requests below this go to malloc, which keeps such sizes itself. */
 static const size_t SMALL = 64 << 10;
@@ -89,16 +88,6 @@ void fc_scratch_release(void *block) {
     while (count) free(header_of(surplus[--count]));
 }
 
-void fastconv_clear_workspace(void) {
-    for (;;) {
-        lock();
-        void *block = kept.count ? take(0) : NULL;
-        unlock();
-        if (!block) return;
-        free(header_of(block));
-    }
-}
-
 #else
 
 void *fc_scratch_acquire(size_t bytes) { return new_block(bytes, 0); }
@@ -106,7 +95,5 @@ void *fc_scratch_acquire(size_t bytes) { return new_block(bytes, 0); }
 void fc_scratch_release(void *block) {
     if (block) free(header_of(block));
 }
-
-void fastconv_clear_workspace(void) {}
 
 #endif

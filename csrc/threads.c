@@ -21,7 +21,7 @@ enum { SPINS = 2000 };
 
 static const double QUESTION_SECONDS = 0.05;
 
-/* With the number above the only mutable state of the library. `signal` counts calls and, in its low bits, names how
+/* With the number above and the workspace that memory.c keeps, all mutable state of the library. `signal` counts calls and, in its low bits, names how
  * many workers the last one wants, so that both change at once. */
 static struct {
     pthread_mutex_t owner; /* held by the caller that has the pool */
@@ -30,6 +30,7 @@ static struct {
     int workers, prepared_for_fork;
     FC_ATOMIC uint64_t signal;
     FC_ATOMIC int remaining, sleepers;
+    FC_ATOMIC int forks; /* between this process and the one that loaded the library */
     int parts;
     void (*task)(void *context, int part);
     void *context;
@@ -58,6 +59,7 @@ static void reset_in_child(void) {
     atomic_store(&pool.signal, 0);
     atomic_store(&pool.remaining, 0);
     atomic_store(&pool.sleepers, 0);
+    atomic_fetch_add(&pool.forks, 1);
 }
 
 static uint64_t next_signal(uint64_t seen) {
@@ -116,7 +118,12 @@ static void grow(int count) {
 static void ask(fc_run *run) {
     const double now = seconds();
     if (now < run->next_question) return;
-    if (run->next_question > 0 && run->interrupted()) fc_stop(run, FC_INTERRUPTED);
+    if (run->next_question > 0) {
+        /* A signal handler may fork: the child has none of the workers that the run counts on. */
+        const int forks = atomic_load(&pool.forks);
+        if (run->interrupted()) fc_stop(run, FC_INTERRUPTED);
+        if (atomic_load(&pool.forks) != forks) fc_stop(run, FC_FORKED);
+    }
     run->next_question = now + QUESTION_SECONDS;
 }
 
@@ -142,6 +149,7 @@ static void wait_for_workers(fc_run *run) {
 
 void fc_parallel(fc_run *run, int parts, void (*task)(void *context, int part), void *context) {
     const int threads = run->threads < parts ? run->threads : parts;
+    const int forks = atomic_load(&pool.forks);
     int helpers = threads - 1 < MAX_WORKERS ? threads - 1 : MAX_WORKERS;
     if (helpers > 0 && !pthread_mutex_trylock(&pool.owner)) {
         grow(helpers);
@@ -159,14 +167,18 @@ void fc_parallel(fc_run *run, int parts, void (*task)(void *context, int part), 
         }
         run_parts(0, helpers + 1);
         wait_for_workers(run);
-        pthread_mutex_unlock(&pool.owner);
+        if (atomic_load(&pool.forks) == forks) pthread_mutex_unlock(&pool.owner);
         return;
     }
     for (int part = 0; part < parts; part++) task(context, part);
 }
 
-int fc_stopped(fc_run *run, int part) {
-    if (part == 0 && run->interrupted) ask(run);
+fc_run fc_start(int threads, int (*interrupted)(void)) {
+    return (fc_run){threads, interrupted, 0, pthread_self(), FC_OK};
+}
+
+int fc_stopped(fc_run *run) {
+    if (run->interrupted && pthread_equal(run->owner, pthread_self())) ask(run);
     return atomic_load_explicit(&run->status, memory_order_relaxed) != FC_OK;
 }
 
@@ -177,8 +189,11 @@ void fc_parallel(fc_run *run, int parts, void (*task)(void *context, int part), 
     for (int part = 0; part < parts; part++) task(context, part);
 }
 
-int fc_stopped(fc_run *run, int part) {
-    (void)part;
+fc_run fc_start(int threads, int (*interrupted)(void)) {
+    return (fc_run){threads, interrupted, 0, 0, FC_OK};
+}
+
+int fc_stopped(fc_run *run) {
     return run->status != FC_OK;
 }
 

@@ -10,16 +10,20 @@ typedef struct {
     int threads;
     int (*interrupted)(void); /* asked now and then on the calling thread; may be NULL */
     double next_question;     /* seconds on the monotonic clock */
+    FC_THREAD owner;          /* the calling thread */
     FC_ATOMIC int status;     /* fc_status: the first that was not FC_OK */
 } fc_run;
 
-/* Runs task(context, part) for 0 <= part < parts on at most run->threads threads, part 0 on the
- * calling one, and returns when all are done. Inside a task, or while another caller has the pool,
+/* A run of at most `threads` threads, to be started by the calling one. */
+fc_run fc_start(int threads, int (*interrupted)(void));
+
+/* Runs task(context, part) for 0 <= part < parts on at most run->threads threads, the calling one
+ * among them, and returns when all are done. Inside a task, or while another caller has the pool,
  * everything runs on the calling thread. */
 void fc_parallel(fc_run *run, int parts, void (*task)(void *context, int part), void *context);
 
 /* Whether a task should return early. Cheap; to be asked every few milliseconds of work. */
-int fc_stopped(fc_run *run, int part);
+int fc_stopped(fc_run *run);
 void fc_stop(fc_run *run, fc_status status);
 
 #endif

@@ -3,6 +3,7 @@ cdef extern from "fastconv.h" nogil:
         FC_OK
         FC_NO_MEMORY
         FC_INTERRUPTED
+        FC_FORKED
         FC_REFUSED
 
     ctypedef enum fc_dtype:

@@ -110,10 +110,12 @@ cdef run(fc_conv_op op, algorithm, problem, cnp.ndarray x, cnp.ndarray w, cnp.nd
     arrays.x, arrays.w, arrays.b, arrays.y = pointer(x), pointer(w), pointer(b), pointer(y)
     with nogil:
         status = fc_conv_run(op, c_name, &p, &arrays)
+    if pending is not None and PyThread_get_thread_ident() == main_thread:
+        raise_pending()
+    if status == FC_FORKED:
+        raise RuntimeError("a signal handler forked during the call: the child has no result")
     if status == FC_NO_MEMORY:
         raise MemoryError(f"no memory for the workspace of algorithm {algorithm!r}")
-    if status == FC_INTERRUPTED:
-        raise_pending()
     if status == FC_REFUSED:
         reason = fc_conv_refusal(op, c_name, &p)
         raise ValueError(f"algorithm {algorithm!r} cannot do this problem: {reason.decode()}")

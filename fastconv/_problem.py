@@ -7,6 +7,7 @@ allocated before all checks have passed, except a native copy of an array in for
 
 import math
 import operator
+import reprlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -64,9 +65,9 @@ class PoolProblem:
 
 
 def shown(value):
-    """repr(value), where there is one: Python prints no integer of thousands of digits."""
+    """A short repr(value), where there is one: not of an integer of thousands of digits."""
     try:
-        return repr(value)
+        return reprlib.repr(value)
     except ValueError:
         return "too long to print"
 
@@ -74,12 +75,12 @@ def shown(value):
 def integer(name, value, minimum):
     """`value` as a Python integer from `minimum` to 2**63 - 1."""
     if isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} is {value!r}, expected an integer")
+        raise TypeError(f"{name} is {value}, expected an integer")
     try:
         value = operator.index(value)
     except TypeError:
         raise TypeError(
-            f"{name} is {value!r} of type {type(value).__name__}, expected an integer"
+            f"{name} is {shown(value)} of type {type(value).__name__}, expected an integer"
         ) from None
     if not minimum <= value <= INT64_MAX:
         raise ValueError(
@@ -345,16 +346,19 @@ def window(in_size, kernel, kernel_name, *, stride, padding, dilation, ceil_mode
     )
 
 
-def is_plain(value):
+def is_plain(value, depth=3):
     """Whether `value` equals only values that are checked alike: 1 == True == 1.0 are not."""
     kind = type(value)
     return (
-        kind is int or kind is str or value is None or (kind is tuple and all(map(is_plain, value)))
+        kind is int
+        or kind is str
+        or value is None
+        or (kind is tuple and depth > 0 and all(is_plain(entry, depth - 1) for entry in value))
     )
 
 
 def conv_problem(x_shape, w_shape, *, stride=1, padding=0, dilation=1, groups=1, layout=None):
-    """The problem of `conv_forward` for arrays of these shapes; the same object for equal ones."""
+    """The problem of `conv_forward` for arrays of these shapes; kept where the arguments are plain."""
     key = (x_shape, w_shape, stride, padding, dilation, groups, layout)
     make = kept_conv_problem if is_plain(key) else new_conv_problem
     return make(*key)

@@ -45,8 +45,10 @@ static fc_correlation forward_correlation(const job *j, ptrdiff_t g, ptrdiff_t o
     for (ptrdiff_t i = 0; i < planes; i++) {
         const ptrdiff_t channel = i / p->kernel[0], t = i % p->kernel[0];
         const ptrdiff_t d = o * p->stride[0] - p->pad[0] + t * p->dilation[0];
-        const ptrdiff_t offset = (g * j->C + channel) * p->x_strides[1] + d * p->x_strides[2];
-        j->plane[i] = d < 0 || d >= p->in_size[0] ? NULL : element(j, j->a->x, offset);
+        const int on_data = d >= 0 && d < p->in_size[0];
+        const ptrdiff_t offset =
+            (g * j->C + channel) * p->x_strides[1] + (on_data ? d * p->x_strides[2] : 0);
+        j->plane[i] = on_data ? element(j, j->a->x, offset) : NULL;
         j->w_plane[i] = channel * p->w_strides[1] + t * p->w_strides[2];
     }
     return (fc_correlation){
@@ -87,6 +89,11 @@ static ptrdiff_t greatest_common_divisor(ptrdiff_t a, ptrdiff_t b) {
     return b ? greatest_common_divisor(b, a % b) : a;
 }
 
+/* Taps so many apart reach the same positions of dx, modulo the stride. */
+static ptrdiff_t period_of(const fc_conv_problem *p, int axis) {
+    return p->stride[axis] / greatest_common_divisor(p->stride[axis], p->dilation[axis]);
+}
+
 /* The positions of dx that tap t0 reaches, and every period-th tap with it: position first + m *
  * stride reads dy at m + tap + i * tap_step for tap t0 + i * period. */
 static fc_axis backward_axis(const fc_conv_problem *p, int axis, ptrdiff_t t0, ptrdiff_t period,
@@ -94,17 +101,20 @@ static fc_axis backward_axis(const fc_conv_problem *p, int axis, ptrdiff_t t0, p
     const ptrdiff_t stride = p->stride[axis], dilation = p->dilation[axis], pad = p->pad[axis];
     const ptrdiff_t below = (t0 * dilation - pad) % stride;
     *first = below < 0 ? below + stride : below;
+    if (*first >= p->in_size[axis]) return (fc_axis){.outputs = 0};
+    const ptrdiff_t outputs = (p->in_size[axis] - *first - 1) / stride + 1;
+    const ptrdiff_t taps = (p->kernel[axis] - t0 - 1) / period + 1;
     return (fc_axis){
         .size = p->out_size[axis],
         .source_stride = p->y_strides[axis + 2],
-        .outputs = *first < p->in_size[axis] ? (p->in_size[axis] - *first - 1) / stride + 1 : 0,
-        .target_stride = p->x_strides[axis + 2] * stride,
+        .outputs = outputs,
+        .target_stride = outputs > 1 ? p->x_strides[axis + 2] * stride : 0,
         .stride = 1,
-        .taps = (p->kernel[axis] - t0 - 1) / period + 1,
+        .taps = taps,
         .tap = (*first + pad - t0 * dilation) / stride,
-        .tap_step = -(period * dilation / stride),
+        .tap_step = -(dilation / (stride / period)),
         .weight = t0 * p->w_strides[axis + 2],
-        .weight_step = period * p->w_strides[axis + 2],
+        .weight_step = taps > 1 ? period * p->w_strides[axis + 2] : 0,
     };
 }
 
@@ -112,12 +122,16 @@ static fc_axis backward_axis(const fc_conv_problem *p, int axis, ptrdiff_t t0, p
 static ptrdiff_t backward_planes(const job *j, ptrdiff_t g, ptrdiff_t i) {
     const fc_conv_problem *p = j->p;
     ptrdiff_t planes = 0;
+    /* 0 <= i + pad - t * dilation <= (out_size - 1) * stride */
+    const ptrdiff_t beyond = i + p->pad[0] - (p->out_size[0] - 1) * p->stride[0];
+    const ptrdiff_t low = beyond > 0 ? (beyond - 1) / p->dilation[0] + 1 : 0;
+    const ptrdiff_t reachable = (i + p->pad[0]) / p->dilation[0] + 1;
+    const ptrdiff_t high = reachable < p->kernel[0] ? reachable : p->kernel[0];
     for (ptrdiff_t k = 0; k < j->K; k++)
-        for (ptrdiff_t t = 0; t < p->kernel[0]; t++) {
+        for (ptrdiff_t t = low; t < high; t++) {
             const ptrdiff_t scaled = i + p->pad[0] - t * p->dilation[0];
-            if (scaled < 0 || scaled % p->stride[0]) continue;
+            if (scaled % p->stride[0]) continue;
             const ptrdiff_t o = scaled / p->stride[0];
-            if (o >= p->out_size[0]) continue;
             j->plane[planes] =
                 element(j, j->a->y, (g * j->K + k) * p->y_strides[1] + o * p->y_strides[2]);
             j->w_plane[planes++] = k * p->w_strides[0] + t * p->w_strides[2];
@@ -189,19 +203,42 @@ static void backward_data(job *j) {
     const fc_conv_problem *p = j->p;
     ptrdiff_t period[3], elements = p->batch * p->in_channels;
     for (int axis = 0; axis < 3; axis++) {
-        period[axis] = p->stride[axis] / greatest_common_divisor(p->stride[axis], p->dilation[axis]);
+        period[axis] = period_of(p, axis);
         elements *= p->in_size[axis];
     }
     if (!covers(p, period)) memset(j->a->x, 0, (size_t)(elements * j->size));
     for (ptrdiff_t g = 0; g < p->groups; g++)
-        for (ptrdiff_t i = 0; i < p->in_size[0]; i++) backward_plane(j, g, i, period);
+        for (ptrdiff_t i = 0; i < p->in_size[0] && !fc_stopped(&j->run); i++)
+            backward_plane(j, g, i, period);
     if (!weights_are_finite(j)) fc_conv_repair_edges(p, j->a, &j->run);
 }
 
+/* Elements of the copy that one row of outputs needs of one plane, at least. */
+static double elements_of_a_row(const fc_axis axis[2]) {
+    double elements = 1;
+    for (int i = 0; i < 2; i++) {
+        if (!axis[i].outputs) return 0;
+        const ptrdiff_t most = i ? 2048 : 1;
+        const ptrdiff_t count = axis[i].outputs < most ? axis[i].outputs : most;
+        const fc_phases phases = fc_split_axis(&axis[i], count);
+        elements *= (double)phases.phases * ((double)count + (double)phases.reach);
+    }
+    return elements;
+}
+
+/* Kernels of that many taps are nobody's; without the bound their copies would not fit memory. */
+static const double MOST_ELEMENTS = 1 << 20;
+
 static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
-    (void)op;
-    (void)p;
-    return NULL;
+    fc_axis axis[2];
+    for (int i = 0; i < 2; i++) {
+        ptrdiff_t first;
+        axis[i] = forward_axis(p, i + 1);
+        if (op == FC_BACKWARD_DATA) axis[i] = backward_axis(p, i + 1, 0, period_of(p, i + 1), &first);
+    }
+    return elements_of_a_row(axis) > MOST_ELEMENTS
+               ? "the taps of one row of outputs span more than 2**20 elements"
+               : NULL;
 }
 
 /* Without images there is nothing to sum. */
@@ -232,7 +269,7 @@ static fc_status run(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arra
         return FC_OK;
     }
     job j = {p, a, fc_find_kernels(p->isa, p->dtype), p->dtype == FC_FLOAT32 ? 4 : 8, C, K,
-             {useful_threads(p), p->interrupted, 0, FC_OK}, NULL, NULL};
+             fc_start(useful_threads(p), p->interrupted), NULL, NULL};
     const ptrdiff_t planes = (C > K ? C : K) * p->kernel[0];
     j.plane = fc_scratch_acquire((sizeof *j.plane + sizeof *j.w_plane) * (size_t)planes);
     if (!j.plane) return FC_NO_MEMORY;

@@ -38,7 +38,7 @@ static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
 
 static fc_status run(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arrays *a) {
     const int is_float = p->dtype == FC_FLOAT32;
-    fc_run r = {1, p->interrupted, 0, FC_OK};
+    fc_run r = fc_start(1, p->interrupted);
     switch (op) {
     case FC_FORWARD:
         (is_float ? forward_float : forward_double)(p, a, &r);

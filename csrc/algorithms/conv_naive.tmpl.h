@@ -20,7 +20,7 @@ static void FC_JOIN(forward_, FC_DTYPE)(const fc_conv_problem *p, const fc_conv_
     for (ptrdiff_t n = 0; n < p->batch; n++)
     for (ptrdiff_t k = 0; k < p->out_channels; k++)
     for (ptrdiff_t o_d = 0; o_d < p->out_size[0]; o_d++)
-    for (ptrdiff_t o_h = 0; o_h < p->out_size[1] && !fc_stopped(r, 0); o_h++)
+    for (ptrdiff_t o_h = 0; o_h < p->out_size[1] && !fc_stopped(r); o_h++)
     for (ptrdiff_t o_w = 0; o_w < p->out_size[2]; o_w++) {
         double sum = b ? b[k] : 0;
         for (ptrdiff_t c = 0; c < C; c++)
@@ -37,9 +37,10 @@ static void FC_JOIN(forward_, FC_DTYPE)(const fc_conv_problem *p, const fc_conv_
     }
 }
 
-/* dx at one position. */
+/* dx at one position; a sum that is NaN stays NaN, and may end there. */
 static FC_DTYPE FC_JOIN(data_gradient_, FC_DTYPE)(const fc_conv_problem *p, const fc_conv_arrays *a,
-                                                  ptrdiff_t n, ptrdiff_t c, const ptrdiff_t i[3]) {
+                                                  ptrdiff_t n, ptrdiff_t c, const ptrdiff_t i[3],
+                                                  int end_at_nan) {
     const FC_DTYPE *dy = a->y, *w = a->w;
     const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
     const ptrdiff_t *ws = p->w_strides, *ys = p->y_strides;
@@ -54,6 +55,7 @@ static FC_DTYPE FC_JOIN(data_gradient_, FC_DTYPE)(const fc_conv_problem *p, cons
         if (o_d < 0 || o_h < 0 || o_w < 0) continue;
         sum += (double)dy[n * ys[0] + k * ys[1] + o_d * ys[2] + o_h * ys[3] + o_w * ys[4]] *
                (double)w[k * ws[0] + c % C * ws[1] + t_d * ws[2] + t_h * ws[3] + t_w * ws[4]];
+        if (end_at_nan && sum != sum) return (FC_DTYPE)sum;
     }
     return (FC_DTYPE)sum;
 }
@@ -67,11 +69,11 @@ static void FC_JOIN(backward_data_, FC_DTYPE)(const fc_conv_problem *p, const fc
     for (ptrdiff_t n = 0; n < p->batch; n++)
     for (ptrdiff_t c = 0; c < p->in_channels; c++)
     for (i[0] = 0; i[0] < p->in_size[0]; i[0]++)
-    for (i[1] = 0; i[1] < p->in_size[1] && !fc_stopped(r, 0); i[1]++)
+    for (i[1] = 0; i[1] < p->in_size[1] && !fc_stopped(r); i[1]++)
     for (i[2] = 0; i[2] < p->in_size[2]; i[2]++) {
         FC_DTYPE *element = dx + n * xs[0] + c * xs[1] + i[0] * xs[2] + i[1] * xs[3] + i[2] * xs[4];
         if (only_nan_at_edges && (*element == *element || !is_edge(p, i))) continue;
-        *element = FC_JOIN(data_gradient_, FC_DTYPE)(p, a, n, c, i);
+        *element = FC_JOIN(data_gradient_, FC_DTYPE)(p, a, n, c, i, only_nan_at_edges);
     }
 }
 
@@ -85,7 +87,7 @@ static void FC_JOIN(backward_weights_, FC_DTYPE)(const fc_conv_problem *p, const
     for (ptrdiff_t c = 0; c < C; c++)
     for (ptrdiff_t t_d = 0; t_d < p->kernel[0]; t_d++)
     for (ptrdiff_t t_h = 0; t_h < p->kernel[1]; t_h++)
-    for (ptrdiff_t t_w = 0; t_w < p->kernel[2] && !fc_stopped(r, 0); t_w++) {
+    for (ptrdiff_t t_w = 0; t_w < p->kernel[2] && !fc_stopped(r); t_w++) {
         double sum = 0;
         for (ptrdiff_t n = 0; n < p->batch; n++)
         for (ptrdiff_t o_d = 0; o_d < p->out_size[0]; o_d++)

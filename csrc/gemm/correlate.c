@@ -67,8 +67,17 @@ static void choose_flat(plan *p) {
     p->rectangle[0] = 1;
     set_strides(p);
     const ptrdiff_t per_row = planes * p->phases[0].phases * p->phases[1].phases * p->pitch[1];
-    const ptrdiff_t rows = budget / per_row - p->phases[0].reach;
-    p->rectangle[0] = even_block(c->axis[0].outputs, rows);
+    const ptrdiff_t rows = even_block(c->axis[0].outputs, budget / per_row - p->phases[0].reach);
+    const fc_phases own = fc_split_axis(&c->axis[0], 1);
+    if ((rows + p->phases[0].reach) * p->phases[0].phases > rows * own.phases + own.reach) {
+        /* Taps further apart than the block is high share nothing. */
+        p->phases[0] = own;
+        set_strides(p);
+        const ptrdiff_t own_row = planes * own.phases * p->phases[1].phases * p->pitch[1];
+        p->rectangle[0] = even_block(c->axis[0].outputs, budget / own_row - own.reach);
+    } else {
+        p->rectangle[0] = rows;
+    }
     set_strides(p);
     p->depth = least(c->planes, most(1, budget / p->plane_stride)) * taps_of(p);
 }
@@ -83,6 +92,10 @@ static void choose_packed(plan *p) {
     p->images = p->rectangle[0] * p->rectangle[1] == image
                     ? even_block(c->images, PACKED_PIXELS / image) : 1;
     set_strides(p);
+    if (p->images > 1 && p->plane_stride > BLOCK_BYTES / p->size) {
+        p->images = even_block(p->images, BLOCK_BYTES / p->size / (p->plane_stride / p->images));
+        set_strides(p);
+    }
     p->pixels = p->images * p->rectangle[0] * p->rectangle[1];
     p->depth = even_block(c->planes * taps_of(p), BLOCK_BYTES / p->size / p->pixels);
 }
@@ -104,10 +117,14 @@ static void choose(plan *p) {
     const int threads = p->run->threads;
     for (int a = 0; a < 2; a++)
         p->phases[a] = fc_split_axis(&c->axis[a], least(c->axis[a].outputs, a ? 2048 : 64));
+    const fc_phases shared = p->phases[0];
     choose_flat(p);
     const plan flat = *p;
+    p->phases[0] = shared;
     choose_packed(p);
-    if (efficiency(&flat) >= efficiency(p)) *p = flat;
+    /* A piece of a plane's taps fills the whole plane again: only where planes are held whole. */
+    const int refills = p->depth < taps_of(p) && p->plane_stride > p->pixels * p->depth;
+    if (refills || efficiency(&flat) >= efficiency(p)) *p = flat;
     p->blocks[0] = quotient_up(c->images, p->images);
     p->blocks[1] = quotient_up(c->axis[0].outputs, p->rectangle[0]);
     p->blocks[2] = quotient_up(c->axis[1].outputs, p->rectangle[1]);
@@ -256,7 +273,7 @@ static void store_tile(const plan *p, const workspace *ws, const share *sh, ptrd
 }
 
 /* All tiles of the share for terms [depth0, depth1), which ws's tables describe. */
-static void multiply(const plan *p, const workspace *ws, const share *sh, int part,
+static void multiply(const plan *p, const workspace *ws, const share *sh,
                      ptrdiff_t depth0, ptrdiff_t depth1) {
     const fc_correlation *c = p->c;
     const fc_kernels *k = p->kernels;
@@ -268,7 +285,7 @@ static void multiply(const plan *p, const workspace *ws, const share *sh, int pa
                                        (sh->rectangle.count[0] - 1) * p->pitch[1] + sh->rectangle.count[1];
     for (ptrdiff_t row = sh->row0; row < sh->row1; row += k->rows) {
         const ptrdiff_t rows = least(k->rows, sh->row1 - row);
-        if (fc_stopped(p->run, part)) return;
+        if (fc_stopped(p->run)) return;
         const void *a_rows[FC_MAX_ROWS], *bias[FC_MAX_ROWS];
         for (ptrdiff_t i = 0; i < rows; i++) {
             a_rows[i] = p->weights ? p->weights + (row * total + depth0 * k->rows + i) * p->size
@@ -286,7 +303,7 @@ static void multiply(const plan *p, const workspace *ws, const share *sh, int pa
     }
 }
 
-static void run_share(const plan *p, const workspace *ws, const share *sh, int part) {
+static void run_share(const plan *p, const workspace *ws, const share *sh) {
     const ptrdiff_t taps = taps_of(p), total = p->c->planes * taps;
     for (ptrdiff_t block0 = 0; block0 < total; block0 += p->depth) {
         const ptrdiff_t block1 = least(total, block0 + p->depth);
@@ -300,7 +317,7 @@ static void run_share(const plan *p, const workspace *ws, const share *sh, int p
         for (ptrdiff_t depth0 = block0; depth0 < block1; depth0 += chain) {
             const ptrdiff_t depth1 = least(block1, depth0 + chain);
             set_offsets(p, ws, block0, depth0, depth1);
-            multiply(p, ws, sh, part, depth0, depth1);
+            multiply(p, ws, sh, depth0, depth1);
         }
     }
 }
@@ -333,7 +350,7 @@ static void run_part(void *context, int part) {
         }
         sh.image = index * p->images;
         sh.images = least(p->images, c->images - sh.image);
-        run_share(p, &ws, &sh, part);
+        run_share(p, &ws, &sh);
     }
     fc_scratch_release(scratch);
 }

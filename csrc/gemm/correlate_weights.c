@@ -55,6 +55,10 @@ static void choose(plan *p) {
     p->rectangle[0] = even_block(c->axis[0].outputs, BLOCK_PIXELS / p->rectangle[1]);
     p->images = p->rectangle[0] * p->rectangle[1] == image
                     ? even_block(c->images, BLOCK_PIXELS / image) : 1;
+    const ptrdiff_t image_elements =
+        p->phases[0].phases * p->phases[1].phases *
+        (p->rectangle[0] + p->phases[0].reach) * (p->rectangle[1] + p->phases[1].reach);
+    p->images = least(p->images, most(1, PLANES_BYTES / p->size / image_elements));
     p->blocks[0] = quotient_up(c->images, p->images);
     p->blocks[1] = quotient_up(c->axis[0].outputs, p->rectangle[0]);
     p->blocks[2] = quotient_up(c->axis[1].outputs, p->rectangle[1]);
@@ -78,7 +82,7 @@ static void choose(plan *p) {
     const ptrdiff_t blocks = p->blocks[0] * p->blocks[1] * p->blocks[2];
     const ptrdiff_t bytes = c->rows * c->planes * taps * p->size;
     p->partials = bytes <= PARTIAL_BYTES ? least(MAX_PARTIALS, blocks) : 1;
-    p->plane_tasks = p->partials > 1 ? 1 : least(c->planes, most(1, c->planes * taps / TASK_ROWS));
+    p->plane_tasks = p->partials > 1 || !c->w ? 1 : least(c->planes, most(1, c->planes * taps / TASK_ROWS));
 }
 
 typedef struct {
@@ -96,7 +100,8 @@ static ptrdiff_t dy_pitch(const plan *p) {
 
 static char *acquire(const plan *p, workspace *ws) {
     const ptrdiff_t pixels = p->images * p->rectangle[0] * p->rectangle[1];
-    const size_t planes = aligned((p->planes * p->plane_stride + FC_MAX_COLS) * p->size);
+    const ptrdiff_t filled = p->c->w ? p->planes * p->plane_stride : 0;
+    const size_t planes = aligned((filled + FC_MAX_COLS) * p->size);
     const size_t dy = aligned((pixels * dy_pitch(p) + FC_MAX_COLS) * p->size);
     const size_t tile = aligned(FC_MAX_ROWS * FC_MAX_COLS * p->size);
     const size_t table = aligned(pixels * (ptrdiff_t)sizeof(ptrdiff_t));
@@ -203,7 +208,7 @@ static destination find_destination(const plan *p, ptrdiff_t partial) {
                          c->planes * taps, taps, {c->axis[1].taps, 1}, 0};
 }
 
-static void multiply(const plan *p, const workspace *ws, const share *sh, int part,
+static void multiply(const plan *p, const workspace *ws, const share *sh,
                      const destination *to, int accumulate, ptrdiff_t plane0, ptrdiff_t plane1, ptrdiff_t channel0,
                      ptrdiff_t channel1) {
     const fc_correlation *c = p->c;
@@ -211,7 +216,7 @@ static void multiply(const plan *p, const workspace *ws, const share *sh, int pa
     const ptrdiff_t taps_w = c->axis[1].taps, taps = taps_of(p), size = p->size;
     for (ptrdiff_t row = 0; row < (plane1 - plane0) * taps; row += p->rows) {
         const ptrdiff_t rows = least(p->rows, (plane1 - plane0) * taps - row);
-        if (fc_stopped(p->run, part)) return;
+        if (fc_stopped(p->run)) return;
         const void *a_rows[FC_MAX_ROWS];
         char *dw_rows[FC_MAX_ROWS];
         for (ptrdiff_t i = 0; i < rows; i++) {
@@ -244,7 +249,7 @@ static void multiply(const plan *p, const workspace *ws, const share *sh, int pa
 }
 
 /* Adds blocks [block0, block1) to a partial sum, planes [plane0, plane1); db if `with_bias`. */
-static void run_blocks(const plan *p, const workspace *ws, int part, ptrdiff_t partial,
+static void run_blocks(const plan *p, const workspace *ws, ptrdiff_t partial,
                        ptrdiff_t block0, ptrdiff_t block1, ptrdiff_t plane0, ptrdiff_t plane1,
                        int with_bias) {
     const fc_correlation *c = p->c;
@@ -253,17 +258,18 @@ static void run_blocks(const plan *p, const workspace *ws, int part, ptrdiff_t p
         const share sh = find_share(p, block);
         const int accumulate = to.accumulate || block > block0;
         set_offsets(p, ws, &sh);
-        for (ptrdiff_t first = plane0; first < plane1; first += p->planes) {
-            const ptrdiff_t last = least(plane1, first + p->planes);
+        const ptrdiff_t step = c->w ? p->planes : plane1 - plane0;
+        for (ptrdiff_t first = plane0; first < plane1; first += step) {
+            const ptrdiff_t last = least(plane1, first + step);
             if (c->w) fill(p, ws, &sh, first, last);
             for (ptrdiff_t channel = 0; channel < c->rows; channel += p->channels) {
                 const ptrdiff_t end = least(c->rows, channel + p->channels);
-                if (fc_stopped(p->run, part)) return;
+                if (fc_stopped(p->run)) return;
                 transpose_dy(p, ws, &sh, channel, end);
                 if (with_bias && first == plane0)
                     p->kernels->sum(sh.pixels, end - channel, ws->dy, dy_pitch(p),
                                     p->bias_sums + partial * c->rows + channel);
-                if (c->w) multiply(p, ws, &sh, part, &to, accumulate, first, last, channel, end);
+                if (c->w) multiply(p, ws, &sh, &to, accumulate, first, last, channel, end);
             }
         }
     }
@@ -283,7 +289,7 @@ static void run_part(void *context, int part) {
     const ptrdiff_t parts = least(tasks, p->run->threads);
     for (ptrdiff_t task = tasks * part / parts; task < tasks * (part + 1) / parts; task++) {
         const ptrdiff_t partial = task / p->plane_tasks, planes = task % p->plane_tasks;
-        run_blocks(p, &ws, part, partial, blocks * partial / p->partials,
+        run_blocks(p, &ws, partial, blocks * partial / p->partials,
                    blocks * (partial + 1) / p->partials, c->planes * planes / p->plane_tasks,
                    c->planes * (planes + 1) / p->plane_tasks, c->bias && planes == 0);
     }

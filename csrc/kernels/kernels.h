@@ -18,7 +18,7 @@ typedef void (*fc_gemm_kernel)(ptrdiff_t depth, const void *const *a_rows,
                                const ptrdiff_t *a_offsets, const void *b,
                                const ptrdiff_t *b_offsets, void *c);
 
-/* What happens to a tile on its way out: store_kernel.tmpl.h. */
+/* What happens to a tile on its way out: move_kernels.tmpl.h. */
 typedef struct {
     int accumulate;     /* add what y holds */
     int relu;           /* then y = max(y, 0), NaN kept */

@@ -150,10 +150,10 @@ static FC_TARGET void FC_NAME(pad)(const fc_padded_rows *shape, const void *sour
     const FC_DTYPE *source = source_;
     FC_DTYPE *target = target_;
     const fc_padded_rows s = *shape;
-    for (ptrdiff_t i = 0; i < s.rows; i++, source += s.source_pitch, target += s.target_pitch) {
+    for (ptrdiff_t i = 0; i < s.rows; i++, target += s.target_pitch) {
         FC_DTYPE *end = target + s.before + s.count;
         for (ptrdiff_t j = 0; j < s.before; j++) target[j] = 0;
-        FC_NAME(copy_row)(s.count, source, s.step, target + s.before);
+        FC_NAME(copy_row)(s.count, source + i * s.source_pitch, s.step, target + s.before);
         for (ptrdiff_t j = 0; j < s.after; j++) end[j] = 0;
     }
 }

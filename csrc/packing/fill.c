@@ -35,14 +35,14 @@ void fc_fill_plane(const fc_kernels *kernels, ptrdiff_t size, const fc_axis axis
                 .before = first,
                 .count = last - first,
                 .after = columns - last,
-                .source_pitch = h->stride * h->source_stride,
-                .step = w->stride * w->source_stride,
+                .source_pitch = last_row - first_row > 1 ? h->stride * h->source_stride : 0,
+                .step = last - first > 1 ? w->stride * w->source_stride : 1,
                 .target_pitch = pitch,
             };
+            if (!shape.rows) continue;
             const ptrdiff_t position = (top + first_row * h->stride) * h->source_stride +
                                        (left + first * w->stride) * w->source_stride;
-            if (shape.rows)
-                kernels->pad(&shape, plane + position * size, target + first_row * pitch * size);
+            kernels->pad(&shape, plane + position * size, target + first_row * pitch * size);
         }
     }
 }

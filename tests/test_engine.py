@@ -1,0 +1,110 @@
+"""The implicit GEMM on problems that could make its blocks too large, too slow, or wrong."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from cases import Case
+
+import fastconv
+
+# Small results whose taps lie far apart, or are many: each takes another way through the blocks.
+FAR = [
+    Case("rows_further_apart_than_a_block", (1, 2, 300, 40), (3, 2, 4, 1), {"dilation": (70, 1)}),
+    Case("columns_further_apart", (1, 2, 3, 9000), (3, 2, 1, 3), {"dilation": (1, 4000)}),
+    Case("both_with_stride", (2, 3, 90, 95), (9, 3, 3, 3), {"dilation": (40, 33), "stride": (2, 3)}),
+    Case("dilation_32", (1, 5, 70, 70), (4, 5, 3, 3), {"dilation": 32, "padding": 32}),
+    Case("more_taps_than_a_chunk", (22, 1, 10), (9, 1, 3000), {"dilation": 3, "padding": 4500}),
+    Case("taps_fill_the_input", (2, 2, 5000), (3, 2, 5000)),
+    Case("stride_beyond_everything", (2, 3, 50, 50), (4, 3, 2, 2), {"stride": 2**60}),
+    Case("stride_and_dilation_alike", (2, 3, 40, 41), (4, 3, 3, 3), {"stride": 6, "dilation": 4}),
+]
+
+
+@pytest.mark.parametrize("case", FAR, ids=str)
+def test_far_and_many_taps_are_exact_on_integers(case, algorithm):
+    x, w, b = case.integers()
+    y = fastconv.conv_forward(x, w, b, algorithm=algorithm, **case.options)
+    naive = dict(case.options, algorithm="naive")
+    np.testing.assert_array_equal(y, fastconv.conv_forward(x, w, b, **naive))
+    dy = np.random.default_rng(3).integers(-4, 5, y.shape).astype("f4")
+    actual = fastconv.conv_backward(dy, x, w, algorithm=algorithm, **case.options)
+    for a, e in zip(actual, fastconv.conv_backward(dy, x, w, **naive), strict=True):
+        np.testing.assert_array_equal(a, e)
+
+
+def test_taps_that_no_block_can_hold_are_refused_with_the_reason():
+    taps = 2**57
+    w = np.broadcast_to(np.float32(1), (1, 1, taps))
+    padding = (((taps - 1) * 33 + 31, 0),)
+    with pytest.raises(ValueError, match=r"'implicit_gemm' cannot do this problem: .* 2\*\*20"):
+        fastconv.conv_forward(
+            np.ones((1, 1, 1), np.float32),
+            w,
+            dilation=33,
+            padding=padding,
+            algorithm="implicit_gemm",
+        )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("options", [{"padding": 1}, {"stride": 2, "padding": 2}, {"dilation": 2}])
+def test_weights_that_are_all_not_finite_reach_what_they_meet(value, options, algorithm):
+    x = np.ones((2, 3, 9, 9), np.float32)
+    w = np.full((4, 3, 3, 3), value, np.float32)
+    y = fastconv.conv_forward(x, w, **options)
+    dy = np.ones_like(y)
+    dx = fastconv.conv_backward(dy, x, w, need="dx", algorithm=algorithm, **options).dx
+    expected = fastconv.conv_backward(dy, x, w, need="dx", algorithm="naive", **options).dx
+    np.testing.assert_array_equal(dx, expected)
+
+
+def test_bias_gradient_alone_equals_the_one_beside_dw():
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((3, 70, 20, 20)).astype("f4")
+    w, dy = np.ones((24, 70, 3, 3), "f4"), rng.standard_normal((3, 24, 18, 18)).astype("f4")
+    alone = fastconv.conv_backward(dy, x, w, need="db")
+    np.testing.assert_array_equal(alone.db, fastconv.conv_backward(dy, x, w, need=("dw", "db")).db)
+
+
+def test_geometry_nested_beyond_reason_is_refused():
+    nested = 1
+    for _ in range(3000):
+        nested = (nested, nested)
+    with pytest.raises((TypeError, ValueError), match="stride"):
+        fastconv.conv_forward(np.ones((1, 1, 4, 4)), np.ones((1, 1, 2, 2)), stride=nested)
+
+
+FORKING = """
+import os, signal, numpy as np, fastconv
+fastconv.set_num_threads(2)
+x, w = np.ones((8, 128, 96, 96), "f4"), np.ones((128, 128, 3, 3), "f4")
+children = []
+def fork(*_):
+    child = os.fork()
+    if child:
+        children.append(child)
+signal.signal(signal.SIGALRM, fork)
+signal.setitimer(signal.ITIMER_REAL, 0.3)
+try:
+    with fastconv.use_isa("portable"):
+        y = fastconv.conv_forward(x, w)
+    right = bool((y == 1152).all())
+except RuntimeError as error:
+    right = "forked" in str(error)
+tiny = fastconv.conv_forward(x[:1, :1, :3, :3], w[:1, :1]).item() == 9
+if not children:
+    os._exit(0 if right and tiny else 1)
+print(right and tiny and os.waitpid(children[0], 0)[1] == 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork") or not hasattr(signal, "setitimer"), reason="POSIX")
+def test_child_of_a_fork_in_a_signal_handler_gets_no_wrong_result():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKING], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "True", done.stderr
