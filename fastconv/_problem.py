@@ -358,7 +358,7 @@ def is_plain(value, depth=3):
 
 
 def conv_problem(x_shape, w_shape, *, stride=1, padding=0, dilation=1, groups=1, layout=None):
-    """The problem of `conv_forward` for arrays of these shapes; kept where the arguments are plain."""
+    """The problem of `conv_forward` for arrays of these shapes; kept for plain arguments."""
     key = (x_shape, w_shape, stride, padding, dilation, groups, layout)
     make = kept_conv_problem if is_plain(key) else new_conv_problem
     return make(*key)

@@ -15,7 +15,9 @@ import fastconv
 FAR = [
     Case("rows_further_apart_than_a_block", (1, 2, 300, 40), (3, 2, 4, 1), {"dilation": (70, 1)}),
     Case("columns_further_apart", (1, 2, 3, 9000), (3, 2, 1, 3), {"dilation": (1, 4000)}),
-    Case("both_with_stride", (2, 3, 90, 95), (9, 3, 3, 3), {"dilation": (40, 33), "stride": (2, 3)}),
+    Case(
+        "both_with_stride", (2, 3, 90, 95), (9, 3, 3, 3), {"dilation": (40, 33), "stride": (2, 3)}
+    ),
     Case("dilation_32", (1, 5, 70, 70), (4, 5, 3, 3), {"dilation": 32, "padding": 32}),
     Case("more_taps_than_a_chunk", (22, 1, 10), (9, 1, 3000), {"dilation": 3, "padding": 4500}),
     Case("taps_fill_the_input", (2, 2, 5000), (3, 2, 5000)),
