@@ -31,6 +31,7 @@ C_ORDER = [
     "kernels",
     "threads",
     "memory",
+    "arithmetic",
     "fastconv",
     "compiler",
 ]

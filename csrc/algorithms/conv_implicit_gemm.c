@@ -5,6 +5,7 @@
  * spatial axis adds planes: (channel, tap of the depth axis). */
 #include <string.h>
 
+#include "../arithmetic.h"
 #include "../gemm/correlate.h"
 #include "../memory.h"
 #include "conv_algorithm.h"
@@ -83,10 +84,6 @@ static void backward_weights(job *j) {
             const fc_correlation c = forward_correlation(j, g, o);
             fc_correlate_weights(j->kernels, j->size, &j->run, &c, o > 0);
         }
-}
-
-static ptrdiff_t greatest_common_divisor(ptrdiff_t a, ptrdiff_t b) {
-    return b ? greatest_common_divisor(b, a % b) : a;
 }
 
 /* Taps so many apart reach the same positions of dx, modulo the stride. */

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "../arithmetic.h"
 #include "../memory.h"
 #include "../packing/fill.h"
 
@@ -34,14 +35,6 @@ typedef struct {
     char *weights; /* copy [panel of rows][term][row of the panel], or NULL */
     fc_run *run;
 } plan;
-
-static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
-static ptrdiff_t most(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
-static ptrdiff_t quotient_up(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
-/* Size of the blocks when `total` is cut evenly into blocks of at most `limit`. */
-static ptrdiff_t even_block(ptrdiff_t total, ptrdiff_t limit) {
-    return quotient_up(total, quotient_up(total, most(limit, 1)));
-}
 
 static ptrdiff_t taps_of(const plan *p) { return p->c->axis[0].taps * p->c->axis[1].taps; }
 

@@ -6,6 +6,7 @@
  * a number of partial results that depends on the problem alone.) */
 #include <string.h>
 
+#include "../arithmetic.h"
 #include "../memory.h"
 #include "../packing/fill.h"
 #include "correlate.h"
@@ -36,13 +37,6 @@ typedef struct {
     char *sums;               /* partials 1.. of dw, contiguous: (rows, planes, taps) */
     double *bias_sums;        /* (partials, rows) */
 } plan;
-
-static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
-static ptrdiff_t most(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
-static ptrdiff_t quotient_up(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
-static ptrdiff_t even_block(ptrdiff_t total, ptrdiff_t limit) {
-    return quotient_up(total, quotient_up(total, most(limit, 1)));
-}
 
 static ptrdiff_t taps_of(const plan *p) { return p->c->axis[0].taps * p->c->axis[1].taps; }
 

@@ -1,13 +1,6 @@
 #include "axis.h"
 
-static ptrdiff_t greatest_common_divisor(ptrdiff_t a, ptrdiff_t b) {
-    while (b) {
-        const ptrdiff_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
+#include "../arithmetic.h"
 
 /* Taps counted from the one that reads the lowest position. */
 static ptrdiff_t ascending(const fc_phases *p, ptrdiff_t tap) {

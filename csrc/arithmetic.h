@@ -1,0 +1,25 @@
+/* Whole numbers, as blocking needs them. */
+#ifndef FC_ARITHMETIC_H
+#define FC_ARITHMETIC_H
+
+#include <stddef.h>
+
+static inline ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+static inline ptrdiff_t most(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
+static inline ptrdiff_t quotient_up(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
+
+/* Size of the blocks when `total` is cut evenly into blocks of at most `limit`. */
+static inline ptrdiff_t even_block(ptrdiff_t total, ptrdiff_t limit) {
+    return quotient_up(total, quotient_up(total, most(limit, 1)));
+}
+
+static inline ptrdiff_t greatest_common_divisor(ptrdiff_t a, ptrdiff_t b) {
+    while (b) {
+        const ptrdiff_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+#endif
