@@ -20,18 +20,7 @@
 #define VADD _mm512_add_ps
 #define VMAX _mm512_max_ps
 #include "kernels.tmpl.h"
-#undef FC_DTYPE
-#undef LANES
-#undef TRANSPOSE_SIZE
-#undef TRANSPOSE
-#undef VEC
-#undef VZERO
-#undef VLOAD
-#undef VSTORE
-#undef VSET1
-#undef VFMA
-#undef VADD
-#undef VMAX
+#include "end_type.h"
 
 #define FC_DTYPE double
 #define TRANSPOSE_SIZE 4
@@ -46,7 +35,7 @@
 #define VADD _mm512_add_pd
 #define VMAX _mm512_max_pd
 #include "kernels.tmpl.h"
-#undef FC_DTYPE
+#include "end_type.h"
 
 #else
 

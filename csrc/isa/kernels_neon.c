@@ -10,10 +10,10 @@
 /* Part of every aarch64: 32 registers of 4 floats or 2 doubles. */
 #define FC_ISA neon
 #define FC_TARGET
-#define TRANSPOSE_SIZE 4
 #define FC_REGISTERS 32
 
 #define FC_DTYPE float
+#define TRANSPOSE_SIZE 4
 #define LANES 4
 #define VEC float32x4_t
 #define VZERO() vdupq_n_f32(0)
@@ -24,18 +24,10 @@
 #define VADD vaddq_f32
 #define VMAX vmaxq_f32
 #include "kernels.tmpl.h"
-#undef FC_DTYPE
-#undef LANES
-#undef VEC
-#undef VZERO
-#undef VLOAD
-#undef VSTORE
-#undef VSET1
-#undef VFMA
-#undef VADD
-#undef VMAX
+#include "end_type.h"
 
 #define FC_DTYPE double
+#define TRANSPOSE_SIZE 4
 #define LANES 2
 #define VEC float64x2_t
 #define VZERO() vdupq_n_f64(0)
@@ -46,7 +38,7 @@
 #define VADD vaddq_f64
 #define VMAX vmaxq_f64
 #include "kernels.tmpl.h"
-#undef FC_DTYPE
+#include "end_type.h"
 
 #else
 
