@@ -1,24 +1,27 @@
 /* dw and db of a correlation: a GEMM whose depth is the pixels.
  *
- * A tile has taps as rows, broadcast from the padded copy of the planes, and output channels as
- * columns, read from a copy of dy with its channels adjacent. Its depth is the pixels of a block.
- * (Georganas et al. 2018, arXiv:1808.05567, discuss the reductions; the parallel one here is over
- * a number of partial results that depends on the problem alone.) */
+ * A tile has taps as rows, broadcast from the planes, and output channels as columns, read from dy or a
+ * copy of it with its channels adjacent. Its depth is the pixels of a block; what it sums is kept as
+ * [tap of a plane][channel] and transposed into dw at the end. (Georganas et al. 2018,
+ * arXiv:1808.05567, discuss the reductions; the parallel one here is over a number of partial results
+ * that depends on the problem alone.) */
 #include <string.h>
 
 #include "../arithmetic.h"
 #include "../memory.h"
-#include "../packing/fill.h"
-#include "correlate.h"
+#include "correlate_plan.h"
 
-/* Pixels of a block: long enough that adding a tile to dw costs little. */
+/* Pixels of a block: long enough that adding a tile to the sums costs little. */
 enum { BLOCK_PIXELS = 1024 };
 /* Bytes of the planes and of the transposed dy that a block holds. */
 enum { PLANES_BYTES = 512 << 10, DY_BYTES = 384 << 10 };
 /* dw up to this size is summed in several parts, so that threads share out the pixels. */
 enum { PARTIAL_BYTES = 896 << 10, MAX_PARTIALS = 16 };
-/* Rows of dw that a task has at least: transposing dy costs as much as about 50 of them. */
-enum { TASK_ROWS = 1024 };
+/* Rows of sums that a task has at least (transposing dy costs as much as about 50 of them), and their
+ * bytes at most. */
+enum { TASK_ROWS = 1024, TASK_BYTES = 4 << 20 };
+/* Sums that are transposed into dw at once. */
+enum { STORED_ROWS = 48 };
 
 typedef struct {
     const fc_correlation *c;
@@ -26,247 +29,248 @@ typedef struct {
     ptrdiff_t size;
     fc_run *run;
     int accumulate;
-    fc_phases phases[2];
-    ptrdiff_t images, rectangle[2], blocks[3]; /* of a block of pixels; blocks in all */
-    ptrdiff_t pitch[2], phase_stride, plane_stride;
+    fc_blocks blocks;
+    int dy_in_place;
     ptrdiff_t planes;         /* filled at once */
     ptrdiff_t channels;       /* transposed at once */
     ptrdiff_t rows, vecs;     /* of a register tile */
+    ptrdiff_t pitch;          /* elements between rows of sums: channels, padded to whole vectors */
     ptrdiff_t partials;       /* sums that the pixels are shared out among */
     ptrdiff_t plane_tasks;    /* or tasks that the planes are */
-    char *sums;               /* partials 1.. of dw, contiguous: (rows, planes, taps) */
-    double *bias_sums;        /* (partials, rows) */
+    char *sums;               /* (partials, planes * taps, pitch) if there are several */
+    double *bias_sums;        /* (partials, channels) */
 } plan;
 
 static ptrdiff_t taps_of(const plan *p) { return p->c->axis[0].taps * p->c->axis[1].taps; }
 
+static void choose_blocks(plan *p) {
+    const fc_correlation *c = p->c;
+    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
+    fc_blocks *b = &p->blocks;
+    *b = (fc_blocks){.axis = c->axis, .images = c->images, .x_image = c->x_image, .inner = 1};
+    for (int a = 0; a < 2; a++)
+        b->phases[a] = fc_split_axis(&c->axis[a], least(c->axis[a].outputs, a ? BLOCK_PIXELS : 32));
+    b->in_place = fc_is_inside(h) && fc_is_inside(w);
+    for (ptrdiff_t i = 0; i < c->planes; i++) b->in_place &= c->x_plane[i] != NULL;
+    b->size[2] = even_block(w->outputs, BLOCK_PIXELS);
+    b->size[1] = even_block(h->outputs, BLOCK_PIXELS / b->size[2]);
+    b->size[0] = b->size[1] == h->outputs && b->size[2] == w->outputs
+                     ? even_block(c->images, BLOCK_PIXELS / (b->size[1] * b->size[2])) : 1;
+    fc_lay_out(b);
+    p->planes = c->planes;
+    if (b->in_place) return;
+    const ptrdiff_t budget = PLANES_BYTES / p->size;
+    b->size[0] = least(b->size[0], most(1, budget / (b->plane_stride / b->size[0])));
+    fc_lay_out(b);
+    p->planes = even_block(c->planes, budget / b->plane_stride);
+}
+
 static void choose(plan *p) {
     const fc_correlation *c = p->c;
-    const ptrdiff_t image = c->axis[0].outputs * c->axis[1].outputs, taps = taps_of(p);
-    for (int a = 0; a < 2; a++)
-        p->phases[a] = fc_split_axis(&c->axis[a], least(c->axis[a].outputs, a ? BLOCK_PIXELS : 32));
-    p->rectangle[1] = even_block(c->axis[1].outputs, BLOCK_PIXELS);
-    p->rectangle[0] = even_block(c->axis[0].outputs, BLOCK_PIXELS / p->rectangle[1]);
-    p->images = p->rectangle[0] * p->rectangle[1] == image
-                    ? even_block(c->images, BLOCK_PIXELS / image) : 1;
-    const ptrdiff_t image_elements =
-        p->phases[0].phases * p->phases[1].phases *
-        (p->rectangle[0] + p->phases[0].reach) * (p->rectangle[1] + p->phases[1].reach);
-    p->images = least(p->images, most(1, PLANES_BYTES / p->size / image_elements));
-    p->blocks[0] = quotient_up(c->images, p->images);
-    p->blocks[1] = quotient_up(c->axis[0].outputs, p->rectangle[0]);
-    p->blocks[2] = quotient_up(c->axis[1].outputs, p->rectangle[1]);
-    p->pitch[1] = p->rectangle[1] + p->phases[1].reach;
-    p->pitch[0] = (p->rectangle[0] + p->phases[0].reach) * p->pitch[1];
-    p->phase_stride = p->images * p->pitch[0];
-    p->plane_stride = p->phases[0].phases * p->phases[1].phases * p->phase_stride;
-    p->planes = even_block(c->planes, PLANES_BYTES / p->size / p->plane_stride);
-    const ptrdiff_t pixels = p->images * p->rectangle[0] * p->rectangle[1];
-    p->channels = least(c->rows, most(1, DY_BYTES / p->size / pixels));
-    /* Of the two widest tiles, the one that leaves fewer lanes of the channels unused. */
-    const ptrdiff_t lanes = p->kernels->lanes, narrow = 3 * lanes, wide = 4 * lanes;
-    p->vecs = 3;
-    p->rows = p->kernels->rows;
-    if (quotient_up(c->rows, wide) * wide < quotient_up(c->rows, narrow) * narrow) {
-        p->vecs = 4;
-        while (!p->kernels->gemm[p->rows - 1][3]) p->rows--;
-    }
-    const ptrdiff_t tile = p->vecs * lanes;
-    if (p->channels < c->rows) p->channels = most(tile, p->channels / tile * tile);
-    const ptrdiff_t blocks = p->blocks[0] * p->blocks[1] * p->blocks[2];
-    const ptrdiff_t bytes = c->rows * c->planes * taps * p->size;
-    p->partials = bytes <= PARTIAL_BYTES ? least(MAX_PARTIALS, blocks) : 1;
-    p->plane_tasks = p->partials > 1 || !c->w ? 1 : least(c->planes, most(1, c->planes * taps / TASK_ROWS));
+    const fc_kernels *k = p->kernels;
+    const fc_blocks *b = &p->blocks;
+    choose_blocks(p);
+    p->vecs = fc_channel_vecs(k, c->rows);
+    p->rows = fc_highest_tile(k, p->vecs);
+    p->pitch = quotient_up(c->rows, k->lanes) * k->lanes;
+    const ptrdiff_t tile = p->vecs * k->lanes, pixels = b->size[0] * b->size[1] * b->size[2];
+    p->dy_in_place = c->y_row == 1 && c->rows == p->pitch;
+    p->channels = least(p->pitch, most(tile, DY_BYTES / p->size / pixels / tile * tile));
+    const ptrdiff_t blocks = b->count[0] * b->count[1] * b->count[2];
+    const ptrdiff_t row_bytes = p->pitch * p->size, rows = c->planes * taps_of(p);
+    p->partials = rows * row_bytes <= PARTIAL_BYTES ? least(MAX_PARTIALS, blocks) : 1;
+    p->plane_tasks = 1;
+    if (p->partials > 1 || !c->w) return;
+    p->plane_tasks = most(rows / TASK_ROWS, quotient_up(rows * row_bytes, TASK_BYTES));
+    p->plane_tasks = least(c->planes, most(1, p->plane_tasks));
 }
 
 typedef struct {
-    char *planes, *dy, *tile;
-    ptrdiff_t *a_offsets, *b_offsets;
+    char *planes, *dy, *sums;
+    char *stored;                     /* sums on their way out */
+    ptrdiff_t *x_offsets, *y_offsets; /* of each pixel */
 } workspace;
 
 static size_t aligned(ptrdiff_t bytes) {
     return ((size_t)bytes + FC_ALIGNMENT - 1) / FC_ALIGNMENT * FC_ALIGNMENT;
 }
 
-static ptrdiff_t dy_pitch(const plan *p) {
-    return quotient_up(p->channels, p->kernels->lanes) * p->kernels->lanes;
-}
-
 static char *acquire(const plan *p, workspace *ws) {
-    const ptrdiff_t pixels = p->images * p->rectangle[0] * p->rectangle[1];
-    const ptrdiff_t filled = p->c->w ? p->planes * p->plane_stride : 0;
+    const fc_blocks *b = &p->blocks;
+    const ptrdiff_t pixels = b->size[0] * b->size[1] * b->size[2];
+    const ptrdiff_t filled = p->c->w ? p->planes * b->plane_stride : 0;
+    const ptrdiff_t task_rows = quotient_up(p->c->planes, p->plane_tasks) * taps_of(p);
     const size_t planes = aligned((filled + FC_MAX_COLS) * p->size);
-    const size_t dy = aligned((pixels * dy_pitch(p) + FC_MAX_COLS) * p->size);
-    const size_t tile = aligned(FC_MAX_ROWS * FC_MAX_COLS * p->size);
+    const size_t dy = p->dy_in_place ? 0 : aligned(pixels * p->channels * p->size);
+    const size_t sums = p->sums || !p->c->w ? 0 : aligned(task_rows * p->pitch * p->size);
+    const size_t stored = aligned(STORED_ROWS * FC_MAX_COLS * p->size);
     const size_t table = aligned(pixels * (ptrdiff_t)sizeof(ptrdiff_t));
-    char *scratch = fc_scratch_acquire(planes + dy + tile + 2 * table);
+    char *scratch = fc_scratch_acquire(planes + dy + sums + stored + 2 * table);
     if (!scratch) return NULL;
     ws->planes = scratch;
     ws->dy = scratch + planes;
-    ws->tile = ws->dy + dy;
-    ws->a_offsets = (ptrdiff_t *)(ws->tile + tile);
-    ws->b_offsets = (ptrdiff_t *)((char *)ws->a_offsets + table);
+    ws->sums = ws->dy + dy;
+    ws->stored = ws->sums + sums;
+    ws->x_offsets = (ptrdiff_t *)(ws->stored + stored);
+    ws->y_offsets = (ptrdiff_t *)((char *)ws->x_offsets + table);
     memset(ws->dy, 0, dy); /* the lanes beyond the channels */
     return scratch;
 }
 
-/* A block of pixels. */
-typedef struct {
-    ptrdiff_t image, images;
-    fc_rectangle rectangle;
-    ptrdiff_t pixels;
-} share;
-
-static share find_share(const plan *p, ptrdiff_t index) {
-    share sh;
-    for (int a = 1; a >= 0; a--) {
-        sh.rectangle.start[a] = index % p->blocks[a + 1] * p->rectangle[a];
-        sh.rectangle.count[a] =
-            least(p->rectangle[a], p->c->axis[a].outputs - sh.rectangle.start[a]);
-        index /= p->blocks[a + 1];
-    }
-    sh.image = index * p->images;
-    sh.images = least(p->images, p->c->images - sh.image);
-    sh.pixels = sh.images * sh.rectangle.count[0] * sh.rectangle.count[1];
-    return sh;
-}
-
-/* Offsets of the block's pixels in a filled plane, and in the transposed dy. */
-static void set_offsets(const plan *p, const workspace *ws, const share *sh) {
+/* Offsets of the block's pixels in a plane, and in dy. */
+static void set_offsets(const plan *p, const workspace *ws, const fc_block *block) {
+    const fc_correlation *c = p->c;
+    const ptrdiff_t *pitch = p->blocks.pitch;
     ptrdiff_t i = 0;
-    for (ptrdiff_t n = 0; n < sh->images; n++)
-        for (ptrdiff_t h = 0; h < sh->rectangle.count[0]; h++)
-            for (ptrdiff_t w = 0; w < sh->rectangle.count[1]; w++, i++) {
-                ws->a_offsets[i] = n * p->pitch[0] + h * p->pitch[1] + w;
-                ws->b_offsets[i] = i * dy_pitch(p);
+    for (ptrdiff_t n = 0; n < block->count[0]; n++)
+        for (ptrdiff_t h = 0; h < block->count[1]; h++)
+            for (ptrdiff_t w = 0; w < block->count[2]; w++, i++) {
+                ws->x_offsets[i] = n * pitch[0] + h * pitch[1] + w * pitch[2];
+                ws->y_offsets[i] = p->dy_in_place ? n * c->y_image + h * c->axis[0].target_stride +
+                                                        w * c->axis[1].target_stride
+                                                  : i * p->channels;
             }
 }
 
-static void fill(const plan *p, const workspace *ws, const share *sh, ptrdiff_t plane0,
-                 ptrdiff_t plane1) {
+/* Image 0 and channel 0 of the block, in dy. */
+static const char *find_dy(const plan *p, const fc_block *block) {
     const fc_correlation *c = p->c;
-    for (ptrdiff_t plane = plane0; plane < plane1; plane++)
-        for (ptrdiff_t n = 0; n < sh->images; n++) {
-            const char *source = c->x_plane[plane];
-            if (source) source += (sh->image + n) * c->x_image * p->size;
-            char *target =
-                ws->planes + ((plane - plane0) * p->plane_stride + n * p->pitch[0]) * p->size;
-            fc_fill_plane(p->kernels, p->size, c->axis, p->phases, &sh->rectangle, source, target,
-                          p->pitch[1], p->phase_stride);
-        }
+    return (const char *)c->y +
+           (block->start[0] * c->y_image + block->start[1] * c->axis[0].target_stride +
+            block->start[2] * c->axis[1].target_stride) * p->size;
 }
 
 /* dy of the block's pixels and of channels [channel0, channel1), channels adjacent. */
-static void transpose_dy(const plan *p, const workspace *ws, const share *sh, ptrdiff_t channel0,
-                         ptrdiff_t channel1) {
+static void transpose_dy(const plan *p, const workspace *ws, const fc_block *block,
+                         ptrdiff_t channel0, ptrdiff_t channel1) {
     const fc_correlation *c = p->c;
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     char *target = ws->dy;
-    ptrdiff_t rows = sh->rectangle.count[0], run = sh->rectangle.count[1];
+    ptrdiff_t rows = block->count[1], run = block->count[2];
     if (run == w->outputs && h->target_stride == run * w->target_stride) {
         run *= rows; /* whole rows follow each other */
         rows = 1;
     }
-    for (ptrdiff_t n = 0; n < sh->images; n++)
-        for (ptrdiff_t row = 0; row < rows; row++) {
-            const char *source = (const char *)c->y +
-                                 ((sh->image + n) * c->y_image + channel0 * c->y_row +
-                                  (sh->rectangle.start[0] + row) * h->target_stride +
-                                  sh->rectangle.start[1] * w->target_stride) * p->size;
+    for (ptrdiff_t n = 0; n < block->count[0]; n++)
+        for (ptrdiff_t row = 0; row < rows; row++, target += run * p->channels * p->size) {
+            const char *source = find_dy(p, block) +
+                                 (n * c->y_image + channel0 * c->y_row + row * h->target_stride) * p->size;
             if (w->target_stride == 1) {
-                p->kernels->transpose(channel1 - channel0, run, source, c->y_row, target,
-                                      dy_pitch(p));
-            } else {
-                for (ptrdiff_t i = 0; i < run; i++)
-                    p->kernels->copy(channel1 - channel0, source + i * w->target_stride * p->size,
-                                     c->y_row, target + i * dy_pitch(p) * p->size);
+                p->kernels->transpose(channel1 - channel0, run, source, c->y_row, target, p->channels);
+                continue;
             }
-            target += run * dy_pitch(p) * p->size;
+            for (ptrdiff_t i = 0; i < run; i++)
+                p->kernels->copy(channel1 - channel0, source + i * w->target_stride * p->size, c->y_row,
+                                 target + i * p->channels * p->size);
         }
 }
 
-/* Where rows of dw are written: dw itself, or a partial sum. */
-typedef struct {
-    char *base;
-    ptrdiff_t channel, plane, tap[2]; /* strides */
-    int accumulate;
-} destination;
-
-static destination find_destination(const plan *p, ptrdiff_t partial) {
-    const fc_correlation *c = p->c;
-    const ptrdiff_t taps = taps_of(p);
-    if (partial == 0)
-        return (destination){(char *)c->w, c->w_row, 0,
-                             {c->axis[0].weight_step, c->axis[1].weight_step}, p->accumulate};
-    return (destination){p->sums + (partial - 1) * c->rows * c->planes * taps * p->size,
-                         c->planes * taps, taps, {c->axis[1].taps, 1}, 0};
-}
-
-static void multiply(const plan *p, const workspace *ws, const share *sh,
-                     const destination *to, int accumulate, ptrdiff_t plane0, ptrdiff_t plane1, ptrdiff_t channel0,
-                     ptrdiff_t channel1) {
+/* Channels [channel0, channel1) by the taps of planes [plane0, plane1), of one block; `dy` holds them
+ * and `sums` the first row. */
+static void multiply(const plan *p, const workspace *ws, const fc_block *block, const char *dy,
+                     char *sums, int accumulate, ptrdiff_t plane0, ptrdiff_t plane1,
+                     ptrdiff_t channel0, ptrdiff_t channel1) {
     const fc_correlation *c = p->c;
     const fc_kernels *k = p->kernels;
-    const ptrdiff_t taps_w = c->axis[1].taps, taps = taps_of(p), size = p->size;
-    for (ptrdiff_t row = 0; row < (plane1 - plane0) * taps; row += p->rows) {
-        const ptrdiff_t rows = least(p->rows, (plane1 - plane0) * taps - row);
+    const ptrdiff_t taps_w = c->axis[1].taps, taps = taps_of(p), rows = (plane1 - plane0) * taps;
+    const void *x_rows[FC_MAX_ROWS];
+    fc_tile tile = {
+        .depth = block->count[0] * block->count[1] * block->count[2],
+        .a_rows = x_rows,
+        .a_offsets = ws->x_offsets,
+        .b_offsets = ws->y_offsets,
+        .c_row = p->pitch,
+        .accumulate = accumulate,
+    };
+    for (ptrdiff_t row = 0; row < rows; row += p->rows) {
+        const ptrdiff_t height = least(p->rows, rows - row);
         if (fc_stopped(p->run)) return;
-        const void *a_rows[FC_MAX_ROWS];
-        char *dw_rows[FC_MAX_ROWS];
-        for (ptrdiff_t i = 0; i < rows; i++) {
+        for (ptrdiff_t i = 0; i < height; i++) {
             const ptrdiff_t plane = (row + i) / taps, tap = (row + i) % taps;
-            const ptrdiff_t s = tap / taps_w, t = tap % taps_w;
-            const ptrdiff_t phase = fc_phase_of_tap(&p->phases[0], s) * p->phases[1].phases +
-                                    fc_phase_of_tap(&p->phases[1], t);
-            const ptrdiff_t shift = fc_shift_of_tap(&p->phases[0], s) * p->pitch[1] +
-                                    fc_shift_of_tap(&p->phases[1], t);
-            a_rows[i] =
-                ws->planes + (plane * p->plane_stride + phase * p->phase_stride + shift) * size;
-            const ptrdiff_t base = to->plane ? (plane0 + plane) * to->plane
-                                             : c->w_plane[plane0 + plane] + c->axis[0].weight +
-                                                   c->axis[1].weight;
-            dw_rows[i] = to->base + (base + s * to->tap[0] + t * to->tap[1]) * size;
+            const char *base = p->blocks.in_place
+                                   ? (const char *)c->x_plane[plane0 + plane] +
+                                         fc_block_offset(&p->blocks, block) * p->size
+                                   : ws->planes + plane * p->blocks.plane_stride * p->size;
+            x_rows[i] = base + fc_tap_offset(&p->blocks, tap / taps_w, tap % taps_w) * p->size;
         }
         for (ptrdiff_t column = channel0; column < channel1; column += p->vecs * k->lanes) {
-            const ptrdiff_t width = least(p->vecs * k->lanes, channel1 - column);
-            const ptrdiff_t vecs = quotient_up(width, k->lanes);
-            void *targets[FC_MAX_ROWS];
-            k->gemm[rows - 1][vecs - 1](sh->pixels, a_rows, ws->a_offsets,
-                                        ws->dy + (column - channel0) * size, ws->b_offsets,
-                                        ws->tile);
-            for (ptrdiff_t i = 0; i < rows; i++)
-                targets[i] = dw_rows[i] + column * to->channel * size;
-            k->store_columns(rows, width, ws->tile, vecs * k->lanes, targets, to->channel,
-                             accumulate);
+            const ptrdiff_t vecs = least(p->vecs, quotient_up(channel1 - column, k->lanes));
+            tile.b = dy + (column - channel0) * p->size;
+            tile.c = sums + (row * p->pitch + column) * p->size;
+            k->gemm[height - 1][vecs - 1](&tile);
         }
     }
 }
 
-/* Adds blocks [block0, block1) to a partial sum, planes [plane0, plane1); db if `with_bias`. */
-static void run_blocks(const plan *p, const workspace *ws, ptrdiff_t partial,
-                       ptrdiff_t block0, ptrdiff_t block1, ptrdiff_t plane0, ptrdiff_t plane1,
-                       int with_bias) {
+/* db of the block, in double. */
+static void sum_dy(const plan *p, const workspace *ws, const fc_block *block, const char *dy,
+                   ptrdiff_t channels, double *sums) {
+    const ptrdiff_t run = block->count[2];
+    const ptrdiff_t pixels = block->count[0] * block->count[1] * run;
+    for (ptrdiff_t i = 0; i < pixels; i += run)
+        p->kernels->sum(run, channels, dy + ws->y_offsets[i] * p->size,
+                        run > 1 ? ws->y_offsets[i + 1] - ws->y_offsets[i] : 0, sums);
+}
+
+/* Adds blocks [block0, block1) to the sums of planes [plane0, plane1); db if `bias_sums`. */
+static void run_blocks(const plan *p, const workspace *ws, char *sums, double *bias_sums,
+                       ptrdiff_t block0, ptrdiff_t block1, ptrdiff_t plane0, ptrdiff_t plane1) {
     const fc_correlation *c = p->c;
-    const destination to = find_destination(p, partial);
-    for (ptrdiff_t block = block0; block < block1; block++) {
-        const share sh = find_share(p, block);
-        const int accumulate = to.accumulate || block > block0;
-        set_offsets(p, ws, &sh);
+    for (ptrdiff_t index = block0; index < block1; index++) {
+        const fc_block block = fc_find_block(&p->blocks, index);
+        set_offsets(p, ws, &block);
         const ptrdiff_t step = c->w ? p->planes : plane1 - plane0;
         for (ptrdiff_t first = plane0; first < plane1; first += step) {
             const ptrdiff_t last = least(plane1, first + step);
-            if (c->w) fill(p, ws, &sh, first, last);
+            if (c->w && !p->blocks.in_place)
+                fc_fill_block(p->kernels, p->size, &p->blocks, &block, c->x_plane, first, last, ws->planes);
             for (ptrdiff_t channel = 0; channel < c->rows; channel += p->channels) {
                 const ptrdiff_t end = least(c->rows, channel + p->channels);
                 if (fc_stopped(p->run)) return;
-                transpose_dy(p, ws, &sh, channel, end);
-                if (with_bias && first == plane0)
-                    p->kernels->sum(sh.pixels, end - channel, ws->dy, dy_pitch(p),
-                                    p->bias_sums + partial * c->rows + channel);
-                if (c->w) multiply(p, ws, &sh, &to, accumulate, first, last, channel, end);
+                const char *dy = p->dy_in_place ? find_dy(p, &block) + channel * p->size : ws->dy;
+                if (!p->dy_in_place) transpose_dy(p, ws, &block, channel, end);
+                if (bias_sums && first == plane0)
+                    sum_dy(p, ws, &block, dy, end - channel, bias_sums + channel);
+                if (c->w)
+                    multiply(p, ws, &block, dy, sums + (first - plane0) * taps_of(p) * p->pitch * p->size,
+                             index > block0, first, last, channel, end);
             }
         }
     }
+}
+
+/* Transposes sums into dw: rows [row0, row1) of them, of planes from `plane0` on. */
+static void store_sums(const plan *p, const char *sums, char *stored, ptrdiff_t plane0,
+                       ptrdiff_t row0, ptrdiff_t row1) {
+    const fc_correlation *c = p->c;
+    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
+    const ptrdiff_t taps = taps_of(p), size = p->size;
+    const int in_order = w->weight_step == 1 || w->taps == 1;
+    const ptrdiff_t run = in_order && (h->taps == 1 || h->weight_step == w->taps) ? taps : w->taps;
+    for (ptrdiff_t row = row0; row < row1; row += STORED_ROWS)
+        for (ptrdiff_t channel = 0; channel < c->rows; channel += FC_MAX_COLS) {
+            const ptrdiff_t end = least(row1, row + STORED_ROWS);
+            const ptrdiff_t channels = least(FC_MAX_COLS, c->rows - channel);
+            p->kernels->transpose(end - row, channels, sums + (row * p->pitch + channel) * size, p->pitch,
+                                  stored, STORED_ROWS);
+            for (ptrdiff_t i = row; i < end;) {
+                const ptrdiff_t tap = i % taps, plane = plane0 + i / taps;
+                ptrdiff_t length = least(run - tap % run, end - i);
+                /* Planes that follow each other go at once. */
+                if (run == taps)
+                    while (i + length < end &&
+                           c->w_plane[plane0 + (i + length) / taps] == c->w_plane[plane] + (i + length) / taps * taps - i / taps * taps)
+                        length = least(length + taps, end - i);
+                void *targets[FC_MAX_COLS];
+                const ptrdiff_t offset = c->w_plane[plane] + h->weight + w->weight +
+                                         tap / w->taps * h->weight_step + tap % w->taps * w->weight_step;
+                for (ptrdiff_t j = 0; j < channels; j++)
+                    targets[j] = (char *)c->w + (offset + (channel + j) * c->w_row) * size;
+                p->kernels->store(channels, length, stored + (i - row) * size, STORED_ROWS, targets,
+                                  run == taps ? 1 : w->weight_step, p->accumulate, 0);
+                i += length;
+            }
+        }
 }
 
 static void run_part(void *context, int part) {
@@ -278,34 +282,41 @@ static void run_part(void *context, int part) {
         fc_stop(p->run, FC_NO_MEMORY);
         return;
     }
-    const ptrdiff_t blocks = p->blocks[0] * p->blocks[1] * p->blocks[2];
-    const ptrdiff_t tasks = p->partials * p->plane_tasks;
+    const ptrdiff_t *count = p->blocks.count, blocks = count[0] * count[1] * count[2];
+    const ptrdiff_t taps = taps_of(p), tasks = p->partials * p->plane_tasks;
     const ptrdiff_t parts = least(tasks, p->run->threads);
     for (ptrdiff_t task = tasks * part / parts; task < tasks * (part + 1) / parts; task++) {
         const ptrdiff_t partial = task / p->plane_tasks, planes = task % p->plane_tasks;
-        run_blocks(p, &ws, partial, blocks * partial / p->partials,
-                   blocks * (partial + 1) / p->partials, c->planes * planes / p->plane_tasks,
-                   c->planes * (planes + 1) / p->plane_tasks, c->bias && planes == 0);
+        const ptrdiff_t plane0 = c->planes * planes / p->plane_tasks;
+        const ptrdiff_t plane1 = c->planes * (planes + 1) / p->plane_tasks;
+        char *sums = p->sums ? p->sums + partial * c->planes * taps * p->pitch * p->size : ws.sums;
+        run_blocks(p, &ws, sums, c->bias && planes == 0 ? p->bias_sums + partial * c->rows : NULL,
+                   blocks * partial / p->partials, blocks * (partial + 1) / p->partials, plane0, plane1);
+        if (c->w && !p->sums) store_sums(p, sums, ws.stored, plane0, 0, (plane1 - plane0) * taps);
     }
     fc_scratch_release(scratch);
 }
 
-/* Adds the partial sums to the first, in order. */
-static void reduce(const plan *p) {
-    const fc_correlation *c = p->c;
-    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    for (ptrdiff_t partial = 1; c->w && partial < p->partials; partial++) {
-        const destination from = find_destination(p, partial);
-        for (ptrdiff_t i = 0; i < c->rows; i++)
-            for (ptrdiff_t plane = 0; plane < c->planes; plane++)
-                for (ptrdiff_t s = 0; s < h->taps; s++) {
-                    const char *source =
-                        from.base + (i * from.channel + plane * from.plane + s * from.tap[0]) * p->size;
-                    char *target = (char *)c->w + (i * c->w_row + c->w_plane[plane] + h->weight +
-                                                   w->weight + s * h->weight_step) * p->size;
-                    p->kernels->add(w->taps, source, target);
-                }
+/* Adds the partial sums to the first, in order, and transposes them into dw: a share of the rows. */
+static void reduce(void *context, int part) {
+    const plan *p = context;
+    const ptrdiff_t rows = p->c->planes * taps_of(p), parts = least(p->run->threads, p->c->planes);
+    const ptrdiff_t row0 = p->c->planes * part / parts * taps_of(p);
+    const ptrdiff_t row1 = p->c->planes * (part + 1) / parts * taps_of(p);
+    char *sums = p->sums + row0 * p->pitch * p->size;
+    char *stored = fc_scratch_acquire(STORED_ROWS * FC_MAX_COLS * (size_t)p->size);
+    if (!stored) {
+        fc_stop(p->run, FC_NO_MEMORY);
+        return;
     }
+    for (ptrdiff_t partial = 1; partial < p->partials; partial++)
+        p->kernels->add((row1 - row0) * p->pitch, sums + partial * rows * p->pitch * p->size, sums);
+    store_sums(p, p->sums, stored, 0, row0, row1);
+    fc_scratch_release(stored);
+}
+
+static void store_bias(const plan *p) {
+    const fc_correlation *c = p->c;
     for (ptrdiff_t i = 0; c->bias && i < c->rows; i++) {
         double sum = 0;
         for (ptrdiff_t partial = 0; partial < p->partials; partial++)
@@ -326,17 +337,18 @@ void fc_correlate_weights(const fc_kernels *kernels, ptrdiff_t element_size, fc_
     plan p = {.c = c, .kernels = kernels, .size = element_size, .run = run, .accumulate = accumulate};
     choose(&p);
     const size_t bias_bytes = aligned(p.partials * c->rows * (ptrdiff_t)sizeof(double));
-    const size_t sum_bytes =
-        c->w ? aligned((p.partials - 1) * c->rows * c->planes * taps_of(&p) * p.size) : 0;
+    const size_t sum_bytes = c->w && p.partials > 1
+                                 ? aligned(p.partials * c->planes * taps_of(&p) * p.pitch * p.size) : 0;
     char *scratch = fc_scratch_acquire(bias_bytes + sum_bytes);
     if (!scratch) {
         fc_stop(run, FC_NO_MEMORY);
         return;
     }
     p.bias_sums = (double *)scratch;
-    p.sums = scratch + bias_bytes;
+    p.sums = sum_bytes ? scratch + bias_bytes : NULL;
     memset(p.bias_sums, 0, bias_bytes);
     fc_parallel(run, (int)least(p.partials * p.plane_tasks, run->threads), run_part, &p);
-    reduce(&p);
+    if (p.sums && !fc_stopped(run)) fc_parallel(run, (int)least(run->threads, c->planes), reduce, &p);
+    store_bias(&p);
     fc_scratch_release(scratch);
 }

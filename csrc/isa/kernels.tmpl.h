@@ -35,14 +35,12 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
 #endif
         },
     .store = FC_NAME(store),
-    .store_columns = FC_NAME(store_columns),
     .sum = FC_NAME(sum),
     .add = FC_NAME(add),
     .finite = FC_NAME(finite),
     .transpose = FC_NAME(transpose),
     .copy = FC_NAME(copy),
     .pad = FC_NAME(pad),
-    .pack = FC_NAME(pack),
 };
 
 #undef FC_NAME

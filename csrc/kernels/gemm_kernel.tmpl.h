@@ -1,26 +1,25 @@
 /* One register tile of a GEMM whose operands are gathered through offset tables:
  *
- *     c[i][j] = sum over d < depth of a_rows[i][a_offsets[d]] * b[b_offsets[d] + j]
+ *     c[i][j] (+)= bias + sum over d < depth of a_rows[i][a_offsets[d]] * b[b_offsets[d] + j]
  *
- * with i < rows and j < vecs * LANES. a_rows[i] is broadcast, b is read as vectors at any
- * alignment, c is written contiguously. The tables let one kernel serve all of a convolution: taps
- * are offsets into a padded copy of the input, and neither im2col columns nor packed weights exist
- * (Dukhan 2019, arXiv:1907.02129, gathers by pointers per pixel; here by offsets per tap).
+ * with i < rows and j < vecs * LANES. a_rows[i] is broadcast, b and c are vectors at any alignment.
+ * The tables let one kernel serve all of a convolution: taps are offsets into the input or a padded
+ * copy of it, and no im2col columns exist (Dukhan 2019, arXiv:1907.02129, gathers by pointers per
+ * pixel; here by offsets per tap). Weights may be `a` and pixels `b`, or the other way round.
  *
- * Contract: depth >= 0; every b[b_offsets[d] + j] of the full width is readable; c does not alias.
- * rows and vecs are constants where this is inlined, so all of acc is registers. */
-FC_INLINE FC_TARGET void FC_NAME(gemm_tile)(const int rows, const int vecs, ptrdiff_t depth,
-                                            const void *const *a_rows,
-                                            const ptrdiff_t *FC_RESTRICT a_offsets,
-                                            const FC_DTYPE *FC_RESTRICT b,
-                                            const ptrdiff_t *FC_RESTRICT b_offsets,
-                                            FC_DTYPE *FC_RESTRICT c) {
+ * Contract: depth >= 0; every b[b_offsets[d] + j] of the full width is readable; c aliases nothing. rows and vecs are constants where this is inlined, so all of acc is registers. */
+FC_INLINE FC_TARGET void FC_NAME(gemm_tile)(const int rows, const int vecs, const fc_tile *tile) {
     VEC acc[FC_MAX_ROWS][FC_MAX_VECS];
-    const FC_DTYPE *a[FC_MAX_ROWS];
-    FC_UNROLL for (int i = 0; i < rows; i++) {
-        a[i] = a_rows[i];
-        FC_UNROLL for (int j = 0; j < vecs; j++) acc[i][j] = VZERO();
-    }
+    const FC_DTYPE *a[FC_MAX_ROWS], *bias = tile->bias;
+    const FC_DTYPE *FC_RESTRICT b = tile->b;
+    const ptrdiff_t *FC_RESTRICT a_offsets = tile->a_offsets, *FC_RESTRICT b_offsets = tile->b_offsets;
+    const ptrdiff_t depth = tile->depth;
+    FC_UNROLL for (int i = 0; i < rows; i++) a[i] = tile->a_rows[i];
+    FC_UNROLL for (int i = 0; i < rows; i++)
+        FC_UNROLL for (int j = 0; j < vecs; j++) {
+            if (!bias) acc[i][j] = VZERO();
+            else acc[i][j] = tile->bias_is_column ? VSET1(bias[i]) : VLOAD(bias + j * LANES);
+        }
     for (ptrdiff_t d = 0; d < depth; d++) {
         const FC_DTYPE *row = b + b_offsets[d];
         const ptrdiff_t offset = a_offsets[d];
@@ -31,15 +30,19 @@ FC_INLINE FC_TARGET void FC_NAME(gemm_tile)(const int rows, const int vecs, ptrd
             FC_UNROLL for (int j = 0; j < vecs; j++) acc[i][j] = VFMA(s, v[j], acc[i][j]);
         }
     }
-    FC_UNROLL for (int i = 0; i < rows; i++)
-        FC_UNROLL for (int j = 0; j < vecs; j++) VSTORE(c + (i * vecs + j) * LANES, acc[i][j]);
+    FC_DTYPE *c = tile->c;
+    const VEC zero = VZERO();
+    FC_UNROLL for (int i = 0; i < rows; i++, c += tile->c_row)
+        FC_UNROLL for (int j = 0; j < vecs; j++) {
+            VEC sum = acc[i][j];
+            if (tile->accumulate) sum = VADD(sum, VLOAD(c + j * LANES));
+            VSTORE(c + j * LANES, tile->relu ? VMAX(zero, sum) : sum);
+        }
 }
 
-#define FC_GEMM_INSTANCE(rows, vecs)                                                             \
-    static FC_TARGET void FC_NAME(gemm_##rows##x##vecs)(                                         \
-        ptrdiff_t depth, const void *const *a_rows, const ptrdiff_t *a_offsets, const void *b,   \
-        const ptrdiff_t *b_offsets, void *c) {                                                   \
-        FC_NAME(gemm_tile)(rows, vecs, depth, a_rows, a_offsets, b, b_offsets, c);               \
+#define FC_GEMM_INSTANCE(rows, vecs)                                             \
+    static FC_TARGET void FC_NAME(gemm_##rows##x##vecs)(const fc_tile *tile) {   \
+        FC_NAME(gemm_tile)(rows, vecs, tile);                                    \
     }
 
 FC_GEMM_INSTANCE(1, 1) FC_GEMM_INSTANCE(1, 2) FC_GEMM_INSTANCE(1, 3) FC_GEMM_INSTANCE(1, 4)

@@ -14,25 +14,26 @@ enum {
 };
 
 /* A tile of a gathered GEMM: gemm_kernel.tmpl.h. */
-typedef void (*fc_gemm_kernel)(ptrdiff_t depth, const void *const *a_rows,
-                               const ptrdiff_t *a_offsets, const void *b,
-                               const ptrdiff_t *b_offsets, void *c);
-
-/* What happens to a tile on its way out: move_kernels.tmpl.h. */
 typedef struct {
-    int accumulate;     /* add what y holds */
-    int relu;           /* then y = max(y, 0), NaN kept */
-    const void *const *bias; /* per row, or NULL: added */
-} fc_store;
+    ptrdiff_t depth;
+    const void *const *a_rows;
+    const ptrdiff_t *a_offsets;
+    const void *b;
+    const ptrdiff_t *b_offsets;
+    void *c;
+    ptrdiff_t c_row;     /* elements between its rows */
+    const void *bias;    /* what the sums start from, or NULL: zeros */
+    int bias_is_column;  /* one element a row of c, or one a column */
+    int accumulate;      /* add what c holds */
+    int relu;            /* c = max(c, 0), NaN kept */
+} fc_tile;
 
+typedef void (*fc_gemm_kernel)(const fc_tile *tile);
+
+/* y_rows[i][j * y_step] = tile[i][j] (+ what y holds), then max(y, 0), NaN kept; i < rows, j < cols. */
 typedef void (*fc_store_kernel)(ptrdiff_t rows, ptrdiff_t cols, const void *tile,
                                 ptrdiff_t tile_stride, void *const *y_rows, ptrdiff_t y_step,
-                                const fc_store *store);
-
-/* y_rows[i][j * y_step] (+)= tile[i][j], where y_rows are near each other and y_step is wide. */
-typedef void (*fc_store_columns_kernel)(ptrdiff_t rows, ptrdiff_t cols, const void *tile,
-                                        ptrdiff_t tile_stride, void *const *y_rows,
-                                        ptrdiff_t y_step, int accumulate);
+                                int accumulate, int relu);
 
 /* sums[j] += sum over i < rows of matrix[i * stride + j], j < cols. */
 typedef void (*fc_sum_kernel)(ptrdiff_t rows, ptrdiff_t cols, const void *matrix, ptrdiff_t stride,
@@ -52,18 +53,15 @@ typedef void (*fc_transpose_kernel)(ptrdiff_t rows, ptrdiff_t cols, const void *
 /* target[i] = source[i * step]. */
 typedef void (*fc_copy_kernel)(ptrdiff_t count, const void *source, ptrdiff_t step, void *target);
 
-/* Rows of a padded block: `before` zeros, `count` elements `step` apart, `after` zeros. */
+/* Rows of a padded block: `before` positions of zeros, `count` from the source, `step` apart, `after`
+ * of zeros. A position is `inner` elements, of which the source has the first `adjacent`. */
 typedef struct {
     ptrdiff_t rows, before, count, after;
     ptrdiff_t source_pitch, step, target_pitch;
+    ptrdiff_t inner, adjacent;
 } fc_padded_rows;
 
 typedef void (*fc_pad_kernel)(const fc_padded_rows *shape, const void *source, void *target);
-
-/* target[i * run + j] = source[i * pitch + j], i < rows, j < run. May read and write up to
- * FC_MAX_COLS elements beyond the last run. */
-typedef void (*fc_pack_kernel)(ptrdiff_t rows, ptrdiff_t run, const void *source, ptrdiff_t pitch,
-                               void *target);
 
 typedef struct {
     int lanes; /* elements of a vector */
@@ -72,16 +70,13 @@ typedef struct {
     /* [rows - 1][vecs - 1]; NULL where the accumulators would not fit the registers. */
     fc_gemm_kernel gemm[FC_MAX_ROWS][FC_MAX_VECS];
     fc_store_kernel store;
-    fc_store_columns_kernel store_columns;
     fc_sum_kernel sum;
     fc_add_kernel add;
     fc_finite_kernel finite;
     fc_transpose_kernel transpose;
     fc_copy_kernel copy;
     fc_pad_kernel pad;
-    fc_pack_kernel pack;
 } fc_kernels;
-
 
 /* The kernels of the instruction set at `isa` in fc_isa_name's order. */
 const fc_kernels *fc_find_kernels(int isa, fc_dtype dtype);

@@ -1,62 +1,41 @@
 /* Kernels that move elements: plain loops, vectorised by the compiler for the target. */
 
-/* y[j] = t[j] + bias (+ y[j]), then ReLU; the three choices are constants where it is inlined. */
-FC_INLINE FC_TARGET void FC_NAME(store_row)(ptrdiff_t cols, const FC_DTYPE *t, FC_DTYPE bias,
-                                            FC_DTYPE *y, const int biased, const int accumulate,
-                                            const int relu) {
+/* y[j] = t[j] (+ y[j]), then ReLU; the choices are constants where it is inlined. */
+FC_INLINE FC_TARGET void FC_NAME(store_row)(ptrdiff_t cols, const FC_DTYPE *t, FC_DTYPE *y,
+                                            const int accumulate, const int relu) {
     ptrdiff_t j = 0;
-    const VEC added = VSET1(bias), zero = VZERO();
+    const VEC zero = VZERO();
     for (; j + LANES <= cols; j += LANES) {
         VEC value = VLOAD(t + j);
-        if (biased) value = VADD(value, added);
         if (accumulate) value = VADD(value, VLOAD(y + j));
         if (relu) value = VMAX(zero, value);
         VSTORE(y + j, value);
     }
     for (; j < cols; j++) {
-        FC_DTYPE value = t[j];
-        if (biased) value += bias;
-        if (accumulate) value += y[j];
-        if (relu && value < 0) value = 0;
-        y[j] = value;
+        const FC_DTYPE value = accumulate ? t[j] + y[j] : t[j];
+        y[j] = relu && value < 0 ? 0 : value;
     }
 }
 
-/* y_rows[i][j * y_step] = tile[i][j] (+ bias) (+ y), then ReLU; i < rows, j < cols. */
 static FC_TARGET void FC_NAME(store)(ptrdiff_t rows, ptrdiff_t cols, const void *tile,
                                      ptrdiff_t tile_stride, void *const *y_rows, ptrdiff_t y_step,
-                                     const fc_store *store) {
+                                     int accumulate, int relu) {
     for (ptrdiff_t i = 0; i < rows; i++) {
         const FC_DTYPE *t = (const FC_DTYPE *)tile + i * tile_stride;
         FC_DTYPE *y = y_rows[i];
-        const FC_DTYPE bias = store->bias ? *(const FC_DTYPE *)store->bias[i] : 0;
         if (y_step != 1) {
             for (ptrdiff_t j = 0; j < cols; j++) {
-                FC_DTYPE value = t[j] + bias;
-                if (store->accumulate) value += y[j * y_step];
-                if (store->relu && value < 0) value = 0;
-                y[j * y_step] = value;
+                const FC_DTYPE value = accumulate ? t[j] + y[j * y_step] : t[j];
+                y[j * y_step] = relu && value < 0 ? 0 : value;
             }
-        } else if (!store->bias && !store->relu) {
-            if (store->accumulate) FC_NAME(store_row)(cols, t, bias, y, 0, 1, 0);
-            else FC_NAME(store_row)(cols, t, bias, y, 0, 0, 0);
+        } else if (relu) {
+            FC_NAME(store_row)(cols, t, y, accumulate, 1);
+        } else if (accumulate) {
+            FC_NAME(store_row)(cols, t, y, 1, 0);
         } else {
-            if (store->accumulate) FC_NAME(store_row)(cols, t, bias, y, 1, 1, store->relu);
-            else FC_NAME(store_row)(cols, t, bias, y, 1, 0, store->relu);
+            FC_NAME(store_row)(cols, t, y, 0, 0);
         }
     }
-}
-
-/* Tiles are small enough that the cache does the transposing. */
-static FC_TARGET void FC_NAME(store_columns)(ptrdiff_t rows, ptrdiff_t cols, const void *tile,
-                                             ptrdiff_t tile_stride, void *const *y_rows,
-                                             ptrdiff_t y_step, int accumulate) {
-    const FC_DTYPE *FC_RESTRICT t = tile;
-    for (ptrdiff_t j = 0; j < cols; j++)
-        for (ptrdiff_t i = 0; i < rows; i++) {
-            FC_DTYPE *y = (FC_DTYPE *)y_rows[i] + j * y_step;
-            *y = accumulate ? *y + t[i * tile_stride + j] : t[i * tile_stride + j];
-        }
 }
 
 static FC_TARGET void FC_NAME(sum)(ptrdiff_t rows, ptrdiff_t cols, const void *matrix,
@@ -145,30 +124,29 @@ static FC_TARGET void FC_NAME(copy)(ptrdiff_t count, const void *source, ptrdiff
     FC_NAME(copy_row)(count, source, step, target);
 }
 
+/* Mostly one or two elements, for which a call of memset would take longer. */
+FC_INLINE FC_TARGET void FC_NAME(clear)(ptrdiff_t count, FC_DTYPE *target) {
+    if (count <= 0) return;
+    target[0] = target[count - 1] = 0;
+    for (ptrdiff_t j = 1; j < count - 1; j++) target[j] = 0;
+}
+
 static FC_TARGET void FC_NAME(pad)(const fc_padded_rows *shape, const void *source_,
                                    void *target_) {
     const FC_DTYPE *source = source_;
     FC_DTYPE *target = target_;
     const fc_padded_rows s = *shape;
-    for (ptrdiff_t i = 0; i < s.rows; i++, target += s.target_pitch) {
-        FC_DTYPE *end = target + s.before + s.count;
-        for (ptrdiff_t j = 0; j < s.before; j++) target[j] = 0;
-        FC_NAME(copy_row)(s.count, source + i * s.source_pitch, s.step, target + s.before);
-        for (ptrdiff_t j = 0; j < s.after; j++) end[j] = 0;
-    }
-}
-
-/* Short runs are copied in whole vectors: each overwrites what the last one wrote too much. */
-static FC_TARGET void FC_NAME(pack)(ptrdiff_t rows, ptrdiff_t run, const void *source_,
-                                    ptrdiff_t pitch, void *target_) {
-    const FC_DTYPE *source = source_;
-    FC_DTYPE *target = target_;
-    if (run <= LANES) {
-        for (ptrdiff_t i = 0; i < rows; i++)
-            VSTORE(target + i * run, VLOAD(source + i * pitch));
-    } else {
-        for (ptrdiff_t i = 0; i < rows; i++)
-            for (ptrdiff_t j = 0; j < run; j += LANES)
-                VSTORE(target + i * run + j, VLOAD(source + i * pitch + j));
+    for (ptrdiff_t i = 0; i < s.rows; i++, source += s.source_pitch, target += s.target_pitch) {
+        FC_DTYPE *first = target + s.before * s.inner, *end = first + s.count * s.inner;
+        FC_NAME(clear)(s.before * s.inner, target);
+        if (s.inner == 1) {
+            FC_NAME(copy_row)(s.count, source, s.step, first);
+        } else if (s.step == s.inner && s.adjacent == s.inner) {
+            FC_NAME(copy_row)(s.count * s.inner, source, 1, first);
+        } else {
+            for (ptrdiff_t j = 0; j < s.count; j++)
+                FC_NAME(copy_row)(s.adjacent, source + j * s.step, 1, first + j * s.inner);
+        }
+        FC_NAME(clear)(s.after * s.inner, end);
     }
 }

@@ -1,0 +1,85 @@
+/* How correlate.c runs a correlation, and its two arrangements of the register tile. */
+#ifndef FC_CORRELATE_PLAN_H
+#define FC_CORRELATE_PLAN_H
+
+#include "../packing/block.h"
+#include "correlate.h"
+
+/* Bytes of a block of the input in a core's L2. */
+enum { FC_BLOCK_BYTES = 384 << 10 };
+/* Longest chain of sums in one register: longer ones lose accuracy, shorter ones cost stores. */
+enum { FC_CHAIN = 1152 };
+
+typedef struct fc_plan {
+    const fc_correlation *c;
+    const fc_kernels *kernels;
+    ptrdiff_t size; /* bytes of an element */
+    fc_run *run;
+    fc_blocks blocks;
+    ptrdiff_t planes;    /* of the input that a block holds at once */
+    ptrdiff_t vecs;      /* vectors across a register tile */
+    ptrdiff_t tile_rows; /* rows of a register tile */
+    ptrdiff_t panel;     /* output channels of a tile */
+    int by_line;         /* pixels in the vector: tiles begin with each line of outputs */
+    int by_channel;      /* channels in the vector */
+    const char *last_plane; /* highest address of c->x_plane */
+    double cycles;       /* estimate of the whole */
+    ptrdiff_t row_parts; /* a block's output channels are shared out among so many tasks */
+    int parts;
+    char *weights; /* copy [panel][term][channel of the panel], or NULL */
+    char *bias;    /* with channels in the vector: padded to whole vectors, or NULL */
+} fc_plan;
+
+/* Terms [first, last) of the sums, of a block that holds the terms from `block_first` on. */
+typedef struct {
+    ptrdiff_t block_first, first, last;
+} fc_terms;
+
+/* Scratch of one task. */
+typedef struct {
+    char *copy; /* padded copy of the planes */
+    ptrdiff_t *w_offsets, *x_offsets; /* of each term */
+    ptrdiff_t *pixels;                /* offset of each output of the block */
+    char *stage[2];                   /* tiles on their way out */
+} fc_workspace;
+
+enum {
+    FC_GROUP = 48, /* pixels that leave together when channels are in the vector */
+    FC_STAGE = FC_GROUP * FC_MAX_COLS
+};
+
+static inline ptrdiff_t fc_taps(const fc_plan *p) { return p->c->axis[0].taps * p->c->axis[1].taps; }
+
+/* Set the fields above `cycles` that depend on the arrangement, and `cycles`. */
+void fc_plan_pixels(fc_plan *plan);
+void fc_plan_channels(fc_plan *plan);
+
+/* All tiles of output channels [row0, row1) of a block, for terms that ws's tables describe. */
+void fc_multiply_pixels(const fc_plan *plan, const fc_workspace *ws, const fc_block *block,
+                        ptrdiff_t row0, ptrdiff_t row1, const fc_terms *terms);
+void fc_multiply_channels(const fc_plan *plan, const fc_workspace *ws, const fc_block *block,
+                          ptrdiff_t row0, ptrdiff_t row1, const fc_terms *terms);
+
+/* Most rows of a tile of so many vectors. */
+ptrdiff_t fc_highest_tile(const fc_kernels *kernels, ptrdiff_t vecs);
+
+/* Vectors across a tile for so many channels: those that take the fewest cycles. */
+ptrdiff_t fc_channel_vecs(const fc_kernels *kernels, ptrdiff_t channels);
+
+/* Cycles that a term of a register tile takes: multiply-adds, loads (b_loads a vector of b: 2 where
+ * it may cross a cache line) or the latency of the sum, two of each a cycle. */
+static inline double fc_tile_cycles(ptrdiff_t rows, ptrdiff_t vecs, int b_loads) {
+    const double multiplies = (double)(rows * vecs) / 2, loads = (double)(rows + b_loads * vecs) / 2;
+    const double cycles = multiplies > loads ? multiplies : loads;
+    return cycles > 4 ? cycles : 4;
+}
+
+/* Where the copy of a block begins, or the block itself, and term 0 of it reads. */
+static inline const char *fc_input(const fc_plan *p, const fc_workspace *ws, const fc_block *block,
+                                   const fc_terms *terms) {
+    if (!p->blocks.in_place) return ws->copy;
+    const ptrdiff_t plane = terms->block_first / fc_taps(p);
+    return (const char *)p->c->x_plane[plane] + fc_block_offset(&p->blocks, block) * p->size;
+}
+
+#endif

@@ -1,0 +1,119 @@
+#include "block.h"
+
+#include <string.h>
+
+#include "../arithmetic.h"
+
+int fc_is_inside(const fc_axis *a) {
+    const ptrdiff_t across = (a->taps - 1) * a->tap_step;
+    const ptrdiff_t low = a->tap + least(across, 0), high = a->tap + most(across, 0);
+    return low >= 0 && high + (a->outputs - 1) * a->stride < a->size;
+}
+
+void fc_lay_out(fc_blocks *b) {
+    const fc_axis *h = &b->axis[0], *w = &b->axis[1];
+    b->count[0] = quotient_up(b->images, b->size[0]);
+    b->count[1] = quotient_up(h->outputs, b->size[1]);
+    b->count[2] = quotient_up(w->outputs, b->size[2]);
+    if (b->in_place) {
+        b->pitch[0] = b->x_image;
+        b->pitch[1] = h->outputs > 1 ? h->stride * h->source_stride : 0;
+        b->pitch[2] = w->outputs > 1 ? w->stride * w->source_stride : 0;
+        b->phase_stride = b->plane_stride = 0;
+        return;
+    }
+    const ptrdiff_t rows = b->size[1] + b->phases[0].reach;
+    const ptrdiff_t columns = b->size[2] + b->phases[1].reach;
+    b->pitch[2] = b->inner;
+    b->pitch[1] = columns * b->inner;
+    b->pitch[0] = rows * b->pitch[1];
+    b->phase_stride = b->size[0] * b->pitch[0];
+    b->plane_stride = b->phases[0].phases * b->phases[1].phases * b->phase_stride;
+}
+
+fc_block fc_find_block(const fc_blocks *b, ptrdiff_t index) {
+    const ptrdiff_t total[3] = {b->images, b->axis[0].outputs, b->axis[1].outputs};
+    fc_block block;
+    for (int i = 2; i >= 0; i--) {
+        block.start[i] = index % b->count[i] * b->size[i];
+        block.count[i] = least(b->size[i], total[i] - block.start[i]);
+        index /= b->count[i];
+    }
+    return block;
+}
+
+ptrdiff_t fc_tap_offset(const fc_blocks *b, ptrdiff_t s, ptrdiff_t t) {
+    const fc_phases *h = &b->phases[0], *w = &b->phases[1];
+    if (b->in_place)
+        return (b->axis[0].tap + s * b->axis[0].tap_step) * b->axis[0].source_stride +
+               (b->axis[1].tap + t * b->axis[1].tap_step) * b->axis[1].source_stride;
+    const ptrdiff_t phase = fc_phase_of_tap(h, s) * w->phases + fc_phase_of_tap(w, t);
+    return phase * b->phase_stride + fc_shift_of_tap(h, s) * b->pitch[1] +
+           fc_shift_of_tap(w, t) * b->pitch[2];
+}
+
+ptrdiff_t fc_block_offset(const fc_blocks *b, const fc_block *block) {
+    ptrdiff_t offset = 0;
+    for (int i = 0; i < 3; i++) offset += block->start[i] * b->pitch[i];
+    return offset;
+}
+
+/* Elements z of [0, count) with 0 <= origin + z * stride < size: [*first, *last). */
+static void inside(ptrdiff_t origin, ptrdiff_t stride, ptrdiff_t size, ptrdiff_t count,
+                   ptrdiff_t *first, ptrdiff_t *last) {
+    const ptrdiff_t low = origin >= 0 ? 0 : (-origin - 1) / stride + 1;
+    const ptrdiff_t high = origin >= size ? 0 : (size - origin - 1) / stride + 1;
+    *first = low < count ? low : count;
+    *last = high < count ? high : count;
+    if (*last < *first) *last = *first;
+}
+
+/* One image of one plane, or of `adjacent` that lie side by side:
+ * target[phase of h][phase of w][row][column][adjacent]. */
+static void fill_image(const fc_kernels *kernels, ptrdiff_t size, const fc_blocks *b,
+                       const fc_block *block, ptrdiff_t adjacent, const char *plane, char *target) {
+    const fc_axis *h = &b->axis[0], *w = &b->axis[1];
+    const ptrdiff_t rows = block->count[1] + b->phases[0].reach;
+    const ptrdiff_t columns = block->count[2] + b->phases[1].reach;
+    for (ptrdiff_t fh = 0; fh < b->phases[0].phases; fh++) {
+        const ptrdiff_t top = block->start[1] * h->stride + fc_phase_origin(&b->phases[0], fh);
+        for (ptrdiff_t fw = 0; fw < b->phases[1].phases; fw++, target += b->phase_stride * size) {
+            ptrdiff_t first_row, last_row, first, last;
+            const ptrdiff_t left = block->start[2] * w->stride + fc_phase_origin(&b->phases[1], fw);
+            inside(top, h->stride, plane ? h->size : 0, rows, &first_row, &last_row);
+            inside(left, w->stride, w->size, columns, &first, &last);
+            if (first == last) first_row = last_row = 0;
+            for (ptrdiff_t z = 0; z < first_row; z++)
+                memset(target + z * b->pitch[1] * size, 0, (size_t)(columns * b->inner * size));
+            for (ptrdiff_t z = last_row; z < rows; z++)
+                memset(target + z * b->pitch[1] * size, 0, (size_t)(columns * b->inner * size));
+            const fc_padded_rows shape = {
+                .rows = last_row - first_row,
+                .before = first,
+                .count = last - first,
+                .after = columns - last,
+                .source_pitch = last_row - first_row > 1 ? h->stride * h->source_stride : 0,
+                .step = last - first > 1 ? w->stride * w->source_stride : adjacent,
+                .target_pitch = b->pitch[1],
+                .inner = b->inner,
+                .adjacent = adjacent,
+            };
+            if (!shape.rows) continue;
+            const ptrdiff_t position = (top + first_row * h->stride) * h->source_stride +
+                                       (left + first * w->stride) * w->source_stride;
+            kernels->pad(&shape, plane + position * size, target + first_row * b->pitch[1] * size);
+        }
+    }
+}
+
+void fc_fill_block(const fc_kernels *kernels, ptrdiff_t size, const fc_blocks *b,
+                   const fc_block *block, const void *const *planes, ptrdiff_t first, ptrdiff_t last,
+                   char *target) {
+    const ptrdiff_t adjacent = b->inner > 1 ? last - first : 1;
+    for (ptrdiff_t plane = first; plane < last; plane += adjacent, target += b->plane_stride * size)
+        for (ptrdiff_t n = 0; n < block->count[0]; n++) {
+            const char *source = planes[plane];
+            if (source) source += (block->start[0] + n) * b->x_image * size;
+            fill_image(kernels, size, b, block, adjacent, source, target + n * b->pitch[0] * size);
+        }
+}
