@@ -2,6 +2,11 @@
 #ifndef FC_COMPILER_H
 #define FC_COMPILER_H
 
+/* Must come before any header of the system. */
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE
+#endif
+
 #if defined(_MSC_VER) && !defined(__clang__)
 #define FC_RESTRICT __restrict
 #define FC_INLINE static __forceinline
@@ -35,6 +40,14 @@
 #define FC_THREAD pthread_t
 #define FC_HAS_THREADS 1
 #define FC_ATOMIC _Atomic
+#endif
+
+/* Whether a thread can be kept off a processor. */
+#if defined(__linux__) && !defined(__ANDROID__)
+#include <sched.h>
+#define FC_HAS_AFFINITY 1
+#else
+#define FC_HAS_AFFINITY 0
 #endif
 
 /* Tells the processor that a loop waits. */

@@ -27,6 +27,7 @@ static struct {
     pthread_mutex_t owner; /* held by the caller that has the pool */
     pthread_mutex_t mutex; /* guards sleeping and waking */
     pthread_cond_t wake, done;
+    pthread_t threads[MAX_WORKERS];
     int workers, prepared_for_fork;
     FC_ATOMIC uint64_t signal;
     FC_ATOMIC int remaining, sleepers;
@@ -40,6 +41,30 @@ static struct {
     .wake = PTHREAD_COND_INITIALIZER,
     .done = PTHREAD_COND_INITIALIZER,
 };
+
+#if FC_HAS_AFFINITY
+
+/* With more workers a collision is rarer than the calls that prevent it are long. */
+enum { MOST_MOVED = 8 };
+
+/* Keeps the sleeping workers off the processor that their caller runs on. A virtual machine's idle
+ * processors can look taken to the scheduler, which then wakes a worker beside its caller: called
+ * every 10 ms on two processors, rn50_l1_3x3 took 10.8 ms instead of 5.6. */
+static void move_workers(int helpers) {
+    cpu_set_t allowed;
+    if (helpers > MOST_MOVED || sched_getaffinity(0, sizeof allowed, &allowed)) return;
+    const int here = sched_getcpu();
+    if (here < 0 || here >= CPU_SETSIZE || CPU_COUNT(&allowed) <= helpers) return;
+    CPU_CLR(here, &allowed);
+    for (int i = 0; i < helpers; i++)
+        pthread_setaffinity_np(pool.threads[i], sizeof allowed, &allowed);
+}
+
+#else
+
+static void move_workers(int helpers) { (void)helpers; }
+
+#endif
 
 static int wanted(uint64_t signal) { return (int)(signal & MAX_WORKERS); }
 
@@ -110,7 +135,7 @@ static void grow(int count) {
         pthread_t thread;
         if (pthread_create(&thread, NULL, work, (void *)(intptr_t)(pool.workers + 1))) break;
         pthread_detach(thread);
-        pool.workers++;
+        pool.threads[pool.workers++] = thread;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
@@ -161,6 +186,7 @@ void fc_parallel(fc_run *run, int parts, void (*task)(void *context, int part), 
         const uint64_t calls = atomic_load(&pool.signal) / (MAX_WORKERS + 1) + 1;
         atomic_store(&pool.signal, calls * (MAX_WORKERS + 1) + (uint64_t)helpers);
         if (atomic_load(&pool.sleepers)) {
+            move_workers(helpers);
             pthread_mutex_lock(&pool.mutex);
             pthread_cond_broadcast(&pool.wake);
             pthread_mutex_unlock(&pool.mutex);
