@@ -23,6 +23,15 @@
 #endif
 #endif
 
+/* Brings the line of an address nearer; the address need not be readable. */
+#if defined(__GNUC__)
+#define FC_PREFETCH(address) __builtin_prefetch(address)
+#define FC_PREFETCH_TO_WRITE(address) __builtin_prefetch(address, 1)
+#else
+#define FC_PREFETCH(address) ((void)0)
+#define FC_PREFETCH_TO_WRITE(address) ((void)0)
+#endif
+
 /* Visible outside the extension module; nothing else is. */
 #if defined(_WIN32)
 #define FC_EXPORT __declspec(dllexport)

@@ -23,7 +23,7 @@ ptrdiff_t fc_highest_tile(const fc_kernels *k, ptrdiff_t vecs) {
 
 ptrdiff_t fc_channel_vecs(const fc_kernels *k, ptrdiff_t channels) {
     ptrdiff_t best = 0;
-    for (ptrdiff_t vecs = FC_MAX_VECS; vecs > 0; vecs--) {
+    for (ptrdiff_t vecs = least(FC_MAX_VECS, quotient_up(channels, k->lanes)); vecs > 0; vecs--) {
         if (fc_highest_tile(k, vecs) < 3) continue; /* loads would outnumber the multiply-adds */
         if (!best || output_cycles(k, channels, vecs) < output_cycles(k, channels, best)) best = vecs;
     }
@@ -47,18 +47,21 @@ static void choose_size(fc_plan *p) {
     fc_blocks *b = &p->blocks;
     const fc_axis *h = &b->axis[0], *w = &b->axis[1];
     const ptrdiff_t budget = FC_BLOCK_BYTES / p->size;
+    for (int a = 0; a < 2; a++)
+        b->phases[a] = fc_whole_axis(&b->axis[a], least(b->axis[a].outputs, a ? 640 : 64));
     b->size[0] = b->size[1] = 1;
     b->size[2] = even_block(w->outputs, h->outputs == 1 ? MAX_PIXELS / 2 : 640);
     fc_lay_out(b);
-    const ptrdiff_t per_row = b->in_place ? p->planes * b->size[2]
-                                          : b->pitch[1] / b->inner * b->phases[0].phases * b->phases[1].phases * p->planes;
-    const ptrdiff_t reach = b->in_place ? 0 : b->phases[0].reach;
-    const ptrdiff_t limit = least(budget / per_row - reach, MAX_PIXELS / b->size[2]);
+    /* Elements that a row of outputs takes, and rows that all of them share. */
+    const ptrdiff_t phases = b->phases[0].phases * b->phases[1].phases;
+    const ptrdiff_t per_row = p->planes * (b->in_place ? b->size[2] : b->pitch[1] / b->inner * phases);
+    const ptrdiff_t shared = b->in_place ? 0 : b->phases[0].reach / b->phases[0].advance;
+    const ptrdiff_t limit = least(budget / per_row - shared, MAX_PIXELS / b->size[2]);
     b->size[1] = even_block(h->outputs, limit);
     fc_lay_out(b);
     if (b->size[1] < h->outputs || b->size[2] < w->outputs) return;
     const ptrdiff_t image = h->outputs * w->outputs;
-    const ptrdiff_t per_image = b->in_place ? p->planes * image : b->pitch[0] / b->inner * b->phases[0].phases * b->phases[1].phases * p->planes;
+    const ptrdiff_t per_image = p->planes * (b->in_place ? image : b->pitch[0] / b->inner * phases);
     b->size[0] = even_block(b->images, least(budget / per_image, MAX_PIXELS / image));
     fc_lay_out(b);
 }
@@ -118,28 +121,54 @@ static ptrdiff_t y_offset(const fc_plan *p, const fc_block *block, ptrdiff_t pix
            (block->start[2] + pixel % columns) * p->c->axis[1].target_stride;
 }
 
-/* Writes a stage of pixels [first, last) by channels [row, row + rows), `width` apart. */
+/* Outputs [first, last) of the block for channels [row, row + rows), on their way out. */
+typedef struct {
+    ptrdiff_t first, last, row, rows, width; /* width: elements between pixels of the stage */
+    int accumulate, relu;
+} group;
+
+/* Channels of a run of pixels, from `pixel` on: y of each, and the length of the run. */
+static ptrdiff_t find_run(const fc_plan *p, const fc_block *block, const group *g, ptrdiff_t pixel,
+                          void **y_rows) {
+    const runs r = find_runs(p, block);
+    char *y = (char *)p->c->y + (g->row * p->c->y_row + y_offset(p, block, pixel)) * p->size;
+    for (ptrdiff_t j = 0; j < g->rows; j++) y_rows[j] = y + j * p->c->y_row * p->size;
+    return least(r.run - pixel % r.run, g->last - pixel);
+}
+
+/* While the group is computed, its lines of y come nearer. */
+static void prefetch_group(const fc_plan *p, const fc_block *block, const group *g) {
+    enum { LINE = 64 };
+    void *y_rows[FC_MAX_COLS];
+    for (ptrdiff_t i = g->first; i < g->last;) {
+        const ptrdiff_t length = find_run(p, block, g, i, y_rows);
+        const ptrdiff_t bytes = ((length - 1) * p->c->axis[1].target_stride + 1) * p->size;
+        for (ptrdiff_t j = 0; j < g->rows; j++) {
+            const char *y = y_rows[j];
+            for (ptrdiff_t offset = 0; offset < bytes; offset += LINE) FC_PREFETCH_TO_WRITE(y + offset);
+            FC_PREFETCH_TO_WRITE(y + bytes - 1);
+        }
+        i += length;
+    }
+}
+
 static void store_group(const fc_plan *p, const fc_workspace *ws, const fc_block *block,
-                        ptrdiff_t row, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t first,
-                        ptrdiff_t last, int accumulate, int relu) {
+                        const group *g) {
     const fc_correlation *c = p->c;
     const fc_kernels *k = p->kernels;
-    char *y = (char *)c->y + row * c->y_row * p->size;
     void *y_rows[FC_MAX_COLS];
     if (c->y_row == 1) {
-        for (ptrdiff_t i = first; i < last; i++)
-            y_rows[i - first] = y + y_offset(p, block, i) * p->size;
-        k->store(last - first, rows, ws->stage[0], width, y_rows, 1, accumulate, relu);
+        char *y = (char *)c->y + g->row * p->size;
+        for (ptrdiff_t i = g->first; i < g->last; i++)
+            y_rows[i - g->first] = y + y_offset(p, block, i) * p->size;
+        k->store(g->last - g->first, g->rows, ws->stage[0], g->width, y_rows, 1, g->accumulate, g->relu);
         return;
     }
-    k->transpose(last - first, rows, ws->stage[0], width, ws->stage[1], FC_GROUP);
-    const runs r = find_runs(p, block);
-    for (ptrdiff_t i = first; i < last;) {
-        const ptrdiff_t length = least(r.run - i % r.run, last - i);
-        char *target = y + y_offset(p, block, i) * p->size;
-        for (ptrdiff_t j = 0; j < rows; j++) y_rows[j] = target + j * c->y_row * p->size;
-        k->store(rows, length, ws->stage[1] + (i - first) * p->size, FC_GROUP, y_rows,
-                 c->axis[1].target_stride, accumulate, relu);
+    k->transpose(g->last - g->first, g->rows, ws->stage[0], g->width, ws->stage[1], FC_GROUP);
+    for (ptrdiff_t i = g->first; i < g->last;) {
+        const ptrdiff_t length = find_run(p, block, g, i, y_rows);
+        k->store(g->rows, length, ws->stage[1] + (i - g->first) * p->size, FC_GROUP, y_rows,
+                 c->axis[1].target_stride, g->accumulate, g->relu);
         i += length;
     }
 }
@@ -171,17 +200,18 @@ void fc_multiply_channels(const fc_plan *p, const fc_workspace *ws, const fc_blo
             .accumulate = direct && accumulate,
             .relu = direct && relu,
         };
-        for (ptrdiff_t group = 0; group < pixels; group += FC_GROUP) {
-            const ptrdiff_t end = least(pixels, group + FC_GROUP);
-            for (ptrdiff_t i = group; i < end; i += p->tile_rows) {
-                const ptrdiff_t n = least(p->tile_rows, end - i);
+        group g = {.row = row, .rows = rows, .width = width, .accumulate = accumulate, .relu = relu};
+        for (g.first = 0; g.first < pixels; g.first = g.last) {
+            g.last = least(pixels, g.first + FC_GROUP);
+            if (c->y_row != 1) prefetch_group(p, block, &g);
+            for (ptrdiff_t i = g.first; i < g.last; i += p->tile_rows) {
+                const ptrdiff_t n = least(p->tile_rows, g.last - i);
                 for (ptrdiff_t j = 0; j < n; j++) x_rows[j] = x + ws->pixels[i + j] * size;
                 tile.c = direct ? (char *)c->y + (row + y_offset(p, block, i)) * size
-                                : ws->stage[0] + (i - group) * width * size;
+                                : ws->stage[0] + (i - g.first) * width * size;
                 k->gemm[n - 1][vecs - 1](&tile);
             }
-            if (!direct)
-                store_group(p, ws, block, row, rows, width, group, end, accumulate, relu);
+            if (!direct) store_group(p, ws, block, &g);
         }
     }
 }

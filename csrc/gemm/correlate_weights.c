@@ -49,7 +49,7 @@ static void choose_blocks(plan *p) {
     fc_blocks *b = &p->blocks;
     *b = (fc_blocks){.axis = c->axis, .images = c->images, .x_image = c->x_image, .inner = 1};
     for (int a = 0; a < 2; a++)
-        b->phases[a] = fc_split_axis(&c->axis[a], least(c->axis[a].outputs, a ? BLOCK_PIXELS : 32));
+        b->phases[a] = fc_whole_axis(&c->axis[a], least(c->axis[a].outputs, a ? BLOCK_PIXELS : 32));
     b->in_place = fc_is_inside(h) && fc_is_inside(w);
     for (ptrdiff_t i = 0; i < c->planes; i++) b->in_place &= c->x_plane[i] != NULL;
     b->size[2] = even_block(w->outputs, BLOCK_PIXELS);
@@ -81,8 +81,10 @@ static void choose(plan *p) {
     p->partials = rows * row_bytes <= PARTIAL_BYTES ? least(MAX_PARTIALS, blocks) : 1;
     p->plane_tasks = 1;
     if (p->partials > 1 || !c->w) return;
+    /* Every sum is one task's, so their number may depend on the threads. */
+    const ptrdiff_t threads = p->run->threads;
     p->plane_tasks = most(rows / TASK_ROWS, quotient_up(rows * row_bytes, TASK_BYTES));
-    p->plane_tasks = least(c->planes, most(1, p->plane_tasks));
+    p->plane_tasks = least(c->planes, quotient_up(most(1, p->plane_tasks), threads) * threads);
 }
 
 typedef struct {

@@ -20,6 +20,10 @@ FC_INLINE FC_TARGET void FC_NAME(gemm_tile)(const int rows, const int vecs, cons
             if (!bias) acc[i][j] = VZERO();
             else acc[i][j] = tile->bias_is_column ? VSET1(bias[i]) : VLOAD(bias + j * LANES);
         }
+    FC_DTYPE *c = tile->c;
+    FC_UNROLL for (int i = 0; i < rows; i++)
+        FC_UNROLL for (int j = 0; j < vecs; j++)
+            FC_PREFETCH_TO_WRITE(c + i * tile->c_row + j * LANES);
     for (ptrdiff_t d = 0; d < depth; d++) {
         const FC_DTYPE *row = b + b_offsets[d];
         const ptrdiff_t offset = a_offsets[d];
@@ -30,7 +34,6 @@ FC_INLINE FC_TARGET void FC_NAME(gemm_tile)(const int rows, const int vecs, cons
             FC_UNROLL for (int j = 0; j < vecs; j++) acc[i][j] = VFMA(s, v[j], acc[i][j]);
         }
     }
-    FC_DTYPE *c = tile->c;
     const VEC zero = VZERO();
     FC_UNROLL for (int i = 0; i < rows; i++, c += tile->c_row)
         FC_UNROLL for (int j = 0; j < vecs; j++) {

@@ -82,7 +82,8 @@ FC_INLINE FC_TARGET void FC_NAME(transpose_part)(ptrdiff_t rows, ptrdiff_t cols,
 }
 
 /* In blocks of 16 x 16, so that a line of the target is complete before it leaves the cache, and
- * of what the instruction set can transpose in registers. */
+ * of what the instruction set can transpose in registers. Rows are often pages apart, where the
+ * processor does not prefetch by itself: dw of vgg_c1_1 took 1.4 times as long. */
 static FC_TARGET void FC_NAME(transpose)(ptrdiff_t rows, ptrdiff_t cols, const void *source_,
                                          ptrdiff_t source_stride, void *target_,
                                          ptrdiff_t target_stride) {
@@ -93,6 +94,8 @@ static FC_TARGET void FC_NAME(transpose)(ptrdiff_t rows, ptrdiff_t cols, const v
         for (ptrdiff_t r0 = 0; r0 < rows; r0 += BLOCK) {
             const ptrdiff_t r1 = r0 + BLOCK < rows ? r0 + BLOCK : rows;
             const ptrdiff_t c1 = c0 + BLOCK < cols ? c0 + BLOCK : cols;
+            for (ptrdiff_t r = r0; r < r1; r++)
+                FC_PREFETCH(source + r * source_stride + c0 + 2 * BLOCK);
             for (ptrdiff_t c = c0; c < c1; c += TRANSPOSE_SIZE)
                 for (ptrdiff_t r = r0; r < r1; r += TRANSPOSE_SIZE)
                     FC_NAME(transpose_part)(

@@ -8,7 +8,7 @@ static ptrdiff_t ascending(const fc_phases *p, ptrdiff_t tap) {
 }
 
 fc_phases fc_split_axis(const fc_axis *axis, ptrdiff_t count) {
-    fc_phases p = {.stride = axis->stride, .last_tap = axis->taps - 1};
+    fc_phases p = {.advance = 1, .stride = axis->stride, .last_tap = axis->taps - 1};
     p.reversed = axis->tap_step < 0;
     p.step = p.reversed ? -axis->tap_step : axis->tap_step;
     p.first = axis->tap - (p.reversed ? p.last_tap * p.step : 0);
@@ -21,6 +21,20 @@ fc_phases fc_split_axis(const fc_axis *axis, ptrdiff_t count) {
         p.reach = 0;
     }
     return p;
+}
+
+fc_phases fc_whole_axis(const fc_axis *axis, ptrdiff_t count) {
+    fc_phases p = fc_split_axis(axis, count);
+    if (p.one_per_tap || p.last_tap * p.step + 1 < p.stride) return p;
+    p.phases = p.period = 1;
+    p.advance = p.stride;
+    p.stride = 1;
+    p.reach = p.last_tap * p.step;
+    return p;
+}
+
+ptrdiff_t fc_phase_length(const fc_phases *p, ptrdiff_t count) {
+    return (count - 1) * p->advance + 1 + p->reach;
 }
 
 ptrdiff_t fc_phase_of_tap(const fc_phases *p, ptrdiff_t tap) {

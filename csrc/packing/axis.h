@@ -22,7 +22,8 @@ typedef struct {
 
 typedef struct {
     ptrdiff_t phases;
-    ptrdiff_t reach;  /* largest shift: a phase of n outputs has n + reach elements */
+    ptrdiff_t advance; /* elements between outputs: 1, or the stride if there is one phase of all */
+    ptrdiff_t reach;   /* largest shift: a phase of n outputs has (n - 1) * advance + 1 + reach elements */
     int one_per_tap;  /* taps too far apart to share a phase */
     ptrdiff_t stride; /* of the axis */
     ptrdiff_t first;  /* lowest source position of output 0 */
@@ -35,6 +36,13 @@ typedef struct {
 /* Splits for blocks of about `count` outputs. Taps further apart than a block is long get a phase
  * each, so that no block copies more than about its own length a tap. */
 fc_phases fc_split_axis(const fc_axis *axis, ptrdiff_t count);
+
+/* One phase that holds all positions, where outputs need not be neighbours; a split where that would
+ * copy positions that no tap reads. */
+fc_phases fc_whole_axis(const fc_axis *axis, ptrdiff_t count);
+
+/* Elements of a phase of `count` outputs. */
+ptrdiff_t fc_phase_length(const fc_phases *phases, ptrdiff_t count);
 
 ptrdiff_t fc_phase_of_tap(const fc_phases *phases, ptrdiff_t tap);
 ptrdiff_t fc_shift_of_tap(const fc_phases *phases, ptrdiff_t tap);

@@ -19,14 +19,13 @@ void fc_lay_out(fc_blocks *b) {
         b->pitch[0] = b->x_image;
         b->pitch[1] = h->outputs > 1 ? h->stride * h->source_stride : 0;
         b->pitch[2] = w->outputs > 1 ? w->stride * w->source_stride : 0;
-        b->phase_stride = b->plane_stride = 0;
+        b->row_stride = b->phase_stride = b->plane_stride = 0;
         return;
     }
-    const ptrdiff_t rows = b->size[1] + b->phases[0].reach;
-    const ptrdiff_t columns = b->size[2] + b->phases[1].reach;
-    b->pitch[2] = b->inner;
-    b->pitch[1] = columns * b->inner;
-    b->pitch[0] = rows * b->pitch[1];
+    b->row_stride = fc_phase_length(&b->phases[1], b->size[2]) * b->inner;
+    b->pitch[2] = b->phases[1].advance * b->inner;
+    b->pitch[1] = b->phases[0].advance * b->row_stride;
+    b->pitch[0] = fc_phase_length(&b->phases[0], b->size[1]) * b->row_stride;
     b->phase_stride = b->size[0] * b->pitch[0];
     b->plane_stride = b->phases[0].phases * b->phases[1].phases * b->phase_stride;
 }
@@ -48,8 +47,8 @@ ptrdiff_t fc_tap_offset(const fc_blocks *b, ptrdiff_t s, ptrdiff_t t) {
         return (b->axis[0].tap + s * b->axis[0].tap_step) * b->axis[0].source_stride +
                (b->axis[1].tap + t * b->axis[1].tap_step) * b->axis[1].source_stride;
     const ptrdiff_t phase = fc_phase_of_tap(h, s) * w->phases + fc_phase_of_tap(w, t);
-    return phase * b->phase_stride + fc_shift_of_tap(h, s) * b->pitch[1] +
-           fc_shift_of_tap(w, t) * b->pitch[2];
+    return phase * b->phase_stride + fc_shift_of_tap(h, s) * b->row_stride +
+           fc_shift_of_tap(w, t) * b->inner;
 }
 
 ptrdiff_t fc_block_offset(const fc_blocks *b, const fc_block *block) {
@@ -73,35 +72,36 @@ static void inside(ptrdiff_t origin, ptrdiff_t stride, ptrdiff_t size, ptrdiff_t
 static void fill_image(const fc_kernels *kernels, ptrdiff_t size, const fc_blocks *b,
                        const fc_block *block, ptrdiff_t adjacent, const char *plane, char *target) {
     const fc_axis *h = &b->axis[0], *w = &b->axis[1];
-    const ptrdiff_t rows = block->count[1] + b->phases[0].reach;
-    const ptrdiff_t columns = block->count[2] + b->phases[1].reach;
+    const ptrdiff_t rows = fc_phase_length(&b->phases[0], block->count[1]);
+    const ptrdiff_t columns = fc_phase_length(&b->phases[1], block->count[2]);
+    const ptrdiff_t step_h = b->phases[0].stride, step_w = b->phases[1].stride;
     for (ptrdiff_t fh = 0; fh < b->phases[0].phases; fh++) {
         const ptrdiff_t top = block->start[1] * h->stride + fc_phase_origin(&b->phases[0], fh);
         for (ptrdiff_t fw = 0; fw < b->phases[1].phases; fw++, target += b->phase_stride * size) {
             ptrdiff_t first_row, last_row, first, last;
             const ptrdiff_t left = block->start[2] * w->stride + fc_phase_origin(&b->phases[1], fw);
-            inside(top, h->stride, plane ? h->size : 0, rows, &first_row, &last_row);
-            inside(left, w->stride, w->size, columns, &first, &last);
+            inside(top, step_h, plane ? h->size : 0, rows, &first_row, &last_row);
+            inside(left, step_w, w->size, columns, &first, &last);
             if (first == last) first_row = last_row = 0;
             for (ptrdiff_t z = 0; z < first_row; z++)
-                memset(target + z * b->pitch[1] * size, 0, (size_t)(columns * b->inner * size));
+                memset(target + z * b->row_stride * size, 0, (size_t)(columns * b->inner * size));
             for (ptrdiff_t z = last_row; z < rows; z++)
-                memset(target + z * b->pitch[1] * size, 0, (size_t)(columns * b->inner * size));
+                memset(target + z * b->row_stride * size, 0, (size_t)(columns * b->inner * size));
             const fc_padded_rows shape = {
                 .rows = last_row - first_row,
                 .before = first,
                 .count = last - first,
                 .after = columns - last,
-                .source_pitch = last_row - first_row > 1 ? h->stride * h->source_stride : 0,
-                .step = last - first > 1 ? w->stride * w->source_stride : adjacent,
-                .target_pitch = b->pitch[1],
+                .source_pitch = last_row - first_row > 1 ? step_h * h->source_stride : 0,
+                .step = last - first > 1 ? step_w * w->source_stride : adjacent,
+                .target_pitch = b->row_stride,
                 .inner = b->inner,
                 .adjacent = adjacent,
             };
             if (!shape.rows) continue;
-            const ptrdiff_t position = (top + first_row * h->stride) * h->source_stride +
-                                       (left + first * w->stride) * w->source_stride;
-            kernels->pad(&shape, plane + position * size, target + first_row * b->pitch[1] * size);
+            const ptrdiff_t position = (top + first_row * step_h) * h->source_stride +
+                                       (left + first * step_w) * w->source_stride;
+            kernels->pad(&shape, plane + position * size, target + first_row * b->row_stride * size);
         }
     }
 }

@@ -16,7 +16,7 @@ typedef struct {
     ptrdiff_t size[3], count[3];
     /* Elements, in the copy or in place, between neighbouring outputs' images, rows and columns. */
     ptrdiff_t pitch[3];
-    ptrdiff_t phase_stride, plane_stride; /* of the copy */
+    ptrdiff_t row_stride, phase_stride, plane_stride; /* of the copy */
 } fc_blocks;
 
 typedef struct {
