@@ -67,6 +67,7 @@ static fc_correlation forward_correlation(const job *j, ptrdiff_t g, ptrdiff_t o
         .bias = element(j, j->a->b, g * j->K),
         .y = (void *)element(j, j->a->y, g * j->K * p->y_strides[1] + o * p->y_strides[2]),
         .relu = p->relu,
+        .padding_counts = 1,
     };
 }
 

@@ -13,20 +13,11 @@ static ptrdiff_t weight_elements(const fc_plan *p) {
     return quotient_up(p->c->rows, p->panel) * p->panel * p->c->planes * fc_taps(p);
 }
 
-/* The arrangement that is estimated to take less time, and how tasks share it out. */
-static void choose(fc_plan *p) {
-    const fc_correlation *c = p->c;
+/* How tasks share the blocks out. */
+static void share_out(fc_plan *p) {
     const int threads = p->run->threads;
-    p->blocks = (fc_blocks){.axis = c->axis, .images = c->images, .x_image = c->x_image};
-    for (int a = 0; a < 2; a++)
-        p->blocks.phases[a] = fc_split_axis(&c->axis[a], least(c->axis[a].outputs, a ? 2048 : 64));
-    fc_plan channels = *p;
-    fc_plan_pixels(p);
-    fc_plan_channels(&channels);
-    if (channels.cycles < p->cycles && weight_elements(&channels) * p->size <= PACKED_WEIGHTS_BYTES)
-        *p = channels;
     const ptrdiff_t *count = p->blocks.count, blocks = count[0] * count[1] * count[2];
-    const ptrdiff_t panels = quotient_up(c->rows, p->panel);
+    const ptrdiff_t panels = quotient_up(p->c->rows, p->panel);
     /* Few blocks are cut by rows too, so that every thread gets the same. */
     p->row_parts = 1;
     while (blocks < 8 * threads && p->row_parts < panels && blocks * p->row_parts % threads)
@@ -34,8 +25,39 @@ static void choose(fc_plan *p) {
     p->parts = (int)least(threads, blocks * p->row_parts);
 }
 
+/* The arrangement that is estimated to take the least time. */
+static void choose(fc_plan *p) {
+    const fc_correlation *c = p->c;
+    p->blocks = (fc_blocks){.axis = c->axis, .images = c->images, .x_image = c->x_image};
+    for (int a = 0; a < 2; a++)
+        p->blocks.phases[a] = fc_split_axis(&c->axis[a], least(c->axis[a].outputs, a ? 2048 : 64));
+    fc_plan channels = *p, pieces = *p;
+    fc_plan_pixels(p);
+    fc_plan_channels(&channels);
+    if (weight_elements(&channels) * p->size <= PACKED_WEIGHTS_BYTES) {
+        fc_plan_pieces(&pieces);
+        if (channels.cycles < p->cycles) *p = channels;
+        if (pieces.cycles < p->cycles) *p = pieces;
+    }
+    share_out(p);
+}
+
 static size_t aligned(ptrdiff_t bytes) {
     return ((size_t)bytes + FC_ALIGNMENT - 1) / FC_ALIGNMENT * FC_ALIGNMENT;
+}
+
+/* Offset in the weights that tap (s, t) adds. */
+static ptrdiff_t tap_weight(const fc_correlation *c, ptrdiff_t s, ptrdiff_t t) {
+    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
+    return h->weight + s * h->weight_step + w->weight + t * w->weight_step;
+}
+
+static void set_taps(const fc_plan *p, const fc_workspace *ws) {
+    const ptrdiff_t taps_w = p->c->axis[1].taps;
+    for (ptrdiff_t tap = 0; tap < fc_taps(p); tap++) {
+        ws->tap_weight[tap] = tap_weight(p->c, tap / taps_w, tap % taps_w);
+        ws->tap_offset[tap] = fc_tap_offset(&p->blocks, tap / taps_w, tap % taps_w);
+    }
 }
 
 static char *acquire(const fc_plan *p, fc_workspace *ws) {
@@ -48,60 +70,69 @@ static char *acquire(const fc_plan *p, fc_workspace *ws) {
     const ptrdiff_t outputs = p->by_channel ? b->size[0] * b->size[1] * b->size[2] : terms;
     const size_t pixels = aligned((ptrdiff_t)sizeof(ptrdiff_t) * outputs);
     const size_t stage = aligned(FC_STAGE * p->size);
-    char *scratch = fc_scratch_acquire(copy + 2 * table + pixels + 2 * stage);
+    const ptrdiff_t most_pieces = p->by_piece ? FC_MAX_PIECES : 1;
+    const size_t pieces = aligned((ptrdiff_t)sizeof(fc_piece) * most_pieces);
+    const size_t tables = table * (size_t)most_pieces;
+    const size_t taps = aligned((ptrdiff_t)sizeof(ptrdiff_t) * fc_taps(p));
+    char *scratch = fc_scratch_acquire(copy + 2 * (tables + taps + pixels + stage) + pieces);
     if (!scratch) return NULL;
     ws->copy = scratch;
+    ws->table = (ptrdiff_t)(table / sizeof(ptrdiff_t));
     ws->w_offsets = (ptrdiff_t *)(scratch + copy);
-    ws->x_offsets = (ptrdiff_t *)((char *)ws->w_offsets + table);
-    ws->pixels = (ptrdiff_t *)((char *)ws->x_offsets + table);
-    ws->stage[0] = (char *)ws->pixels + pixels;
+    ws->x_offsets = (ptrdiff_t *)((char *)ws->w_offsets + tables);
+    ws->pixels = (ptrdiff_t *)((char *)ws->x_offsets + tables);
+    ws->targets = (ptrdiff_t *)((char *)ws->pixels + pixels);
+    ws->tap_weight = (ptrdiff_t *)((char *)ws->targets + pixels);
+    ws->tap_offset = (ptrdiff_t *)((char *)ws->tap_weight + taps);
+    ws->pieces = (fc_piece *)((char *)ws->tap_offset + taps);
+    ws->stage[0] = (char *)ws->pieces + pieces;
     ws->stage[1] = ws->stage[0] + stage;
     memset(ws->copy + copy - slack * p->size, 0, (size_t)(slack * p->size));
+    set_taps(p, ws);
     return scratch;
 }
 
-/* Offset in the weights that tap (s, t) adds. */
-static ptrdiff_t tap_weight(const fc_correlation *c, ptrdiff_t s, ptrdiff_t t) {
-    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    return h->weight + s * h->weight_step + w->weight + t * w->weight_step;
-}
-
-/* Fills the tables: where each term is in the weights and in the block. */
-static void set_offsets(const fc_plan *p, const fc_workspace *ws, const fc_terms *terms) {
+/* Fills the tables of a piece: where each term that it has is in the weights and in the block. */
+static void set_offsets(const fc_plan *p, const fc_workspace *ws, const fc_terms *terms,
+                        fc_piece *piece) {
     const fc_correlation *c = p->c;
     const fc_blocks *blocks = &p->blocks;
     const ptrdiff_t taps = fc_taps(p), taps_w = c->axis[1].taps, plane0 = terms->block_first / taps;
-    ptrdiff_t *w = ws->w_offsets, *x = ws->x_offsets;
-    for (ptrdiff_t d = terms->first; d < terms->last; d++, w++, x++) {
-        const ptrdiff_t plane = d / taps, s = d % taps / taps_w, t = d % taps % taps_w;
-        *w = p->weights ? (d - terms->first) * p->panel : c->w_plane[plane] + tap_weight(c, s, t);
-        if (d - terms->first >= taps && !blocks->in_place) { /* the same tap of the plane before */
-            *x = x[-taps] + (blocks->inner > 1 ? 1 : blocks->plane_stride);
-            continue;
+    const ptrdiff_t between_planes = blocks->inner > 1 ? 1 : blocks->plane_stride;
+    ptrdiff_t *w = ws->w_offsets + (piece - ws->pieces) * ws->table, *first_w = w;
+    ptrdiff_t *x = ws->x_offsets + (piece - ws->pieces) * ws->table;
+    for (ptrdiff_t d = terms->first; d < terms->last;) {
+        const ptrdiff_t plane = d / taps, end = least(terms->last, (plane + 1) * taps);
+        const ptrdiff_t x_plane =
+            blocks->in_place ? ((const char *)c->x_plane[plane] - (const char *)c->x_plane[plane0]) / p->size
+                             : (plane - plane0) * between_planes;
+        ptrdiff_t s = d % taps / taps_w, t = d % taps % taps_w;
+        for (; d < end; d++) {
+            if (s >= piece->taps[0].first && s < piece->taps[0].last && t >= piece->taps[1].first &&
+                t < piece->taps[1].last) {
+                *w++ = p->weights ? (d - terms->first) * p->panel
+                                  : c->w_plane[plane] + ws->tap_weight[s * taps_w + t];
+                *x++ = x_plane + ws->tap_offset[s * taps_w + t];
+            }
+            if (++t == taps_w) {
+                t = 0;
+                s++;
+            }
         }
-        *x = fc_tap_offset(blocks, s, t);
-        if (blocks->in_place)
-            *x += ((const char *)c->x_plane[plane] - (const char *)c->x_plane[plane0]) / p->size;
-        else
-            *x += (plane - plane0) * (blocks->inner > 1 ? 1 : blocks->plane_stride);
     }
+    piece->depth = w - first_w;
 }
 
-/* Where each output of the block reads. */
-static void set_pixels(const fc_plan *p, const fc_workspace *ws, const fc_block *block) {
-    const ptrdiff_t *pitch = p->blocks.pitch;
-    ptrdiff_t *pixel = ws->pixels;
-    for (ptrdiff_t n = 0; n < block->count[0]; n++)
-        for (ptrdiff_t h = 0; h < block->count[1]; h++)
-            for (ptrdiff_t w = 0; w < block->count[2]; w++)
-                *pixel++ = n * pitch[0] + h * pitch[1] + w * pitch[2];
-}
-
-static void run_block(const fc_plan *p, const fc_workspace *ws, const fc_block *block,
-                      ptrdiff_t row0, ptrdiff_t row1) {
+static void run_block(const fc_plan *p, fc_workspace *ws, const fc_block *block, ptrdiff_t row0,
+                      ptrdiff_t row1) {
     const fc_correlation *c = p->c;
     const ptrdiff_t taps = fc_taps(p);
-    if (p->by_channel) set_pixels(p, ws, block);
+    if (p->by_channel) {
+        fc_set_pixels(p, ws, block);
+    } else {
+        ws->count = 1;
+        ws->pieces[0] = (fc_piece){.taps = {{0, c->axis[0].taps}, {0, c->axis[1].taps}}};
+    }
     for (ptrdiff_t plane = 0; plane < c->planes; plane += p->planes) {
         const ptrdiff_t end = least(c->planes, plane + p->planes);
         if (!p->blocks.in_place)
@@ -110,7 +141,7 @@ static void run_block(const fc_plan *p, const fc_workspace *ws, const fc_block *
         const ptrdiff_t chain = even_block((end - plane) * taps, FC_CHAIN);
         for (terms.first = plane * taps; terms.first < end * taps; terms.first = terms.last) {
             terms.last = least(end * taps, terms.first + chain);
-            set_offsets(p, ws, &terms);
+            for (ptrdiff_t i = 0; i < ws->count; i++) set_offsets(p, ws, &terms, &ws->pieces[i]);
             if (p->by_channel) fc_multiply_channels(p, ws, block, row0, row1, &terms);
             else fc_multiply_pixels(p, ws, block, row0, row1, &terms);
         }
@@ -191,6 +222,8 @@ static void pack_weights(void *context, int part) {
         char *target = p->weights + panel * terms * p->panel * p->size;
         if (rows < p->panel) memset(target, 0, (size_t)(terms * p->panel * p->size));
         pack_panel(p, panel, rows, target);
+        if (p->by_piece && p->c->padding_counts && !p->kernels->finite(terms * p->panel, target))
+            *p->not_finite = 1;
     }
 }
 
@@ -216,7 +249,8 @@ static fc_correlation merge_axes(const fc_correlation *correlation) {
 void fc_correlate(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
                   const fc_correlation *correlation) {
     const fc_correlation merged = merge_axes(correlation), *c = &merged;
-    fc_plan p = {.c = c, .kernels = kernels, .size = element_size, .run = run};
+    FC_ATOMIC int not_finite = 0;
+    fc_plan p = {.c = c, .kernels = kernels, .size = element_size, .run = run, .not_finite = &not_finite};
     choose(&p);
     const size_t bytes = aligned(weight_elements(&p) * p.size);
     const size_t bias_bytes = aligned(quotient_up(c->rows, p.panel) * p.panel * p.size);
@@ -227,6 +261,10 @@ void fc_correlate(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run
             return;
         }
         fc_parallel(run, run->threads, pack_weights, &p);
+        if (not_finite) { /* 0 * w counts: nothing may be left out */
+            fc_plan_channels(&p);
+            share_out(&p);
+        }
         if (c->bias && p.by_channel) {
             p.bias = memset(p.weights + bytes, 0, bias_bytes);
             memcpy(p.bias, c->bias, (size_t)(c->rows * p.size));

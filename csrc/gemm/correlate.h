@@ -24,6 +24,7 @@ typedef struct {
     const void *w, *bias;
     void *y;
     int relu;
+    int padding_counts; /* 0 * w is added where a tap lies outside: NaN if w is infinite */
 } fc_correlation;
 
 /* Failures are in run->status. The result does not depend on the number of threads. */

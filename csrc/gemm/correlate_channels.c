@@ -3,6 +3,8 @@
  *
  * The outputs of a tile lie anywhere, so no stride and no width wastes a lane. Where channels are not
  * adjacent in y, a group of outputs is transposed on its way out. */
+#include <math.h>
+
 #include "../arithmetic.h"
 #include "correlate_plan.h"
 
@@ -66,59 +68,93 @@ static void choose_size(fc_plan *p) {
     fc_lay_out(b);
 }
 
+/* `share`: of the terms that are not left out. */
+static double estimate(const fc_plan *p, double share) {
+    const fc_correlation *c = p->c;
+    const ptrdiff_t lanes = p->kernels->lanes;
+    const double terms = (double)(c->planes * fc_taps(p)) * share;
+    const double chunks = (double)quotient_up(c->planes, p->planes);
+    const double outputs = (double)(c->images * c->axis[0].outputs * c->axis[1].outputs);
+    const double channels = (double)(quotient_up(c->rows, lanes) * lanes);
+    const double panels = (double)quotient_up(c->rows, p->panel);
+    /* A share of the call, and each value stored, transposed and stored again. */
+    const double store = c->y_row == 1 ? 0.1 : 0.6;
+    return outputs * (terms * output_cycles(p->kernels, c->rows, p->vecs) +
+                      chunks * (panels * 30 / (double)p->tile_rows + store * channels));
+}
+
 void fc_plan_channels(fc_plan *p) {
     const fc_correlation *c = p->c;
-    const fc_kernels *k = p->kernels;
     fc_blocks *b = &p->blocks;
     p->by_channel = 1;
-    p->by_line = 0;
-    p->vecs = fc_channel_vecs(k, c->rows);
-    p->tile_rows = fc_highest_tile(k, p->vecs);
-    p->panel = p->vecs * k->lanes;
+    p->by_piece = p->by_line = 0;
+    p->vecs = fc_channel_vecs(p->kernels, c->rows);
+    p->tile_rows = fc_highest_tile(p->kernels, p->vecs);
+    p->panel = p->vecs * p->kernels->lanes;
     p->planes = even_block(c->planes, most(1, FC_CHAIN / fc_taps(p)));
     b->in_place = fc_is_inside(&b->axis[0]) && fc_is_inside(&b->axis[1]);
     for (ptrdiff_t i = 0; i < c->planes; i++) b->in_place &= c->x_plane[i] != NULL;
     b->inner = !b->in_place && are_adjacent(p) ? p->planes : 1;
     choose_size(p);
-    const double terms = (double)(c->planes * fc_taps(p));
-    const double chunks = (double)quotient_up(c->planes, p->planes);
-    const double outputs = (double)(c->images * b->axis[0].outputs * b->axis[1].outputs);
-    const double per_output = output_cycles(k, c->rows, p->vecs);
-    const double channels = (double)(quotient_up(c->rows, k->lanes) * k->lanes);
-    /* Per output: a share of the call, and each value stored, transposed and stored again. */
-    const double panels = (double)quotient_up(c->rows, p->panel);
-    const double store = c->y_row == 1 ? 0.1 : 0.6;
-    p->cycles = outputs * (terms * per_output + chunks * (panels * 30 / (double)p->tile_rows + store * channels));
+    p->cycles = estimate(p, 1);
 }
 
-/* Whether outputs follow each other in y as in the block, evenly. */
-static int is_uniform(const fc_plan *p, const fc_block *block) {
-    const fc_axis *h = &p->c->axis[0], *w = &p->c->axis[1];
-    if (block->count[1] > 1 && h->target_stride != block->count[2] * w->target_stride) return 0;
-    return block->count[0] == 1 ||
-           p->c->y_image == block->count[1] * block->count[2] * w->target_stride;
-}
-
-/* Runs of outputs that follow each other evenly in y. */
-typedef struct {
-    ptrdiff_t run, height; /* length of a run; runs of an image */
-} runs;
-
-static runs find_runs(const fc_plan *p, const fc_block *block) {
-    const fc_axis *h = &p->c->axis[0], *w = &p->c->axis[1];
-    runs r = {block->count[2], block->count[1]};
-    if (r.height > 1 && h->target_stride == r.run * w->target_stride) {
-        r.run *= r.height;
-        r.height = 1;
+/* Share of an axis' taps that lie inside, over all outputs; and runs of outputs with the same ones. */
+static double share_inside(const fc_axis *a, ptrdiff_t *count) {
+    double inside = 0;
+    *count = 0;
+    for (ptrdiff_t o = 0, end; o < a->outputs; o = end, ++*count) {
+        const fc_taps_inside taps = fc_inside(a, o);
+        end = fc_end_of_alike(a, o, a->outputs);
+        inside += (double)((taps.last - taps.first) * (end - o));
     }
-    return r;
+    return inside / (double)(a->taps * a->outputs);
 }
 
-static ptrdiff_t y_offset(const fc_plan *p, const fc_block *block, ptrdiff_t pixel) {
-    const ptrdiff_t columns = block->count[2], image = columns * block->count[1];
-    return (block->start[0] + pixel / image) * p->c->y_image +
-           (block->start[1] + pixel % image / columns) * p->c->axis[0].target_stride +
-           (block->start[2] + pixel % columns) * p->c->axis[1].target_stride;
+void fc_plan_pieces(fc_plan *p) {
+    const fc_correlation *c = p->c;
+    fc_blocks *b = &p->blocks;
+    ptrdiff_t count[2];
+    fc_plan_channels(p);
+    double share = 1;
+    for (int a = 0; a < 2; a++) share *= share_inside(&c->axis[a], &count[a]);
+    p->by_piece = 1;
+    p->cycles = INFINITY;
+    if (b->in_place || count[0] * count[1] > FC_MAX_PIECES) return;
+    for (ptrdiff_t i = 0; i < c->planes; i++)
+        if (!c->x_plane[i]) return;
+    b->in_place = 1;
+    b->inner = 1;
+    choose_size(p);
+    /* Tiles end with their piece, and each piece has its tables: with 3x3 pad 1, 28x28 and 14x14 took
+     * longer by pieces, 8x8 and 7x7 less. */
+    p->cycles = 1.15 * estimate(p, share);
+}
+
+void fc_set_pixels(const fc_plan *p, fc_workspace *ws, const fc_block *block) {
+    const fc_axis *h = &p->c->axis[0], *w = &p->c->axis[1];
+    const ptrdiff_t *pitch = p->blocks.pitch, *start = block->start;
+    const ptrdiff_t bottom = start[1] + block->count[1], right = start[2] + block->count[2];
+    const fc_taps_inside all[2] = {{0, h->taps}, {0, w->taps}};
+    ptrdiff_t i = 0;
+    ws->count = 0;
+    for (ptrdiff_t h0 = start[1], h1; h0 < bottom; h0 = h1) {
+        h1 = p->by_piece ? fc_end_of_alike(h, h0, bottom) : bottom;
+        for (ptrdiff_t w0 = start[2], w1; w0 < right; w0 = w1) {
+            w1 = p->by_piece ? fc_end_of_alike(w, w0, right) : right;
+            for (ptrdiff_t n = 0; n < block->count[0]; n++)
+                for (ptrdiff_t y = h0; y < h1; y++)
+                    for (ptrdiff_t x = w0; x < w1; x++, i++) {
+                        ws->pixels[i] = n * pitch[0] + (y - start[1]) * pitch[1] + (x - start[2]) * pitch[2];
+                        ws->targets[i] = (start[0] + n) * p->c->y_image + y * h->target_stride +
+                                         x * w->target_stride;
+                    }
+            ws->pieces[ws->count++] = (fc_piece){
+                .last = i,
+                .taps = {p->by_piece ? fc_inside(h, h0) : all[0], p->by_piece ? fc_inside(w, w0) : all[1]},
+            };
+        }
+    }
 }
 
 /* Outputs [first, last) of the block for channels [row, row + rows), on their way out. */
@@ -127,21 +163,30 @@ typedef struct {
     int accumulate, relu;
 } group;
 
-/* Channels of a run of pixels, from `pixel` on: y of each, and the length of the run. */
-static ptrdiff_t find_run(const fc_plan *p, const fc_block *block, const group *g, ptrdiff_t pixel,
+/* Whether `count` outputs follow each other evenly in y. */
+static int are_even(const fc_plan *p, const ptrdiff_t *targets, ptrdiff_t count) {
+    for (ptrdiff_t i = 1; i < count; i++)
+        if (targets[i] != targets[i - 1] + p->c->axis[1].target_stride) return 0;
+    return 1;
+}
+
+/* Channels of a run of outputs, from `pixel` on, that follow each other evenly in y: y of each, and
+ * the length of the run. */
+static ptrdiff_t find_run(const fc_plan *p, const fc_workspace *ws, const group *g, ptrdiff_t pixel,
                           void **y_rows) {
-    const runs r = find_runs(p, block);
-    char *y = (char *)p->c->y + (g->row * p->c->y_row + y_offset(p, block, pixel)) * p->size;
+    char *y = (char *)p->c->y + (g->row * p->c->y_row + ws->targets[pixel]) * p->size;
     for (ptrdiff_t j = 0; j < g->rows; j++) y_rows[j] = y + j * p->c->y_row * p->size;
-    return least(r.run - pixel % r.run, g->last - pixel);
+    ptrdiff_t end = pixel + 1;
+    while (end < g->last && are_even(p, ws->targets + end - 1, 2)) end++;
+    return end - pixel;
 }
 
 /* While the group is computed, its lines of y come nearer. */
-static void prefetch_group(const fc_plan *p, const fc_block *block, const group *g) {
+static void prefetch_group(const fc_plan *p, const fc_workspace *ws, const group *g) {
     enum { LINE = 64 };
     void *y_rows[FC_MAX_COLS];
     for (ptrdiff_t i = g->first; i < g->last;) {
-        const ptrdiff_t length = find_run(p, block, g, i, y_rows);
+        const ptrdiff_t length = find_run(p, ws, g, i, y_rows);
         const ptrdiff_t bytes = ((length - 1) * p->c->axis[1].target_stride + 1) * p->size;
         for (ptrdiff_t j = 0; j < g->rows; j++) {
             const char *y = y_rows[j];
@@ -152,66 +197,77 @@ static void prefetch_group(const fc_plan *p, const fc_block *block, const group 
     }
 }
 
-static void store_group(const fc_plan *p, const fc_workspace *ws, const fc_block *block,
-                        const group *g) {
-    const fc_correlation *c = p->c;
+/* Where channels are adjacent in y: outputs [first, first + count) of a group, from the stage. */
+static void store_outputs(const fc_plan *p, const fc_workspace *ws, const group *g, ptrdiff_t first,
+                          ptrdiff_t count) {
+    void *y_rows[FC_MAX_ROWS];
+    for (ptrdiff_t i = 0; i < count; i++)
+        y_rows[i] = (char *)p->c->y + (g->row + ws->targets[first + i]) * p->size;
+    p->kernels->store(count, g->rows, ws->stage[0], g->width, y_rows, 1, g->accumulate, g->relu);
+}
+
+/* Where they are not: all of a group. */
+static void store_group(const fc_plan *p, const fc_workspace *ws, const group *g) {
     const fc_kernels *k = p->kernels;
     void *y_rows[FC_MAX_COLS];
-    if (c->y_row == 1) {
-        char *y = (char *)c->y + g->row * p->size;
-        for (ptrdiff_t i = g->first; i < g->last; i++)
-            y_rows[i - g->first] = y + y_offset(p, block, i) * p->size;
-        k->store(g->last - g->first, g->rows, ws->stage[0], g->width, y_rows, 1, g->accumulate, g->relu);
-        return;
-    }
     k->transpose(g->last - g->first, g->rows, ws->stage[0], g->width, ws->stage[1], FC_GROUP);
     for (ptrdiff_t i = g->first; i < g->last;) {
-        const ptrdiff_t length = find_run(p, block, g, i, y_rows);
+        const ptrdiff_t length = find_run(p, ws, g, i, y_rows);
         k->store(g->rows, length, ws->stage[1] + (i - g->first) * p->size, FC_GROUP, y_rows,
-                 c->axis[1].target_stride, g->accumulate, g->relu);
+                 p->c->axis[1].target_stride, g->accumulate, g->relu);
         i += length;
+    }
+}
+
+/* One panel of channels of all outputs of the block. */
+static void multiply_panel(const fc_plan *p, const fc_workspace *ws, group *g, fc_tile *tile,
+                           const char *x, const void **x_rows) {
+    const fc_correlation *c = p->c;
+    const fc_kernels *k = p->kernels;
+    const ptrdiff_t pixels = ws->pieces[ws->count - 1].last, size = p->size;
+    const ptrdiff_t vecs = g->width / k->lanes;
+    const int adjacent = c->y_row == 1;
+    const fc_piece *piece = ws->pieces;
+    for (g->first = 0; g->first < pixels; g->first = g->last) {
+        g->last = least(pixels, g->first + FC_GROUP);
+        if (!adjacent) prefetch_group(p, ws, g);
+        for (ptrdiff_t i = g->first, n; i < g->last; i += n) {
+            while (i == piece->last) piece++;
+            n = least(p->tile_rows, least(g->last, piece->last) - i);
+            for (ptrdiff_t j = 0; j < n; j++) x_rows[j] = x + ws->pixels[i + j] * size;
+            const int direct = adjacent && g->rows == g->width && are_even(p, ws->targets + i, n);
+            const ptrdiff_t table = (piece - ws->pieces) * ws->table;
+            tile->depth = piece->depth;
+            tile->a_offsets = ws->x_offsets + table;
+            tile->b_offsets = ws->w_offsets + table;
+            tile->c = direct ? (char *)c->y + (g->row + ws->targets[i]) * size
+                             : ws->stage[0] + (adjacent ? 0 : (i - g->first) * g->width * size);
+            tile->c_row = direct ? c->axis[1].target_stride : g->width;
+            tile->accumulate = direct && g->accumulate;
+            tile->relu = direct && g->relu;
+            k->gemm[n - 1][vecs - 1](tile);
+            if (adjacent && !direct) store_outputs(p, ws, g, i, n);
+        }
+        if (!adjacent) store_group(p, ws, g);
     }
 }
 
 void fc_multiply_channels(const fc_plan *p, const fc_workspace *ws, const fc_block *block,
                           ptrdiff_t row0, ptrdiff_t row1, const fc_terms *terms) {
     const fc_correlation *c = p->c;
-    const fc_kernels *k = p->kernels;
-    const ptrdiff_t total = c->planes * fc_taps(p), size = p->size;
-    const ptrdiff_t pixels = block->count[0] * block->count[1] * block->count[2];
-    const int accumulate = terms->first > 0, relu = c->relu && terms->last == total;
-    const int uniform = c->y_row == 1 && is_uniform(p, block);
+    const ptrdiff_t total = c->planes * fc_taps(p), lanes = p->kernels->lanes;
     const char *x = fc_input(p, ws, block, terms);
-    for (ptrdiff_t row = row0; row < row1; row += p->panel) {
+    group g = {.accumulate = terms->first > 0, .relu = c->relu && terms->last == total};
+    for (g.row = row0; g.row < row1; g.row += p->panel) {
         if (fc_stopped(p->run)) return;
-        const ptrdiff_t rows = least(p->panel, row1 - row);
-        const ptrdiff_t vecs = quotient_up(rows, k->lanes), width = vecs * k->lanes;
-        const int direct = uniform && rows == width;
-        const char *bias = p->bias && !accumulate ? p->bias + row * size : NULL;
+        g.rows = least(p->panel, row1 - g.row);
+        g.width = quotient_up(g.rows, lanes) * lanes;
         const void *x_rows[FC_MAX_ROWS];
         fc_tile tile = {
-            .depth = terms->last - terms->first,
             .a_rows = x_rows,
-            .a_offsets = ws->x_offsets,
-            .b = p->weights + (row * total + terms->first * p->panel) * size,
-            .b_offsets = ws->w_offsets,
-            .c_row = direct ? c->axis[1].target_stride : width,
-            .bias = bias,
-            .accumulate = direct && accumulate,
-            .relu = direct && relu,
+            .b = p->weights + (g.row * total + terms->first * p->panel) * p->size,
+            .bias = p->bias && !g.accumulate ? p->bias + g.row * p->size : NULL,
         };
-        group g = {.row = row, .rows = rows, .width = width, .accumulate = accumulate, .relu = relu};
-        for (g.first = 0; g.first < pixels; g.first = g.last) {
-            g.last = least(pixels, g.first + FC_GROUP);
-            if (c->y_row != 1) prefetch_group(p, block, &g);
-            for (ptrdiff_t i = g.first; i < g.last; i += p->tile_rows) {
-                const ptrdiff_t n = least(p->tile_rows, g.last - i);
-                for (ptrdiff_t j = 0; j < n; j++) x_rows[j] = x + ws->pixels[i + j] * size;
-                tile.c = direct ? (char *)c->y + (row + y_offset(p, block, i)) * size
-                                : ws->stage[0] + (i - g.first) * width * size;
-                k->gemm[n - 1][vecs - 1](&tile);
-            }
-            if (!direct) store_group(p, ws, block, &g);
-        }
+        multiply_panel(p, ws, &g, &tile, x, x_rows);
     }
 }

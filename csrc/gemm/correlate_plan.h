@@ -22,10 +22,12 @@ typedef struct fc_plan {
     ptrdiff_t panel;     /* output channels of a tile */
     int by_line;         /* pixels in the vector: tiles begin with each line of outputs */
     int by_channel;      /* channels in the vector */
+    int by_piece;        /* of those: blocks cut where taps leave the source, which are left out */
     const char *last_plane; /* highest address of c->x_plane */
     double cycles;       /* estimate of the whole */
     ptrdiff_t row_parts; /* a block's output channels are shared out among so many tasks */
     int parts;
+    FC_ATOMIC int *not_finite; /* set if some weight is not, while pieces are planned */
     char *weights; /* copy [panel][term][channel of the panel], or NULL */
     char *bias;    /* with channels in the vector: padded to whole vectors, or NULL */
 } fc_plan;
@@ -35,17 +37,29 @@ typedef struct {
     ptrdiff_t block_first, first, last;
 } fc_terms;
 
+/* Outputs of a block that read the same taps; those before and after it end at `last`. */
+typedef struct {
+    ptrdiff_t last;        /* in the order of fc_workspace.pixels */
+    fc_taps_inside taps[2]; /* height, width */
+    ptrdiff_t depth;       /* terms of the tables */
+} fc_piece;
+
 /* Scratch of one task. */
 typedef struct {
     char *copy; /* padded copy of the planes */
-    ptrdiff_t *w_offsets, *x_offsets; /* of each term */
-    ptrdiff_t *pixels;                /* offset of each output of the block */
-    char *stage[2];                   /* tiles on their way out */
+    ptrdiff_t *w_offsets, *x_offsets; /* of each term, piece after piece, `table` apart */
+    ptrdiff_t table;
+    ptrdiff_t *tap_weight, *tap_offset; /* of each tap of a plane */
+    ptrdiff_t *pixels, *targets; /* offset of each output of the block in the input, and in y */
+    fc_piece *pieces;
+    ptrdiff_t count; /* of pieces */
+    char *stage[2];  /* tiles on their way out */
 } fc_workspace;
 
 enum {
     FC_GROUP = 48, /* pixels that leave together when channels are in the vector */
-    FC_STAGE = FC_GROUP * FC_MAX_COLS
+    FC_STAGE = FC_GROUP * FC_MAX_COLS,
+    FC_MAX_PIECES = 25 /* of an image: their tables stay in L2 */
 };
 
 static inline ptrdiff_t fc_taps(const fc_plan *p) { return p->c->axis[0].taps * p->c->axis[1].taps; }
@@ -53,6 +67,11 @@ static inline ptrdiff_t fc_taps(const fc_plan *p) { return p->c->axis[0].taps * 
 /* Set the fields above `cycles` that depend on the arrangement, and `cycles`. */
 void fc_plan_pixels(fc_plan *plan);
 void fc_plan_channels(fc_plan *plan);
+/* The same by pieces, whose cost is infinite where that cannot be. */
+void fc_plan_pieces(fc_plan *plan);
+
+/* Sets ws's pieces and what each output reads and writes. */
+void fc_set_pixels(const fc_plan *plan, fc_workspace *ws, const fc_block *block);
 
 /* All tiles of output channels [row0, row1) of a block, for terms that ws's tables describe. */
 void fc_multiply_pixels(const fc_plan *plan, const fc_workspace *ws, const fc_block *block,

@@ -49,3 +49,24 @@ ptrdiff_t fc_phase_origin(const fc_phases *p, ptrdiff_t phase) {
     if (p->one_per_tap) return p->first + ascending(p, phase) * p->step;
     return p->first + phase * p->step % p->stride;
 }
+
+fc_taps_inside fc_inside(const fc_axis *a, ptrdiff_t output) {
+    fc_taps_inside taps = {0, a->taps};
+    const ptrdiff_t base = output * a->stride + a->tap;
+    for (ptrdiff_t position = base; taps.first < taps.last && (position < 0 || position >= a->size);
+         position += a->tap_step)
+        taps.first++;
+    for (ptrdiff_t position = base + (a->taps - 1) * a->tap_step;
+         taps.last > taps.first && (position < 0 || position >= a->size); position -= a->tap_step)
+        taps.last--;
+    return taps;
+}
+
+ptrdiff_t fc_end_of_alike(const fc_axis *a, ptrdiff_t output, ptrdiff_t end) {
+    const fc_taps_inside own = fc_inside(a, output);
+    while (++output < end) {
+        const fc_taps_inside taps = fc_inside(a, output);
+        if (taps.first != own.first || taps.last != own.last) break;
+    }
+    return output;
+}

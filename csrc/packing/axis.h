@@ -50,4 +50,14 @@ ptrdiff_t fc_shift_of_tap(const fc_phases *phases, ptrdiff_t tap);
 /* Source position of element 0 of a phase, for output 0. */
 ptrdiff_t fc_phase_origin(const fc_phases *phases, ptrdiff_t phase);
 
+/* Taps [first, last) of an output that read the source. */
+typedef struct {
+    ptrdiff_t first, last;
+} fc_taps_inside;
+
+fc_taps_inside fc_inside(const fc_axis *axis, ptrdiff_t output);
+
+/* The output after those from `output` on whose taps inside are the same, at most `end`. */
+ptrdiff_t fc_end_of_alike(const fc_axis *axis, ptrdiff_t output, ptrdiff_t end);
+
 #endif
