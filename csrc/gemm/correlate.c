@@ -13,6 +13,23 @@ static ptrdiff_t weight_elements(const fc_plan *p) {
     return quotient_up(p->c->rows, p->panel) * p->panel * p->c->planes * fc_taps(p);
 }
 
+int fc_are_adjacent(const fc_correlation *c, ptrdiff_t size) {
+    const char *first = c->x_plane[0];
+    if (c->planes == 1 || c->axis[1].source_stride < c->planes) return 0;
+    for (ptrdiff_t i = 0; i < c->planes; i++)
+        if (!c->x_plane[i] || (const char *)c->x_plane[i] != first + i * size) return 0;
+    return 1;
+}
+
+double fc_fill_cycles(const fc_plan *p) {
+    const fc_blocks *b = &p->blocks;
+    if (b->in_place) return 0;
+    const double blocks = (double)(b->count[0] * b->count[1] * b->count[2]);
+    const double elements = blocks * (double)p->c->planes * (double)(b->plane_stride / b->inner);
+    /* An element of a row that follows itself, that is transposed, that is fetched alone. */
+    return elements * (b->inner > 1 || b->axis[1].source_stride == 1 ? 0.2 : b->adjacent ? 0.5 : 2);
+}
+
 /* How tasks share the blocks out. */
 static void share_out(fc_plan *p) {
     const int threads = p->run->threads;
@@ -29,6 +46,7 @@ static void share_out(fc_plan *p) {
 static void choose(fc_plan *p) {
     const fc_correlation *c = p->c;
     p->blocks = (fc_blocks){.axis = c->axis, .images = c->images, .x_image = c->x_image};
+    p->blocks.adjacent = fc_are_adjacent(c, p->size);
     for (int a = 0; a < 2; a++)
         p->blocks.phases[a] = fc_split_axis(&c->axis[a], least(c->axis[a].outputs, a ? 2048 : 64));
     fc_plan channels = *p, pieces = *p;

@@ -27,6 +27,9 @@ typedef struct {
     int padding_counts; /* 0 * w is added where a tap lies outside: NaN if w is infinite */
 } fc_correlation;
 
+/* Whether the planes lie side by side in each position of the source. */
+int fc_are_adjacent(const fc_correlation *correlation, ptrdiff_t element_size);
+
 /* Failures are in run->status. The result does not depend on the number of threads. */
 void fc_correlate(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
                   const fc_correlation *correlation);

@@ -32,16 +32,6 @@ ptrdiff_t fc_channel_vecs(const fc_kernels *k, ptrdiff_t channels) {
     return best;
 }
 
-/* Whether the planes lie side by side in each position of the source. */
-static int are_adjacent(const fc_plan *p) {
-    const fc_correlation *c = p->c;
-    if (c->planes == 1 || c->axis[1].source_stride < c->planes) return 0;
-    for (ptrdiff_t i = 0; i < c->planes; i++)
-        if (!c->x_plane[i] || (const char *)c->x_plane[i] != (const char *)c->x_plane[0] + i * p->size)
-            return 0;
-    return 1;
-}
-
 /* Outputs whose tables and stage stay in L1. */
 enum { MAX_PIXELS = 2048 };
 
@@ -78,8 +68,8 @@ static double estimate(const fc_plan *p, double share) {
     const double channels = (double)(quotient_up(c->rows, lanes) * lanes);
     const double panels = (double)quotient_up(c->rows, p->panel);
     /* A share of the call, and each value stored, transposed and stored again. */
-    const double store = c->y_row == 1 ? 0.1 : 0.6;
-    return outputs * (terms * output_cycles(p->kernels, c->rows, p->vecs) +
+    const double store = c->y_row == 1 ? 0.1 : c->axis[1].target_stride == 1 ? 0.6 : 1.6;
+    return fc_fill_cycles(p) + outputs * (terms * output_cycles(p->kernels, c->rows, p->vecs) +
                       chunks * (panels * 30 / (double)p->tile_rows + store * channels));
 }
 
@@ -94,7 +84,7 @@ void fc_plan_channels(fc_plan *p) {
     p->planes = even_block(c->planes, most(1, FC_CHAIN / fc_taps(p)));
     b->in_place = fc_is_inside(&b->axis[0]) && fc_is_inside(&b->axis[1]);
     for (ptrdiff_t i = 0; i < c->planes; i++) b->in_place &= c->x_plane[i] != NULL;
-    b->inner = !b->in_place && are_adjacent(p) ? p->planes : 1;
+    b->inner = !b->in_place && b->adjacent ? p->planes : 1;
     choose_size(p);
     p->cycles = estimate(p, 1);
 }

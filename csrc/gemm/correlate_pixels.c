@@ -29,7 +29,9 @@ static double line_cycles(const fc_plan *p, double count, ptrdiff_t length, int 
         const ptrdiff_t vectors = quotient_up(length, k->lanes);
         const ptrdiff_t vecs = even_block(vectors, widest(k, rows));
         const ptrdiff_t full = vectors / vecs, rest = vectors % vecs;
-        const double store = direct && length % k->lanes == 0 ? 1 : 4;
+        const double strided = 1.2 * k->lanes; /* element by element */
+        const double store = p->c->axis[1].target_stride != 1 ? strided
+                             : direct && length % k->lanes == 0 ? 1 : 5;
         cycles += (double)full * (terms * fc_tile_cycles(rows, vecs, 2) +
                                   chunks * (30 + store * (double)(rows * vecs)));
         if (rest)
@@ -97,7 +99,7 @@ void fc_plan_pixels(fc_plan *p) {
                                        positions(b, b->size), 0);
     const int lines_overlap = b->in_place && h->outputs > 1 && b->pitch[1] < b->size[2];
     p->by_line = lines_overlap || by_line <= at_once;
-    p->cycles = p->by_line ? by_line : at_once;
+    p->cycles = fc_fill_cycles(p) + (p->by_line ? by_line : at_once);
 }
 
 /* Writes the outputs among columns [column, column + width) of the block's one line. */

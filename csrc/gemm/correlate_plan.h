@@ -93,6 +93,9 @@ static inline double fc_tile_cycles(ptrdiff_t rows, ptrdiff_t vecs, int b_loads)
     return cycles > 4 ? cycles : 4;
 }
 
+/* Cycles that all copies of planes take. */
+double fc_fill_cycles(const fc_plan *plan);
+
 /* Where the copy of a block begins, or the block itself, and term 0 of it reads. */
 static inline const char *fc_input(const fc_plan *p, const fc_workspace *ws, const fc_block *block,
                                    const fc_terms *terms) {

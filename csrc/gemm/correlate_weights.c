@@ -20,6 +20,9 @@ enum { PARTIAL_BYTES = 896 << 10, MAX_PARTIALS = 16 };
 /* Rows of sums that a task has at least (transposing dy costs as much as about 50 of them), and their
  * bytes at most. */
 enum { TASK_ROWS = 1024, TASK_BYTES = 4 << 20 };
+/* Channels that stay side by side in the copy of the planes: with more, a row of pixels is spread over
+ * too many lines (deeplab_d2 took 1.14 times as long, mbv2_stem 0.77). */
+enum { MOST_INNER = 64 };
 /* Sums that are transposed into dw at once. */
 enum { STORED_ROWS = 48 };
 
@@ -48,6 +51,7 @@ static void choose_blocks(plan *p) {
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     fc_blocks *b = &p->blocks;
     *b = (fc_blocks){.axis = c->axis, .images = c->images, .x_image = c->x_image, .inner = 1};
+    b->adjacent = fc_are_adjacent(c, p->size);
     for (int a = 0; a < 2; a++)
         b->phases[a] = fc_whole_axis(&c->axis[a], least(c->axis[a].outputs, a ? BLOCK_PIXELS : 32));
     b->in_place = fc_is_inside(h) && fc_is_inside(w);
@@ -63,6 +67,8 @@ static void choose_blocks(plan *p) {
     b->size[0] = least(b->size[0], most(1, budget / (b->plane_stride / b->size[0])));
     fc_lay_out(b);
     p->planes = even_block(c->planes, budget / b->plane_stride);
+    if (b->adjacent && c->planes <= MOST_INNER) b->inner = p->planes;
+    fc_lay_out(b);
 }
 
 static void choose(plan *p) {
@@ -100,7 +106,7 @@ static size_t aligned(ptrdiff_t bytes) {
 static char *acquire(const plan *p, workspace *ws) {
     const fc_blocks *b = &p->blocks;
     const ptrdiff_t pixels = b->size[0] * b->size[1] * b->size[2];
-    const ptrdiff_t filled = p->c->w ? p->planes * b->plane_stride : 0;
+    const ptrdiff_t filled = p->c->w ? (b->inner > 1 ? 1 : p->planes) * b->plane_stride : 0;
     const ptrdiff_t task_rows = quotient_up(p->c->planes, p->plane_tasks) * taps_of(p);
     const size_t planes = aligned((filled + FC_MAX_COLS) * p->size);
     const size_t dy = p->dy_in_place ? 0 : aligned(pixels * p->channels * p->size);
@@ -192,7 +198,7 @@ static void multiply(const plan *p, const workspace *ws, const fc_block *block, 
             const char *base = p->blocks.in_place
                                    ? (const char *)c->x_plane[plane0 + plane] +
                                          fc_block_offset(&p->blocks, block) * p->size
-                                   : ws->planes + plane * p->blocks.plane_stride * p->size;
+                                   : ws->planes + plane * (p->blocks.inner > 1 ? 1 : p->blocks.plane_stride) * p->size;
             x_rows[i] = base + fc_tap_offset(&p->blocks, tap / taps_w, tap % taps_w) * p->size;
         }
         for (ptrdiff_t column = channel0; column < channel1; column += p->vecs * k->lanes) {

@@ -11,3 +11,5 @@
 #undef VFMA
 #undef VADD
 #undef VMAX
+#undef VLOAD_FIRST
+#undef VSTORE_FIRST

@@ -1,5 +1,6 @@
 /* All kernels of one instruction set for one element type, and their table.
- * Needs FC_ISA, FC_DTYPE, FC_TARGET, FC_REGISTERS and the VEC operations; VMAX(a, b) is b if b is NaN. */
+ * Needs FC_ISA, FC_DTYPE, FC_TARGET, FC_REGISTERS and the VEC operations; VMAX(a, b) is b if b is NaN.
+ * VLOAD_FIRST and VSTORE_FIRST, of part of a vector, only where they are fast. */
 #define FC_NAME(stage) FC_JOIN4(fc_##stage##_, FC_DTYPE, _, FC_ISA)
 
 #include "../kernels/gemm_kernel.tmpl.h"

@@ -19,6 +19,8 @@
 #define VFMA _mm512_fmadd_ps
 #define VADD _mm512_add_ps
 #define VMAX _mm512_max_ps
+#define VLOAD_FIRST(p, n) _mm512_maskz_loadu_ps((__mmask16)FC_FIRST(n), p)
+#define VSTORE_FIRST(p, n, v) _mm512_mask_storeu_ps(p, (__mmask16)FC_FIRST(n), v)
 #include "kernels.tmpl.h"
 #include "end_type.h"
 
@@ -34,6 +36,8 @@
 #define VFMA _mm512_fmadd_pd
 #define VADD _mm512_add_pd
 #define VMAX _mm512_max_pd
+#define VLOAD_FIRST(p, n) _mm512_maskz_loadu_pd((__mmask8)FC_FIRST(n), p)
+#define VSTORE_FIRST(p, n, v) _mm512_mask_storeu_pd(p, (__mmask8)FC_FIRST(n), v)
 #include "kernels.tmpl.h"
 #include "end_type.h"
 

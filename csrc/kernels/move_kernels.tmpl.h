@@ -11,6 +11,20 @@ FC_INLINE FC_TARGET void FC_NAME(store_row)(ptrdiff_t cols, const FC_DTYPE *t, F
         if (relu) value = VMAX(zero, value);
         VSTORE(y + j, value);
     }
+    if (!accumulate && j < cols && cols >= LANES) { /* overlaps the one before */
+        const VEC value = VLOAD(t + cols - LANES);
+        VSTORE(y + cols - LANES, relu ? VMAX(zero, value) : value);
+        return;
+    }
+#ifdef VLOAD_FIRST
+    if (cols - j > 4) {
+        VEC value = VLOAD_FIRST(t + j, cols - j);
+        if (accumulate) value = VADD(value, VLOAD_FIRST(y + j, cols - j));
+        if (relu) value = VMAX(zero, value);
+        VSTORE_FIRST(y + j, cols - j, value);
+        return;
+    }
+#endif
     for (; j < cols; j++) {
         const FC_DTYPE value = accumulate ? t[j] + y[j] : t[j];
         y[j] = relu && value < 0 ? 0 : value;
@@ -113,8 +127,13 @@ FC_INLINE FC_TARGET void FC_NAME(copy_row)(ptrdiff_t count, const FC_DTYPE *FC_R
         for (ptrdiff_t i = 0; i < count - LANES; i += LANES)
             VSTORE(target + i, VLOAD(source + i));
         VSTORE(target + count - LANES, VLOAD(source + count - LANES));
+#ifdef VLOAD_FIRST
+    } else if (step == 1) {
+        VSTORE_FIRST(target, count, VLOAD_FIRST(source, count));
+#else
     } else if (step == 1) {
         for (ptrdiff_t i = 0; i < count; i++) target[i] = source[i];
+#endif
     } else if (step == 2) {
         for (ptrdiff_t i = 0; i < count; i++) target[i] = source[2 * i];
     } else {

@@ -67,41 +67,60 @@ static void inside(ptrdiff_t origin, ptrdiff_t stride, ptrdiff_t size, ptrdiff_t
     if (*last < *first) *last = *first;
 }
 
-/* One image of one plane, or of `adjacent` that lie side by side:
- * target[phase of h][phase of w][row][column][adjacent]. */
+/* Rows of `count` planes that lie side by side, each to a row of its own copy. */
+static void spread_rows(const fc_kernels *kernels, ptrdiff_t size, const fc_blocks *b,
+                        const fc_padded_rows *s, ptrdiff_t planes, const char *source, char *target) {
+    for (ptrdiff_t i = 0; i < s->rows; i++) {
+        kernels->transpose(s->count, planes, source, s->step, target + s->before * size, b->plane_stride);
+        for (ptrdiff_t plane = 0; plane < planes; plane++) {
+            char *row = target + plane * b->plane_stride * size;
+            memset(row, 0, (size_t)(s->before * size));
+            memset(row + (s->before + s->count) * size, 0, (size_t)(s->after * size));
+        }
+        source += s->source_pitch * size;
+        target += s->target_pitch * size;
+    }
+}
+
+/* One image of so many planes, which lie side by side in the source if there are several:
+ * target[phase of h][phase of w][row][column]. */
 static void fill_image(const fc_kernels *kernels, ptrdiff_t size, const fc_blocks *b,
-                       const fc_block *block, ptrdiff_t adjacent, const char *plane, char *target) {
+                       const fc_block *block, ptrdiff_t planes, const char *source, char *target) {
     const fc_axis *h = &b->axis[0], *w = &b->axis[1];
     const ptrdiff_t rows = fc_phase_length(&b->phases[0], block->count[1]);
     const ptrdiff_t columns = fc_phase_length(&b->phases[1], block->count[2]);
     const ptrdiff_t step_h = b->phases[0].stride, step_w = b->phases[1].stride;
+    const ptrdiff_t copies = b->inner > 1 ? 1 : planes; /* of rows, plane_stride apart */
     for (ptrdiff_t fh = 0; fh < b->phases[0].phases; fh++) {
         const ptrdiff_t top = block->start[1] * h->stride + fc_phase_origin(&b->phases[0], fh);
         for (ptrdiff_t fw = 0; fw < b->phases[1].phases; fw++, target += b->phase_stride * size) {
             ptrdiff_t first_row, last_row, first, last;
             const ptrdiff_t left = block->start[2] * w->stride + fc_phase_origin(&b->phases[1], fw);
-            inside(top, step_h, plane ? h->size : 0, rows, &first_row, &last_row);
+            inside(top, step_h, source ? h->size : 0, rows, &first_row, &last_row);
             inside(left, step_w, w->size, columns, &first, &last);
             if (first == last) first_row = last_row = 0;
-            for (ptrdiff_t z = 0; z < first_row; z++)
-                memset(target + z * b->row_stride * size, 0, (size_t)(columns * b->inner * size));
-            for (ptrdiff_t z = last_row; z < rows; z++)
-                memset(target + z * b->row_stride * size, 0, (size_t)(columns * b->inner * size));
+            for (ptrdiff_t copy = 0; copy < copies; copy++)
+                for (ptrdiff_t z = 0; z < rows; z++)
+                    if (z < first_row || z >= last_row)
+                        memset(target + (copy * b->plane_stride + z * b->row_stride) * size, 0,
+                               (size_t)(columns * b->inner * size));
             const fc_padded_rows shape = {
                 .rows = last_row - first_row,
                 .before = first,
                 .count = last - first,
                 .after = columns - last,
                 .source_pitch = last_row - first_row > 1 ? step_h * h->source_stride : 0,
-                .step = last - first > 1 ? step_w * w->source_stride : adjacent,
+                .step = last - first > 1 ? step_w * w->source_stride : planes,
                 .target_pitch = b->row_stride,
                 .inner = b->inner,
-                .adjacent = adjacent,
+                .adjacent = planes,
             };
             if (!shape.rows) continue;
-            const ptrdiff_t position = (top + first_row * step_h) * h->source_stride +
-                                       (left + first * step_w) * w->source_stride;
-            kernels->pad(&shape, plane + position * size, target + first_row * b->row_stride * size);
+            const char *from = source + ((top + first_row * step_h) * h->source_stride +
+                                         (left + first * step_w) * w->source_stride) * size;
+            char *to = target + first_row * b->row_stride * size;
+            if (copies > 1) spread_rows(kernels, size, b, &shape, planes, from, to);
+            else kernels->pad(&shape, from, to);
         }
     }
 }
@@ -109,11 +128,11 @@ static void fill_image(const fc_kernels *kernels, ptrdiff_t size, const fc_block
 void fc_fill_block(const fc_kernels *kernels, ptrdiff_t size, const fc_blocks *b,
                    const fc_block *block, const void *const *planes, ptrdiff_t first, ptrdiff_t last,
                    char *target) {
-    const ptrdiff_t adjacent = b->inner > 1 ? last - first : 1;
-    for (ptrdiff_t plane = first; plane < last; plane += adjacent, target += b->plane_stride * size)
+    const ptrdiff_t at_once = b->adjacent ? last - first : 1;
+    for (ptrdiff_t plane = first; plane < last; plane += at_once, target += b->plane_stride * size)
         for (ptrdiff_t n = 0; n < block->count[0]; n++) {
             const char *source = planes[plane];
             if (source) source += (block->start[0] + n) * b->x_image * size;
-            fill_image(kernels, size, b, block, adjacent, source, target + n * b->pitch[0] * size);
+            fill_image(kernels, size, b, block, at_once, source, target + n * b->pitch[0] * size);
         }
 }

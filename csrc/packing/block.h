@@ -12,7 +12,8 @@ typedef struct {
     ptrdiff_t x_image;   /* elements between images in the source */
     fc_phases phases[2];
     int in_place;
-    ptrdiff_t inner; /* planes side by side in each position of the copy, as in the source; or 1 */
+    int adjacent;    /* the planes lie side by side in each position of the source */
+    ptrdiff_t inner; /* and so many in the copy; or 1 */
     ptrdiff_t size[3], count[3];
     /* Elements, in the copy or in place, between neighbouring outputs' images, rows and columns. */
     ptrdiff_t pitch[3];
