@@ -41,11 +41,15 @@ typedef struct {
     ptrdiff_t y_strides[5];                   /* n, k, p_d, p_h, p_w; also dy */
 } fc_conv_problem;
 
+/* Weights arranged for forward calls of one problem and instruction set. */
+typedef struct fc_conv_weights fc_conv_weights;
+
 /* The arrays of one call; those an op does not name are NULL.
  * forward: reads x, w, b (or NULL), writes y. backward data: reads y (= dy), w, writes x (= dx).
  * backward weights: reads y (= dy), x, writes w (= dw) and b (= db), either of which may be NULL. */
 typedef struct {
     void *x, *w, *b, *y;
+    const fc_conv_weights *prepared; /* forward: of this w, or NULL */
 } fc_conv_arrays;
 
 /* Name of the instruction set at `index` >= 0, best first, NULL after the last. */
@@ -62,6 +66,24 @@ const char *fc_conv_refusal(fc_conv_op op, const char *algorithm, const fc_conv_
 /* Runs the named algorithm, or the first that does not refuse if `algorithm` is NULL. */
 fc_status fc_conv_run(fc_conv_op op, const char *algorithm, const fc_conv_problem *problem,
                       const fc_conv_arrays *arrays);
+
+/* Arranges w for calls of this problem, whose arrays may have other addresses and, to less use, other
+ * strides. `weights` is set to NULL where the algorithm has nothing to arrange. */
+fc_status fc_conv_prepare(const char *algorithm, const fc_conv_problem *problem,
+                          const fc_conv_arrays *arrays, fc_conv_weights **weights);
+void fc_conv_free_weights(fc_conv_weights *weights);
+
+/* What a forward call will do: a sentence without a full stop, and the bytes that it allocates beside
+ * its arrays, on all threads together. */
+typedef struct {
+    const char *algorithm;
+    char how[320];
+    size_t workspace;
+    size_t packed; /* of these, for weights: none if they are prepared */
+} fc_conv_description;
+
+void fc_conv_describe(const char *algorithm, const fc_conv_problem *problem,
+                      fc_conv_description *description);
 
 /* How many threads a call may use that does not say otherwise. By these two names and through its
  * own loader threadpoolctl finds the setting; they are the only exported ones. */

@@ -5,7 +5,7 @@
 #include "compiler.h"
 
 /* Requests below this go to malloc, which keeps such sizes itself. */
-static const size_t SMALL = 64 << 10;
+static const size_t SMALL = 4 << 10;
 /* What is kept of released blocks, and at most how many. */
 static const size_t KEPT_BYTES = 64 << 20;
 enum { KEPT_BLOCKS = 64 };

@@ -25,13 +25,36 @@ const char *fc_conv_refusal(fc_conv_op op, const char *algorithm, const fc_conv_
     return found ? found->refuses(op, problem) : "there is no algorithm of this name";
 }
 
-fc_status fc_conv_run(fc_conv_op op, const char *algorithm, const fc_conv_problem *problem,
-                      const fc_conv_arrays *arrays) {
+/* The named algorithm, or the first that does not refuse; NULL if the named one does. */
+static const fc_conv_algorithm *choose(fc_conv_op op, const char *name, const fc_conv_problem *problem) {
     for (int i = 0; i < CONV_ALGORITHMS; i++) {
         const fc_conv_algorithm *candidate = conv_algorithms[i];
-        if (algorithm && strcmp(candidate->name, algorithm)) continue;
-        if (candidate->refuses(op, problem)) continue;
-        return candidate->run(op, problem, arrays);
+        if (name && strcmp(candidate->name, name)) continue;
+        if (!candidate->refuses(op, problem)) return candidate;
     }
-    return FC_REFUSED;
+    return NULL;
+}
+
+fc_status fc_conv_run(fc_conv_op op, const char *algorithm, const fc_conv_problem *problem,
+                      const fc_conv_arrays *arrays) {
+    const fc_conv_algorithm *chosen = choose(op, algorithm, problem);
+    return chosen ? chosen->run(op, problem, arrays) : FC_REFUSED;
+}
+
+fc_status fc_conv_prepare(const char *algorithm, const fc_conv_problem *problem,
+                          const fc_conv_arrays *arrays, fc_conv_weights **weights) {
+    const fc_conv_algorithm *chosen = choose(FC_FORWARD, algorithm, problem);
+    *weights = NULL;
+    return chosen ? chosen->prepare(problem, arrays, weights) : FC_REFUSED;
+}
+
+void fc_conv_free_weights(fc_conv_weights *weights) {
+    if (weights) weights->free(weights);
+}
+
+void fc_conv_describe(const char *algorithm, const fc_conv_problem *problem,
+                      fc_conv_description *description) {
+    const fc_conv_algorithm *chosen = choose(FC_FORWARD, algorithm, problem);
+    *description = (fc_conv_description){.algorithm = chosen ? chosen->name : NULL};
+    if (chosen) chosen->describe(problem, description);
 }

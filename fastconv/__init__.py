@@ -1,7 +1,7 @@
 """Convolution and pooling for plain NumPy arrays, forward and backward, compiled.
 
     conv.py         what you call: docstring, checks, computation
-      _problem.py     arguments -> a frozen problem; the messages about them
+      _problem.py     arguments -> a frozen problem; _values.py: one argument alone; the messages
         _core.pyx       the bridge: data pointers and strides in, a status out
           csrc/plan.c     picks an algorithm; algorithms/, gemm/, packing/, kernels/, isa/ run it
     pool.py, columns.py -> _pool.pyx, _columns.pyx
@@ -11,7 +11,7 @@
 """
 
 from .columns import col2im, im2col
-from .conv import ConvGradients, conv_backward, conv_forward
+from .conv import ConvGradients, ConvPlan, conv_backward, conv_forward
 from .costs import ConvCost, conv_cost, conv_output_shape, pool_output_shape
 from .gradients import check_gradients, numerical_gradient
 from .layers import (
@@ -42,6 +42,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ConvCost",
     "ConvGradients",
+    "ConvPlan",
     "affine_backward",
     "affine_forward",
     "algorithms",

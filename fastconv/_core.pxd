@@ -35,11 +35,21 @@ cdef extern from "fastconv.h" nogil:
         ptrdiff_t w_strides[5]
         ptrdiff_t y_strides[5]
 
+    ctypedef struct fc_conv_weights:
+        pass
+
     ctypedef struct fc_conv_arrays:
         void *x
         void *w
         void *b
         void *y
+        const fc_conv_weights *prepared
+
+    ctypedef struct fc_conv_description:
+        const char *algorithm
+        const char *how
+        size_t workspace
+        size_t packed
 
     int fastconv_get_num_threads()
     void fastconv_set_num_threads(int count)
@@ -50,3 +60,8 @@ cdef extern from "fastconv.h" nogil:
                                 const fc_conv_problem *problem)
     fc_status fc_conv_run(fc_conv_op op, const char *algorithm, const fc_conv_problem *problem,
                           const fc_conv_arrays *arrays)
+    fc_status fc_conv_prepare(const char *algorithm, const fc_conv_problem *problem,
+                              const fc_conv_arrays *arrays, fc_conv_weights **weights)
+    void fc_conv_free_weights(fc_conv_weights *weights)
+    void fc_conv_describe(const char *algorithm, const fc_conv_problem *problem,
+                          fc_conv_description *description)

@@ -1,7 +1,8 @@
 # cython: language_level=3
 """The only bridge to csrc: data pointers and element strides go in, a status comes out.
 
-Arrays are in the layout of their problem, checked by _problem.py. Nothing is checked here.
+Arrays are in the layout of their problem, checked by _problem.py. Nothing is checked here but
+whether a call is like an earlier one that was.
 """
 
 import threading
@@ -86,17 +87,17 @@ cdef Sizes sizes_of(problem):
     return sizes
 
 
-cdef run(fc_conv_op op, algorithm, problem, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b,
-         cnp.ndarray y, bint relu):
+cdef class Weights:
+    """Weights arranged for forward calls of one problem, instruction set and algorithm."""
+    cdef fc_conv_weights *weights
+
+    def __dealloc__(self):
+        fc_conv_free_weights(self.weights)
+
+
+cdef fc_conv_problem problem_of(problem, cnp.ndarray x, cnp.ndarray w, cnp.ndarray y, bint relu):
     cdef Sizes sizes = sizes_of(problem)
     cdef fc_conv_problem p = sizes.p
-    cdef fc_conv_arrays arrays
-    cdef fc_status status
-    cdef const char *reason
-    cdef bytes name = algorithm.encode()
-    cdef const char *c_name = name
-    if algorithm == "auto":
-        c_name = NULL
     p.relu = relu
     p.isa = current_isa
     p.threads = fastconv_get_num_threads()
@@ -107,9 +108,11 @@ cdef run(fc_conv_op op, algorithm, problem, cnp.ndarray x, cnp.ndarray w, cnp.nd
     read_strides(p.x_strides, x, sizes.channels_last)
     read_strides(p.w_strides, w, False)
     read_strides(p.y_strides, y, sizes.channels_last)
-    arrays.x, arrays.w, arrays.b, arrays.y = pointer(x), pointer(w), pointer(b), pointer(y)
-    with nogil:
-        status = fc_conv_run(op, c_name, &p, &arrays)
+    return p
+
+
+cdef raise_for(fc_status status, fc_conv_op op, algorithm, fc_conv_problem *p):
+    cdef bytes name = algorithm.encode()
     if pending is not None and PyThread_get_thread_ident() == main_thread:
         raise_pending()
     if status == FC_FORKED:
@@ -117,8 +120,26 @@ cdef run(fc_conv_op op, algorithm, problem, cnp.ndarray x, cnp.ndarray w, cnp.nd
     if status == FC_NO_MEMORY:
         raise MemoryError(f"no memory for the workspace of algorithm {algorithm!r}")
     if status == FC_REFUSED:
-        reason = fc_conv_refusal(op, c_name, &p)
-        raise ValueError(f"algorithm {algorithm!r} cannot do this problem: {reason.decode()}")
+        reason = fc_conv_refusal(op, name, p).decode()
+        raise ValueError(f"algorithm {algorithm!r} cannot do this problem: {reason}")
+
+
+cdef run(fc_conv_op op, algorithm, problem, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b,
+         cnp.ndarray y, bint relu, Weights prepared):
+    cdef fc_conv_problem p = problem_of(problem, x, w, y, relu)
+    cdef fc_conv_arrays arrays
+    cdef fc_status status
+    cdef bytes name
+    cdef const char *c_name = NULL
+    if algorithm != "auto":
+        name = algorithm.encode()
+        c_name = name
+    arrays.x, arrays.w, arrays.b, arrays.y = pointer(x), pointer(w), pointer(b), pointer(y)
+    arrays.prepared = prepared.weights if prepared is not None else NULL
+    with nogil:
+        status = fc_conv_run(op, c_name, &p, &arrays)
+    if status != FC_OK or pending is not None:
+        raise_for(status, op, algorithm, &p)
 
 
 def all_isas():
@@ -159,13 +180,112 @@ def conv_algorithms():
     return tuple(names)
 
 
-def conv_forward(algorithm, problem, x, w, b, relu, y):
-    run(FC_FORWARD, algorithm, problem, x, w, b, y, relu)
+def conv_forward(algorithm, problem, x, w, b, relu, y, prepared=None):
+    run(FC_FORWARD, algorithm, problem, x, w, b, y, relu, prepared)
 
 
 def conv_backward_data(algorithm, problem, dy, w, dx):
-    run(FC_BACKWARD_DATA, algorithm, problem, dx, w, None, dy, False)
+    run(FC_BACKWARD_DATA, algorithm, problem, dx, w, None, dy, False, None)
 
 
 def conv_backward_weights(algorithm, problem, dy, x, dw, db):
-    run(FC_BACKWARD_WEIGHTS, algorithm, problem, x, dw, db, dy, False)
+    run(FC_BACKWARD_WEIGHTS, algorithm, problem, x, dw, db, dy, False, None)
+
+
+def prepare_weights(algorithm, problem, x, w, y):
+    """Weights for forward calls with arrays like x and y, whose elements are not read."""
+    cdef fc_conv_problem p = problem_of(problem, x, w, y, False)
+    cdef fc_conv_arrays arrays
+    cdef fc_status status
+    cdef bytes name = algorithm.encode()
+    cdef const char *c_name = NULL
+    cdef Weights prepared = Weights()
+    arrays.x, arrays.w, arrays.b, arrays.y = pointer(x), pointer(w), NULL, pointer(y)
+    arrays.prepared = NULL
+    if algorithm != "auto":
+        c_name = name
+    with nogil:
+        status = fc_conv_prepare(c_name, &p, &arrays, &prepared.weights)
+    raise_for(status, FC_FORWARD, algorithm, &p)
+    return prepared
+
+
+def describe(algorithm, problem, x, w, y):
+    """(algorithm, how, bytes of workspace, bytes of arranged weights) of a forward call."""
+    cdef fc_conv_problem p = problem_of(problem, x, w, y, False)
+    cdef fc_conv_description description
+    cdef bytes name = algorithm.encode()
+    cdef const char *c_name = NULL
+    if algorithm != "auto":
+        c_name = name
+    fc_conv_describe(c_name, &p, &description)
+    return (description.algorithm.decode(), description.how.decode(), description.workspace,
+            description.packed)
+
+
+def refusal(algorithm, problem, x, w, y):
+    """Why `algorithm` cannot do a forward call, or None."""
+    cdef fc_conv_problem p = problem_of(problem, x, w, y, False)
+    cdef bytes name = algorithm.encode()
+    cdef const char *reason = fc_conv_refusal(FC_FORWARD, name, &p)
+    return None if reason == NULL else reason.decode()
+
+
+# ---------------------------------------------------------------------------------------------
+# Calls like earlier ones: checking all arguments takes longer than a small convolution
+
+cdef dict kept_problems = {}
+cdef int MOST_KEPT = 1024
+
+
+cdef bint is_plain(value, int depth=3):
+    """Whether `value` equals only values that are checked alike: 1 == True == 1.0 are not."""
+    kind = type(value)
+    if kind is int or kind is str or value is None:
+        return True
+    if kind is not tuple or depth == 0:
+        return False
+    for entry in <tuple>value:
+        if not is_plain(entry, depth - 1):
+            return False
+    return True
+
+
+cdef int plain_type(array):
+    """NumPy's number of its dtype if _problem.py would take the array as it is, else -1."""
+    cdef cnp.ndarray a
+    cdef int axis
+    if not cnp.PyArray_CheckExact(array):
+        return -1
+    a = array
+    if cnp.PyArray_TYPE(a) != cnp.NPY_FLOAT32 and cnp.PyArray_TYPE(a) != cnp.NPY_FLOAT64:
+        return -1
+    if not cnp.PyArray_ISBEHAVED_RO(a):
+        return -1
+    for axis in range(cnp.PyArray_NDIM(a)):
+        if cnp.PyArray_STRIDE(a, axis) % cnp.PyArray_ITEMSIZE(a):
+            return -1
+    return cnp.PyArray_TYPE(a)
+
+
+def kept_problem(x, w, b, dy, geometry):
+    """The problem of these arguments, all of which are as they should be; None: not known."""
+    cdef int dtype = plain_type(x)
+    if dtype < 0 or plain_type(w) != dtype or not is_plain(geometry):
+        return None
+    problem = kept_problems.get((x.shape, w.shape, geometry))
+    if problem is None:
+        return None
+    if b is not None and (plain_type(b) != dtype or b.shape != w.shape[:1]
+                          or not cnp.PyArray_IS_C_CONTIGUOUS(b)):
+        return None
+    if dy is not None and (plain_type(dy) != dtype or dy.shape != problem.y_shape):
+        return None
+    return problem
+
+
+def keep_problem(problem, x_shape, w_shape, geometry):
+    if is_plain(geometry):
+        if len(kept_problems) >= MOST_KEPT:
+            kept_problems.clear()
+        kept_problems[x_shape, w_shape, geometry] = problem

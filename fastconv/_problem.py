@@ -1,25 +1,33 @@
 """Arguments in, a frozen problem out: everything a caller passes is checked here, once.
 
-The messages about arguments are written here. Sizes are Python integers, so they cannot overflow;
-what a kernel would have to count beyond 64 bits is refused. Nothing of the size of the data is
-allocated before all checks have passed, except a native copy of an array in foreign byte order.
+The messages about arguments are written here and, about one argument alone, in _values.py. Nothing
+of the size of the data is allocated before all checks have passed, except a native copy of an array
+in foreign byte order.
 """
 
 import math
-import operator
-import reprlib
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 
 from ._geometry import Window, array_shape, channels_and_size, first_window_off_data
-
-INT64_MAX = 2**63 - 1
-CHANNELS_FIRST = {1: "NCW", 2: "NCHW", 3: "NCDHW"}
-CHANNELS_LAST = {1: "NWC", 2: "NHWC", 3: "NDHWC"}
-GRADIENTS = ("dx", "dw", "db")
-
+from ._values import (
+    INT64_MAX,
+    check_countable,
+    check_rank,
+    check_same_dtype,
+    check_shape,
+    flag,
+    float_array,
+    float_arrays,
+    index_array,
+    integer,
+    is_channels_last,
+    padding_pairs,
+    per_axis,
+    real_array,
+    shape,
+)
 
 # ---------------------------------------------------------------------------------------------
 # The problem
@@ -35,6 +43,7 @@ class ConvProblem:
     out_channels: int
     channels_last: bool
     window: Window
+    x_shape: tuple[int, ...]
     y_shape: tuple[int, ...]
     # What _core makes of it, once.
     native: object = field(default=None, compare=False, repr=False)
@@ -58,239 +67,6 @@ class PoolProblem:
     def y_shape(self):
         out_size = self.window.of_caller(self.window.out_size)
         return array_shape(self.batch, self.channels, out_size, self.channels_last)
-
-
-# ---------------------------------------------------------------------------------------------
-# Single values
-
-
-def shown(value):
-    """A short repr(value), where there is one: not of an integer of thousands of digits."""
-    try:
-        return reprlib.repr(value)
-    except ValueError:
-        return "too long to print"
-
-
-def integer(name, value, minimum):
-    """`value` as a Python integer from `minimum` to 2**63 - 1."""
-    if isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} is {value}, expected an integer")
-    try:
-        value = operator.index(value)
-    except TypeError:
-        raise TypeError(
-            f"{name} is {shown(value)} of type {type(value).__name__}, expected an integer"
-        ) from None
-    if not minimum <= value <= INT64_MAX:
-        raise ValueError(
-            f"{name} is {shown(value)}, expected an integer from {minimum} to 2**63 - 1"
-        )
-    return value
-
-
-def flag(name, value):
-    """`value` if it is a bool."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} is {shown(value)}, expected a bool")
-    return bool(value)
-
-
-def is_sequence(value):
-    return isinstance(value, (tuple, list)) or (isinstance(value, np.ndarray) and value.ndim > 0)
-
-
-def per_axis(name, value, axes, minimum, expected=None):
-    """An integer, or one per spatial axis, as a tuple of `axes` integers."""
-    if not is_sequence(value):
-        return (integer(name, value, minimum),) * axes
-    if len(value) != axes:
-        raise ValueError(
-            f"{name} is {shown(value)} with {len(value)} entries, expected an integer or "
-            f"{expected or f'{axes}, one per spatial axis'}"
-        )
-    return tuple(integer(f"{name}[{i}]", entry, minimum) for i, entry in enumerate(value))
-
-
-def padding_pairs(padding, axes, in_size, effective, stride):
-    """Any form of `padding` as one (before, after) pair per spatial axis."""
-    if isinstance(padding, str):
-        if padding == "valid":
-            return ((0, 0),) * axes
-        if padding not in ("same", "same_lower"):
-            raise ValueError(
-                f"padding is {padding!r}, expected integers, 'valid', 'same' or 'same_lower'"
-            )
-        pairs = []
-        for size, extent, step in zip(in_size, effective, stride, strict=True):
-            out = -(-size // step)
-            total = max((out - 1) * step + extent - size, 0)
-            half = total // 2
-            pairs.append((half, total - half) if padding == "same" else (total - half, half))
-        return tuple(pairs)
-    if not is_sequence(padding):
-        return ((integer("padding", padding, 0),) * 2,) * axes
-    if len(padding) != axes:
-        raise ValueError(
-            f"padding is {shown(padding)} with {len(padding)} entries, expected an integer, {axes} "
-            f"integers or (before, after) pairs, one per spatial axis, 'valid', 'same' or "
-            f"'same_lower'"
-        )
-    return tuple(
-        per_axis(f"padding[{i}]", entry, 2, 0, "a (before, after) pair")
-        for i, entry in enumerate(padding)
-    )
-
-
-def shape(name, value, axes=None, minimum=0):
-    """A tuple of sizes: the first >= `minimum`, the rest >= 1; `axes` spatial axes, or 1 to 3."""
-    if not is_sequence(value):
-        raise TypeError(f"{name} is {shown(value)}, expected a tuple of integers")
-    spatial = len(value) - 2
-    if spatial != axes if axes is not None else not 1 <= spatial <= 3:
-        expected = "3 to 5 (one to three spatial axes)" if axes is None else f"{axes + 2}"
-        raise ValueError(
-            f"{name} is {shown(tuple(value))} with {len(value)} axes, expected {expected}"
-        )
-    sizes = tuple(
-        integer(f"{name}[{i}]", size, 1 if i else minimum) for i, size in enumerate(value)
-    )
-    check_countable(name, sizes)
-    return sizes
-
-
-def check_countable(name, sizes):
-    """Refuses a shape whose bytes a 64-bit integer cannot count."""
-    if math.prod(max(size, 1) for size in sizes) * 16 > INT64_MAX:
-        raise ValueError(f"{name} would have shape {sizes}, expected fewer than 2**59 elements")
-
-
-def is_channels_last(layout, axes):
-    """Whether `layout`, checked for the number of spatial axes, has its channels last."""
-    if layout is None:
-        return False
-    if isinstance(layout, str) and layout in (CHANNELS_FIRST[axes], CHANNELS_LAST[axes]):
-        return str(layout) == CHANNELS_LAST[axes]
-    raise ValueError(
-        f"layout is {layout!r}, expected None, {CHANNELS_FIRST[axes]!r} or "
-        f"{CHANNELS_LAST[axes]!r} for {axes} spatial axis(es)"
-    )
-
-
-def activation_is_relu(activation):
-    if activation is None:
-        return False
-    if isinstance(activation, str) and activation == "relu":
-        return True
-    raise ValueError(f"activation is {activation!r}, expected None or 'relu'")
-
-
-def algorithm_name(algorithm, names):
-    """`algorithm` if it is "auto" or one of `names`."""
-    if not isinstance(algorithm, str) or algorithm not in ("auto", *names):
-        raise ValueError(f"algorithm is {algorithm!r}, expected 'auto' or one of {names}")
-    return str(algorithm)
-
-
-def needed_gradients(need):
-    """`need` as a frozenset of names."""
-    try:
-        names = (need,) if isinstance(need, str) else tuple(need)
-    except TypeError:
-        raise TypeError(f"need is {need!r}, expected names out of {GRADIENTS}") from None
-    for name in names:
-        if not isinstance(name, str) or name not in GRADIENTS:
-            raise ValueError(f"need contains {name!r}, expected names out of {GRADIENTS}")
-    return frozenset(names)
-
-
-# ---------------------------------------------------------------------------------------------
-# Arrays
-
-
-def any_array(name, value):
-    """`value` as a base-class array in native byte order and aligned; a copy only if it is not."""
-    if type(value) is np.ndarray:
-        flags = value.flags
-        if flags.c_contiguous and flags.aligned and value.dtype.isnative:
-            return value
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a masked array, expected a plain array: fill it first")
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise TypeError(f"{name} is not a rectangular array: {error}") from None
-    whole_elements = all(step % max(array.itemsize, 1) == 0 for step in array.strides)
-    if array.dtype.isnative and array.flags.aligned and whole_elements:
-        return array
-    return array.astype(array.dtype.newbyteorder("="), order="C")
-
-
-def float_array(name, value):
-    """`value` as a float32 or float64 array."""
-    array = any_array(name, value)
-    if array.dtype.char not in "fd":
-        raise TypeError(f"{name} has dtype {array.dtype}, expected float32 or float64")
-    return array
-
-
-def real_array(name, value):
-    """`value` as an array of signed, unsigned or floating numbers."""
-    array = any_array(name, value)
-    if array.dtype.kind not in "iuf":
-        raise TypeError(f"{name} has dtype {array.dtype}, expected a real number type")
-    return array
-
-
-def check_same_dtype(**arrays):
-    """Refuses arrays whose dtype differs from that of the first; None is skipped."""
-    (first, reference), *others = arrays.items()
-    for name, array in others:
-        if array is not None and array.dtype != reference.dtype:
-            raise TypeError(
-                f"{name} has dtype {array.dtype}, but {first} has {reference.dtype}: "
-                f"expected the same"
-            )
-
-
-def check_shape(name, array, expected):
-    if array.shape != expected:
-        raise ValueError(f"{name} has shape {array.shape}, expected {expected}")
-
-
-def check_rank(name, array, ranks):
-    if array.ndim not in ranks:
-        raise ValueError(
-            f"{name} has shape {array.shape} with {array.ndim} axes, "
-            f"expected {' or '.join(map(str, ranks))}"
-        )
-
-
-def widened(array):
-    """`array`; half precision, which has no C type, as single, which represents it exactly."""
-    return array.astype(np.float32) if array.dtype == np.float16 else array
-
-
-def result_array(out, expected_shape, dtype, inputs):
-    """(where to compute, where the result belongs): two arrays if `out` overlaps an input."""
-    if out is None:
-        fresh = np.empty(expected_shape, dtype)
-        return fresh, fresh
-    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
-        raise TypeError(f"out is of type {type(out).__name__}, expected a NumPy array")
-    out = out.view(np.ndarray)
-    if out.shape != expected_shape or out.dtype != dtype:
-        raise ValueError(
-            f"out has shape {out.shape} and dtype {out.dtype}, "
-            f"expected shape {expected_shape} and dtype {dtype}"
-        )
-    if not (out.flags.c_contiguous and out.flags.aligned and out.dtype.isnative):
-        raise ValueError("out is strided, unaligned or byte-swapped, expected C-contiguous memory")
-    if not out.flags.writeable:
-        raise ValueError("out is read-only, expected a writable array")
-    if any(np.may_share_memory(out, array) for array in inputs if array is not None):
-        return np.empty(expected_shape, dtype), out
-    return out, out
 
 
 # ---------------------------------------------------------------------------------------------
@@ -346,25 +122,8 @@ def window(in_size, kernel, kernel_name, *, stride, padding, dilation, ceil_mode
     )
 
 
-def is_plain(value, depth=3):
-    """Whether `value` equals only values that are checked alike: 1 == True == 1.0 are not."""
-    kind = type(value)
-    return (
-        kind is int
-        or kind is str
-        or value is None
-        or (kind is tuple and depth > 0 and all(is_plain(entry, depth - 1) for entry in value))
-    )
-
-
-def conv_problem(x_shape, w_shape, *, stride=1, padding=0, dilation=1, groups=1, layout=None):
-    """The problem of `conv_forward` for arrays of these shapes; kept for plain arguments."""
-    key = (x_shape, w_shape, stride, padding, dilation, groups, layout)
-    make = kept_conv_problem if is_plain(key) else new_conv_problem
-    return make(*key)
-
-
-def new_conv_problem(x_shape, w_shape, stride, padding, dilation, groups, layout):
+def conv_problem(x_shape, w_shape, stride=1, padding=0, dilation=1, groups=1, layout=None):
+    """The problem of `conv_forward` for arrays of these shapes."""
     w_shape = shape("shape of w", w_shape, minimum=1)
     axes = len(w_shape) - 2
     x_shape = shape("shape of x", x_shape, axes)
@@ -388,32 +147,57 @@ def new_conv_problem(x_shape, w_shape, stride, padding, dilation, groups, layout
     out_size = windows.of_caller(windows.out_size)
     y_shape = array_shape(x_shape[0], w_shape[0], out_size, channels_last)
     check_countable("y", y_shape)
-    return ConvProblem(x_shape[0], groups, in_channels, w_shape[0], channels_last, windows, y_shape)
+    return ConvProblem(
+        x_shape[0], groups, in_channels, w_shape[0], channels_last, windows, x_shape, y_shape
+    )
 
 
-kept_conv_problem = lru_cache(maxsize=1024)(new_conv_problem)
-
-
-def float_arrays(**arrays):
-    """x, w, dy, ... as float arrays of one dtype."""
-    checked = {name: float_array(name, value) for name, value in arrays.items()}
-    check_same_dtype(**checked)
-    return checked.values()
-
-
-def conv_arguments(x, w, b, **geometry):
-    """(x, w, b, problem) of conv_forward."""
+def conv_arguments(x, w, b, geometry):
+    """(x, w, b, problem) of conv_forward; geometry: conv_problem's arguments from stride on."""
     x, w = float_arrays(x=x, w=w)
-    problem = conv_problem(x.shape, w.shape, **geometry)
+    problem = conv_problem(x.shape, w.shape, *geometry)
     return x, w, bias_array(b, x, problem.out_channels), problem
 
 
-def conv_gradient_arguments(dy, x, w, **geometry):
+def conv_gradient_arguments(dy, x, w, geometry):
     """(dy, x, w, problem) of conv_backward."""
     x, w, dy = float_arrays(x=x, w=w, dy=dy)
-    problem = conv_problem(x.shape, w.shape, **geometry)
+    problem = conv_problem(x.shape, w.shape, *geometry)
     check_shape("dy", dy, problem.y_shape)
     return dy, x, w, problem
+
+
+def plan_arguments(x_shape, w, b, dtype, geometry):
+    """(w, b, problem) of a ConvPlan, w and b its own."""
+    w = real_array("w", w)
+    try:
+        dtype = w.dtype if dtype is None else np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"dtype is {dtype!r}, expected float32 or float64") from None
+    if dtype.char not in "fd":
+        raise TypeError(f"dtype is {dtype}, expected float32 or float64")
+    w = np.array(w, dtype, order="C")
+    problem = conv_problem(x_shape, w.shape, *geometry)
+    if b is not None:
+        b = bias_array(real_array("b", b).astype(dtype), w, problem.out_channels)
+    return w, b, problem
+
+
+def plan_input(x, x_shape, dtype):
+    """x of a ConvPlan made for this shape."""
+    x = float_array("x", x)
+    if x.dtype != dtype:
+        raise TypeError(f"x has dtype {x.dtype}, but the plan was made for {dtype}")
+    check_shape("x", x, x_shape)
+    return x
+
+
+def array_without_memory(shape, dtype):
+    """An array with the strides of a C-contiguous one, not to be read."""
+    steps = [dtype.itemsize]
+    for size in shape[:0:-1]:
+        steps.insert(0, steps[0] * max(size, 1))
+    return np.lib.stride_tricks.as_strided(np.empty(1, dtype), shape, steps)
 
 
 def bias_array(b, like, channels):
@@ -497,18 +281,6 @@ def divisor(override):
     return 0 if override is None else integer("divisor_override", override, 1)
 
 
-def index_array(name, value):
-    """`value` as an int64 array."""
-    array = any_array(name, value)
-    if array.size == 0 and isinstance(value, (list, tuple)):
-        return array.astype(np.int64)
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} has dtype {array.dtype}, expected an integer type")
-    if array.dtype == np.uint64 and array.size and array.max() > INT64_MAX:
-        raise ValueError(f"{name} contains {array.max()}, expected at most 2**63 - 1")
-    return array.astype(np.int64, copy=False)
-
-
 def max_pool_gradient_arguments(dy, indices, x_shape, layout):
     """(dy, indices, x_shape, channels_last) of max_pool_backward."""
     dy, indices = real_array("dy", dy), index_array("indices", indices)
@@ -554,19 +326,6 @@ def channel_vector(name, value, x, channel):
     check_same_dtype(x=x, **{name: vector})
     check_shape(name, vector, (x.shape[channel],))
     return vector.reshape([-1 if axis == channel else 1 for axis in range(x.ndim)])
-
-
-def positive_float(name, value):
-    numbers = (int, float, np.integer, np.floating)
-    if isinstance(value, bool) or not isinstance(value, numbers):
-        raise TypeError(f"{name} is {shown(value)}, expected a number")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not 0 < number < math.inf:
-        raise ValueError(f"{name} is {shown(value)}, expected a positive finite number")
-    return number
 
 
 def affine_arrays(**arrays):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import _columns, _geometry, _problem
+from . import _columns, _geometry, _problem, _values
 
 
 def im2col(x, kernel_size, *, stride=1, padding=0, dilation=1):
@@ -44,7 +44,7 @@ def im2col(x, kernel_size, *, stride=1, padding=0, dilation=1):
             [2, 3],
             [3, 4]]])
     """
-    x = _problem.real_array("x", x)
+    x = _values.real_array("x", x)
     x_shape, window = _problem.columns_problem(
         x.shape,
         kernel_size,
@@ -97,12 +97,12 @@ def col2im(cols, x_shape, kernel_size, *, stride=1, padding=0, dilation=1):
     >>> fastconv.col2im(np.ones((1, 3, 2)), (1, 1, 4), 3)
     array([[[1., 2., 2., 1.]]])
     """
-    cols = _problem.real_array("cols", cols)
+    cols = _values.real_array("cols", cols)
     x_shape, window = _problem.columns_problem(
         x_shape, kernel_size, stride=stride, padding=padding, dilation=dilation
     )
-    _problem.check_shape("cols", cols, (x_shape[0], x_shape[1] * window.taps, window.out_pixels))
-    wide = _problem.widened(cols)
+    _values.check_shape("cols", cols, (x_shape[0], x_shape[1] * window.taps, window.out_pixels))
+    wide = _values.widened(cols)
     x = np.zeros(x_shape, wide.dtype)
     target = _geometry.canonical(x)
     for n in range(x_shape[0]):

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _core, _problem
+from . import _core, _problem, _values
 
 # In order of preference: "auto" takes the first that does not refuse.
 ALGORITHMS = _core.conv_algorithms()
@@ -92,23 +92,129 @@ def conv_forward(
     array([[[[45., 54.],
              [81., 90.]]]])
     """
-    x, w, b, problem = _problem.conv_arguments(
-        x,
-        w,
-        b,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-        layout=layout,
-    )
-    relu = _problem.activation_is_relu(activation)
-    algorithm = _problem.algorithm_name(algorithm, ALGORITHMS)
-    y, target = _problem.result_array(out, problem.y_shape, x.dtype, (x, w, b))
+    geometry = (stride, padding, dilation, groups, layout)
+    problem = _core.kept_problem(x, w, b, None, geometry)
+    if problem is None:
+        x, w, b, problem = _problem.conv_arguments(x, w, b, geometry)
+        _core.keep_problem(problem, x.shape, w.shape, geometry)
+    relu = _values.activation_is_relu(activation)
+    algorithm = _values.algorithm_name(algorithm, ALGORITHMS)
+    y, target = _values.result_array(out, problem.y_shape, x.dtype, (x, w, b))
     _core.conv_forward(algorithm, problem, x, w, b, relu, y)
     if target is not y:
         target[...] = y
     return y if out is None else out
+
+
+class ConvPlan:
+    """Inference with one bank of filters: `conv_forward` for inputs of one shape, prepared.
+
+    Arguments are checked once, and the weights are arranged once in the order in which the
+    algorithm reads them; a call then gives what `conv_forward` gives, bit for bit.
+
+    Parameters
+    ----------
+    x_shape : tuple of int
+        Shape of every x, in `layout`.
+    w, b : array_like
+        As in `conv_forward`; copied.
+    dtype : dtype, optional
+        float32 or float64, to which w and b are converted; None: that of w.
+    stride, padding, dilation, groups, layout, activation, algorithm
+        As in `conv_forward`.
+
+    Attributes
+    ----------
+    algorithm : str
+        The name of what runs.
+    workspace_bytes : int
+        Memory that a call uses beside its arrays and the arranged weights, for the number of
+        threads of this moment.
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As `conv_forward`; calling the plan: ValueError for an x of another shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastconv
+    >>> plan = fastconv.ConvPlan((1, 1, 4, 4), np.ones((1, 1, 3, 3)))
+    >>> plan(np.arange(16.0).reshape(1, 1, 4, 4))
+    array([[[[45., 54.],
+             [81., 90.]]]])
+    """
+
+    def __init__(
+        self,
+        x_shape,
+        w,
+        b=None,
+        *,
+        dtype=None,
+        stride=1,
+        padding=0,
+        dilation=1,
+        groups=1,
+        layout=None,
+        activation=None,
+        algorithm="auto",
+    ):
+        geometry = (stride, padding, dilation, groups, layout)
+        self._w, self._b, self._problem = _problem.plan_arguments(x_shape, w, b, dtype, geometry)
+        self._relu = _values.activation_is_relu(activation)
+        self._asked = _values.algorithm_name(algorithm, ALGORITHMS)
+        self._prepare()
+
+    def _prepare(self):
+        self._isa = _core.get_isa()
+        self._weights = _core.prepare_weights(self._asked, *self._arrays())
+
+    def _arrays(self):
+        """Arguments of _core's questions: arrays of the right strides, x and y without memory."""
+        problem, dtype = self._problem, self._w.dtype
+        x = _problem.array_without_memory(problem.x_shape, dtype)
+        y = _problem.array_without_memory(problem.y_shape, dtype)
+        return problem, x, self._w, y
+
+    @property
+    def algorithm(self):
+        return _core.describe(self._asked, *self._arrays())[0]
+
+    @property
+    def workspace_bytes(self):
+        return _core.describe(self._asked, *self._arrays())[2]
+
+    def __call__(self, x, out=None):
+        """y of `conv_forward(x, w, b)`; x of any strides, in the plan's shape and dtype."""
+        w, b = self._w, self._b
+        x = _problem.plan_input(x, self._problem.x_shape, w.dtype)
+        y, target = _values.result_array(out, self._problem.y_shape, w.dtype, (x,))
+        if self._isa != _core.get_isa():
+            self._prepare()
+        _core.conv_forward(self._asked, self._problem, x, w, b, self._relu, y, self._weights)
+        if target is not y:
+            target[...] = y
+        return y if out is None else out
+
+    def __str__(self):
+        problem = self._problem
+        algorithm, how, workspace, packed = _core.describe(self._asked, *self._arrays())
+        lines = [
+            f"ConvPlan: x {problem.x_shape}, w {self._w.shape} -> y {problem.y_shape}, "
+            f"{self._w.dtype}, instruction set {_core.get_isa()}, {_core.get_threads()} thread(s)",
+            f"  algorithm  {algorithm}: "
+            + ("as asked" if self._asked != "auto" else "the first that does not refuse"),
+            f"  how        {how or 'nothing to do'}",
+            f"  workspace  {workspace / 2**20:.2f} MiB",
+            f"  weights    {packed / 2**20:.2f} MiB, arranged once",
+        ]
+        for name in ALGORITHMS:
+            reason = _core.refusal(name, *self._arrays())
+            if reason is not None:
+                lines.append(f"  refused    {name}: {reason}")
+        return "\n".join(lines)
 
 
 def conv_backward(
@@ -121,7 +227,7 @@ def conv_backward(
     dilation=1,
     groups=1,
     layout=None,
-    need=_problem.GRADIENTS,
+    need=_values.GRADIENTS,
     algorithm="auto",
 ):
     """Gradients of a scalar loss through `conv_forward`, from the gradient dy at its output.
@@ -170,18 +276,14 @@ def conv_backward(
     >>> dw
     array([[[ 5.,  8., 11.]]])
     """
-    dy, x, w, problem = _problem.conv_gradient_arguments(
-        dy,
-        x,
-        w,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-        layout=layout,
-    )
-    need = _problem.needed_gradients(need)
-    algorithm = _problem.algorithm_name(algorithm, ALGORITHMS)
+    geometry = (stride, padding, dilation, groups, layout)
+    problem = _core.kept_problem(x, w, None, dy, geometry)
+    if problem is None:
+        dy, x, w, problem = _problem.conv_gradient_arguments(dy, x, w, geometry)
+        _core.keep_problem(problem, x.shape, w.shape, geometry)
+    if need is not _values.GRADIENTS:
+        need = _values.needed_gradients(need)
+    algorithm = _values.algorithm_name(algorithm, ALGORITHMS)
     dx = np.empty(x.shape, x.dtype) if "dx" in need else None
     dw = np.empty(w.shape, x.dtype) if "dw" in need else None
     db = np.empty(problem.out_channels, x.dtype) if "db" in need else None

@@ -28,7 +28,7 @@ Right where the course code is not, or where it refuses:
 
 import numpy as np
 
-from . import _problem, reference
+from . import _problem, _values, reference
 from .columns import col2im, im2col
 from .conv import conv_backward, conv_forward
 from .costs import conv_output_shape
@@ -495,7 +495,7 @@ def _item(params, key, name):
 def _promoted(**arrays):
     """The arrays in their common dtype, None as it is. Where fastconv does not compute in that
     dtype they keep theirs, for the message that names the offender."""
-    arrays = {n: a if a is None else _problem.any_array(n, a) for n, a in arrays.items()}
+    arrays = {n: a if a is None else _values.any_array(n, a) for n, a in arrays.items()}
     try:
         common = np.result_type(*(array.dtype for array in arrays.values() if array is not None))
     except TypeError:
@@ -507,8 +507,8 @@ def _promoted(**arrays):
 
 def _conv_options(conv_param):
     return {
-        "stride": _problem.per_axis("stride", _item(conv_param, "stride", "conv_param"), 2, 1),
-        "padding": _problem.per_axis("pad", _item(conv_param, "pad", "conv_param"), 2, 0),
+        "stride": _values.per_axis("stride", _item(conv_param, "stride", "conv_param"), 2, 1),
+        "padding": _values.per_axis("pad", _item(conv_param, "pad", "conv_param"), 2, 0),
     }
 
 
@@ -516,7 +516,7 @@ def _conv_forward(forward, x, w, b, conv_param, **options):
     options |= _conv_options(conv_param)
     x, w, b = _promoted(x=x, w=w, b=b)
     if forward is reference.conv_forward:
-        x, w, b, _ = _problem.conv_arguments(x, w, b, **options)
+        x, w, b, _ = _problem.conv_arguments(x, w, b, tuple(options.values()))
     return forward(x, w, b, **options), (x, w, b, conv_param)
 
 
@@ -525,17 +525,17 @@ def _conv_backward(backward, dout, cache):
     options = _conv_options(conv_param)
     dout, x, w = _promoted(dout=dout, x=x, w=w)
     if backward is reference.conv_backward:
-        dout, x, w, _ = _problem.conv_gradient_arguments(dout, x, w, **options)
+        dout, x, w, _ = _problem.conv_gradient_arguments(dout, x, w, tuple(options.values()))
     return tuple(backward(dout, x, w, **options))
 
 
 def _max_pool_forward(forward, x, pool_param):
     names = ("pool_height", "pool_width")
     kernel_size = tuple(
-        _problem.integer(name, _item(pool_param, name, "pool_param"), 1) for name in names
+        _values.integer(name, _item(pool_param, name, "pool_param"), 1) for name in names
     )
     stride = _item(pool_param, "stride", "pool_param")
-    x = _problem.real_array("x", x)
+    x = _values.real_array("x", x)
     if forward is reference.max_pool_forward:
         _problem.pool_problem(x.shape, kernel_size, stride=stride, name="shape of x")
     out, indices = forward(x, kernel_size, stride=stride)
@@ -575,26 +575,26 @@ def _running_statistics(x, bn_param):
     for key in ("running_mean", "running_var"):
         value = bn_param.get(key)
         value = np.zeros(x.shape[1], x.dtype) if value is None else np.asarray(value, x.dtype)
-        _problem.check_shape(f"bn_param[{key!r}]", value, (x.shape[1],))
+        _values.check_shape(f"bn_param[{key!r}]", value, (x.shape[1],))
         statistics.append(value)
     return statistics
 
 
 def _column_sizes(x_shape, field_height, field_width, padding, stride):
     """(N, C, OH, OW), checked as for a convolution, and (HH, WW), (stride_h, stride_w)."""
-    x_shape = _problem.shape("x_shape", x_shape, 2)
+    x_shape = _values.shape("x_shape", x_shape, 2)
     field = _field(field_height, field_width)
-    stride = _problem.per_axis("stride", stride, 2, 1)
+    stride = _values.per_axis("stride", stride, 2, 1)
     w_shape = (1, x_shape[1], *field)
     _, _, *out_size = conv_output_shape(x_shape, w_shape, stride=stride, padding=padding)
     return (*x_shape[:2], *out_size), field, stride
 
 
 def _field(height, width):
-    return _problem.integer("field_height", height, 1), _problem.integer("field_width", width, 1)
+    return _values.integer("field_height", height, 1), _values.integer("field_width", width, 1)
 
 
 def _shaped(cols, shape):
-    cols = _problem.real_array("cols", cols)
-    _problem.check_shape("cols", cols, shape)
+    cols = _values.real_array("cols", cols)
+    _values.check_shape("cols", cols, shape)
     return cols

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import _problem
+from . import _values
 
 
 def numerical_gradient(f, x, dy=None, *, eps=None):
@@ -43,9 +43,9 @@ def numerical_gradient(f, x, dy=None, *, eps=None):
     >>> np.round(fastconv.numerical_gradient(lambda x: x**2, np.array([1.0, 3.0])), 6)
     array([2., 6.])
     """
-    point = np.array(_problem.float_array("x", x), order="C")
+    point = np.array(_values.float_array("x", x), order="C")
     if eps is not None:
-        eps = _problem.positive_float("eps", eps)
+        eps = _values.positive_float("eps", eps)
     default = np.cbrt(np.finfo(point.dtype).eps)
     gradient = np.empty(point.shape)
     flat, result = point.reshape(-1), gradient.reshape(-1)
@@ -67,7 +67,7 @@ def numerical_gradient(f, x, dy=None, *, eps=None):
             )
         difference = y_high - y_low
         if dy is not None:
-            _problem.check_shape("dy", np.asarray(dy), difference.shape)
+            _values.check_shape("dy", np.asarray(dy), difference.shape)
             difference = difference * np.asarray(dy, dtype=np.float64)
         # The step as it came out after rounding to x's dtype.
         result[i] = difference.sum() / (high - low)
@@ -104,7 +104,7 @@ def check_gradients(f, vjp, args, *, rtol=1e-5, atol=1e-7, eps=None):
     >>> import fastconv
     >>> fastconv.check_gradients(np.sin, lambda dy, x: dy * np.cos(x), [np.array([0.5, 2.0])])
     """
-    args = [_problem.float_array(f"args[{i}]", arg) for i, arg in enumerate(args)]
+    args = [_values.float_array(f"args[{i}]", arg) for i, arg in enumerate(args)]
     y = np.asarray(f(*args))
     # A fixed random vector: a wrong Jacobian gives the right product with probability zero.
     dy = np.random.default_rng(0).standard_normal(y.shape).astype(y.dtype)
@@ -117,7 +117,7 @@ def check_gradients(f, vjp, args, *, rtol=1e-5, atol=1e-7, eps=None):
         if analytic is None:
             continue
         analytic = np.asarray(analytic)
-        _problem.check_shape(f"gradient {i}", analytic, arg.shape)
+        _values.check_shape(f"gradient {i}", analytic, arg.shape)
 
         def f_of_one(value, i=i):
             return f(*args[:i], value, *args[i + 1 :])

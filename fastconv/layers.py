@@ -5,7 +5,7 @@ NaN and overflow are results here, not events: no function warns of them.
 
 import numpy as np
 
-from . import _problem
+from . import _problem, _values
 
 
 @np.errstate(all="ignore")
@@ -52,11 +52,11 @@ def batch_norm_forward(x, gamma, beta, *, eps=1e-5, layout=None):
     (array([[-2.],
            [ 2.]]), array([2.]))
     """
-    x = _problem.float_array("x", x)
+    x = _values.float_array("x", x)
     channel, others = _problem.channel_axes(x, layout)
     gamma = _problem.channel_vector("gamma", gamma, x, channel)
     beta = _problem.channel_vector("beta", beta, x, channel)
-    eps = _problem.positive_float("eps", eps)
+    eps = _values.positive_float("eps", eps)
     if x.size == 0:
         statistic = np.full(x.shape[channel], np.nan, x.dtype)
         return np.empty(x.shape, x.dtype), statistic, statistic.copy()
@@ -103,9 +103,9 @@ def batch_norm_backward(dy, x, gamma, mean, inv_std, *, layout=None):
     TypeError, ValueError
         As `batch_norm_forward`.
     """
-    dy, x = _problem.float_arrays(dy=dy, x=x)
+    dy, x = _values.float_arrays(dy=dy, x=x)
     channel, others = _problem.channel_axes(x, layout)
-    _problem.check_shape("dy", dy, x.shape)
+    _values.check_shape("dy", dy, x.shape)
     gamma = _problem.channel_vector("gamma", gamma, x, channel)
     mean = _problem.channel_vector("mean", mean, x, channel)
     inv_std = _problem.channel_vector("inv_std", inv_std, x, channel)
@@ -150,13 +150,13 @@ def batch_norm_inference(
     TypeError, ValueError
         As `batch_norm_forward`.
     """
-    x = _problem.float_array("x", x)
+    x = _values.float_array("x", x)
     channel, _ = _problem.channel_axes(x, layout)
     gamma = _problem.channel_vector("gamma", gamma, x, channel)
     beta = _problem.channel_vector("beta", beta, x, channel)
     mean = _problem.channel_vector("running_mean", running_mean, x, channel)
     var = _problem.channel_vector("running_var", running_var, x, channel)
-    eps = _problem.positive_float("eps", eps)
+    eps = _values.positive_float("eps", eps)
     y = x - mean
     y *= gamma / np.sqrt(var + x.dtype.type(eps))
     y += beta
@@ -181,7 +181,7 @@ def relu_forward(x):
     TypeError
         Another dtype.
     """
-    x = _problem.float_array("x", x)
+    x = _values.float_array("x", x)
     return np.maximum(x, 0, out=np.empty(x.shape, x.dtype))
 
 
@@ -207,8 +207,8 @@ def relu_backward(dy, y):
     ValueError
         Shapes that differ.
     """
-    dy, y = _problem.float_arrays(dy=dy, y=y)
-    _problem.check_shape("dy", dy, y.shape)
+    dy, y = _values.float_arrays(dy=dy, y=y)
+    _values.check_shape("dy", dy, y.shape)
     dx = np.zeros(dy.shape, dy.dtype)
     np.copyto(dx, dy, where=y > 0)
     return dx
@@ -232,7 +232,7 @@ def sigmoid_forward(x):
     TypeError
         Another dtype.
     """
-    x = _problem.float_array("x", x)
+    x = _values.float_array("x", x)
     y = np.empty(x.shape, x.dtype)
     np.exp(-np.abs(x), out=y)
     denominator = 1 + y
@@ -261,8 +261,8 @@ def sigmoid_backward(dy, y):
     TypeError, ValueError
         As `relu_backward`.
     """
-    dy, y = _problem.float_arrays(dy=dy, y=y)
-    _problem.check_shape("dy", dy, y.shape)
+    dy, y = _values.float_arrays(dy=dy, y=y)
+    _values.check_shape("dy", dy, y.shape)
     dx = np.subtract(1, y, out=np.empty(y.shape, y.dtype))
     dx *= y
     dx *= dy
@@ -356,7 +356,7 @@ def softmax_cross_entropy(scores, labels):
     >>> round(loss, 6), dscores
     (1.386294, array([[ 0.25,  0.25, -0.75,  0.25]]))
     """
-    scores = _problem.float_array("scores", scores)
+    scores = _values.float_array("scores", scores)
     labels = _problem.class_labels(labels, scores)
     if len(labels) == 0:
         return float("nan"), np.empty(scores.shape, scores.dtype)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from . import _geometry, _pool, _problem
+from . import _geometry, _pool, _problem, _values
 
 
 def max_pool_forward(
@@ -54,7 +54,7 @@ def max_pool_forward(
     >>> y, indices
     (array([[[[7]]]]), array([[[[2]]]]))
     """
-    x = _problem.real_array("x", x)
+    x = _values.real_array("x", x)
     problem = _problem.pool_problem(
         x.shape,
         kernel_size,
@@ -65,7 +65,7 @@ def max_pool_forward(
         layout=layout,
         name="shape of x",
     )
-    wide = _problem.widened(x)
+    wide = _values.widened(x)
     y = np.empty(problem.y_shape, wide.dtype)
     indices = np.empty(problem.y_shape, np.int64)
     last = problem.channels_last
@@ -118,7 +118,7 @@ def max_pool_backward(dy, indices, x_shape, *, layout=None):
     dy, indices, x_shape, channels_last = _problem.max_pool_gradient_arguments(
         dy, indices, x_shape, layout
     )
-    wide = _problem.widened(dy)
+    wide = _values.widened(dy)
     dx = np.zeros(x_shape, wide.dtype)
     outside = _pool.max_pool_backward(
         plane_view(wide, channels_last),
@@ -186,7 +186,7 @@ def avg_pool_forward(
     >>> fastconv.avg_pool_forward(np.array([[[1.0, 3.0, 5.0, 9.0]]]), 2)
     array([[[2., 7.]]])
     """
-    x = _problem.float_array("x", x)
+    x = _values.float_array("x", x)
     problem = _problem.pool_problem(
         x.shape,
         kernel_size,
@@ -197,7 +197,7 @@ def avg_pool_forward(
         name="shape of x",
     )
     divisor = _problem.divisor(divisor_override)
-    count_include_pad = _problem.flag("count_include_pad", count_include_pad)
+    count_include_pad = _values.flag("count_include_pad", count_include_pad)
     y = np.empty(problem.y_shape, x.dtype)
     last = problem.channels_last
     _pool.avg_pool_forward(
@@ -250,7 +250,7 @@ def avg_pool_backward(
     >>> fastconv.avg_pool_backward(np.array([[[2.0, 4.0]]]), (1, 1, 4), 2)
     array([[[1., 1., 2., 2.]]])
     """
-    dy = _problem.float_array("dy", dy)
+    dy = _values.float_array("dy", dy)
     problem = _problem.pool_problem(
         x_shape,
         kernel_size,
@@ -260,8 +260,8 @@ def avg_pool_backward(
         layout=layout,
     )
     divisor = _problem.divisor(divisor_override)
-    count_include_pad = _problem.flag("count_include_pad", count_include_pad)
-    _problem.check_shape("dy", dy, problem.y_shape)
+    count_include_pad = _values.flag("count_include_pad", count_include_pad)
+    _values.check_shape("dy", dy, problem.y_shape)
     dx = np.zeros(problem.x_shape, dy.dtype)
     last = problem.channels_last
     _pool.avg_pool_backward(

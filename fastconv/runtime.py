@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import _core, _problem, conv
+from . import _core, _values, conv
 
 MAX_THREADS = 1024
 
@@ -114,7 +114,7 @@ def set_num_threads(n):
     ValueError
         n is out of range.
     """
-    n = _problem.integer("n", n, 1)
+    n = _values.integer("n", n, 1)
     if n > MAX_THREADS:
         raise ValueError(f"n is {n}, expected an integer from 1 to {MAX_THREADS}")
     _core.set_threads(n)

@@ -19,6 +19,7 @@ ORDER = [
     {"conv", "pool", "columns", "layers", "gradients", "costs"},
     {"_core", "_columns", "_pool"},
     {"_problem"},
+    {"_values"},
     {"_geometry", "_window"},
 ]
 C_ORDER = [

@@ -3,6 +3,7 @@
  * Forward is a correlation as it stands. Backward data is one per phase of the stride: positions
  * of dx that are congruent modulo the stride see the same taps of w, and dy with stride 1. A third
  * spatial axis adds planes: (channel, tap of the depth axis). */
+#include <stdlib.h>
 #include <string.h>
 
 #include "../arithmetic.h"
@@ -71,12 +72,35 @@ static fc_correlation forward_correlation(const job *j, ptrdiff_t g, ptrdiff_t o
     };
 }
 
+/* The weights of each group in the arrangement of its correlations. */
+typedef struct {
+    fc_conv_weights common;
+    ptrdiff_t groups;
+    fc_packed packed[];
+} prepared;
+
+static const prepared *find_prepared(const job *j) {
+    const fc_conv_weights *weights = j->a->prepared;
+    if (!weights || weights->algorithm != &fc_conv_implicit_gemm || weights->isa != j->p->isa) return NULL;
+    return (const prepared *)weights;
+}
+
 static void forward(job *j) {
-    for (ptrdiff_t g = 0; g < j->p->groups; g++)
-        for (ptrdiff_t o = 0; o < j->p->out_size[0] && j->run.status == FC_OK; o++) {
-            const fc_correlation c = forward_correlation(j, g, o);
+    const prepared *weights = find_prepared(j);
+    const ptrdiff_t depth = j->p->out_size[0];
+    for (ptrdiff_t g = 0; g < j->p->groups; g++) {
+        fc_packed own = {0};
+        if (!weights && depth > 1) { /* once for all output planes */
+            const fc_correlation middle = forward_correlation(j, g, depth / 2);
+            fc_pack_weights(j->kernels, j->size, &j->run, &middle, &own);
+        }
+        for (ptrdiff_t o = 0; o < depth && j->run.status == FC_OK; o++) {
+            fc_correlation c = forward_correlation(j, g, o);
+            c.packed = weights ? &weights->packed[g] : &own;
             fc_correlate(j->kernels, j->size, &j->run, &c);
         }
+        fc_scratch_release(own.weights);
+    }
 }
 
 static void backward_weights(job *j) {
@@ -260,18 +284,24 @@ static int useful_threads(const fc_conv_problem *p) {
     return threads < p->threads ? (int)threads : p->threads;
 }
 
-static fc_status run(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arrays *a) {
+/* NULL planes if there is no memory. */
+static job start(const fc_conv_problem *p, const fc_conv_arrays *a) {
     const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
-    if (p->batch == 0) {
-        if (op == FC_BACKWARD_WEIGHTS) clear_weight_gradients(p, a);
-        return FC_OK;
-    }
     job j = {p, a, fc_find_kernels(p->isa, p->dtype), p->dtype == FC_FLOAT32 ? 4 : 8, C, K,
              fc_start(useful_threads(p), p->interrupted), NULL, NULL};
     const ptrdiff_t planes = (C > K ? C : K) * p->kernel[0];
     j.plane = fc_scratch_acquire((sizeof *j.plane + sizeof *j.w_plane) * (size_t)planes);
+    if (j.plane) j.w_plane = (ptrdiff_t *)(j.plane + planes);
+    return j;
+}
+
+static fc_status run(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arrays *a) {
+    if (p->batch == 0) {
+        if (op == FC_BACKWARD_WEIGHTS) clear_weight_gradients(p, a);
+        return FC_OK;
+    }
+    job j = start(p, a);
     if (!j.plane) return FC_NO_MEMORY;
-    j.w_plane = (ptrdiff_t *)(j.plane + planes);
     if (op == FC_FORWARD) forward(&j);
     else if (op == FC_BACKWARD_DATA) backward_data(&j);
     else backward_weights(&j);
@@ -279,4 +309,46 @@ static fc_status run(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arra
     return (fc_status)j.run.status;
 }
 
-const fc_conv_algorithm fc_conv_implicit_gemm = {"implicit_gemm", refuses, run};
+/* Arrays that are not there yet: only their strides and that they differ from NULL matter. */
+static fc_conv_arrays with_any_images(const fc_conv_arrays *a) {
+    static char image[FC_ALIGNMENT];
+    return (fc_conv_arrays){.x = image, .w = a ? a->w : image, .b = a ? a->b : NULL, .y = image};
+}
+
+static void free_prepared(fc_conv_weights *weights) {
+    prepared *all = (prepared *)weights;
+    for (ptrdiff_t g = 0; g < all->groups; g++) fc_scratch_release(all->packed[g].weights);
+    free(all);
+}
+
+static fc_status prepare(const fc_conv_problem *p, const fc_conv_arrays *a, fc_conv_weights **weights) {
+    if (p->batch == 0) return FC_OK;
+    const fc_conv_arrays arrays = with_any_images(a);
+    prepared *all = calloc(1, sizeof *all + (size_t)p->groups * sizeof *all->packed);
+    if (!all) return FC_NO_MEMORY;
+    all->common = (fc_conv_weights){&fc_conv_implicit_gemm, p->isa, free_prepared};
+    all->groups = p->groups;
+    job j = start(p, &arrays);
+    if (!j.plane) fc_stop(&j.run, FC_NO_MEMORY);
+    for (ptrdiff_t g = 0; g < p->groups && j.run.status == FC_OK; g++) {
+        const fc_correlation c = forward_correlation(&j, g, p->out_size[0] / 2);
+        fc_pack_weights(j.kernels, j.size, &j.run, &c, &all->packed[g]);
+    }
+    fc_scratch_release(j.plane);
+    if (j.run.status == FC_OK) *weights = &all->common;
+    else free_prepared(&all->common);
+    return (fc_status)j.run.status;
+}
+
+static void describe(const fc_conv_problem *p, fc_conv_description *d) {
+    if (p->batch == 0) return;
+    const fc_conv_arrays arrays = with_any_images(NULL);
+    job j = start(p, &arrays);
+    if (!j.plane) return;
+    const fc_correlation c = forward_correlation(&j, 0, p->out_size[0] / 2);
+    d->workspace = fc_describe_correlation(j.kernels, j.size, &j.run, &c, d->how, sizeof d->how, &d->packed);
+    d->packed *= (size_t)p->groups;
+    fc_scratch_release(j.plane);
+}
+
+const fc_conv_algorithm fc_conv_implicit_gemm = {"implicit_gemm", refuses, run, prepare, describe};

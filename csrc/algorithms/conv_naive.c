@@ -2,6 +2,8 @@
  * list. Sums are kept in double and rounded once. It never gets a fast path. */
 #include "../compiler.h"
 #include "../threads.h"
+#include <stdio.h>
+
 #include "conv_algorithm.h"
 
 /* The o with o * stride - pad + t * dilation == i on one axis; -1 if there is none. */
@@ -58,4 +60,14 @@ void fc_conv_repair_edges(const fc_conv_problem *p, const fc_conv_arrays *a, fc_
     (p->dtype == FC_FLOAT32 ? backward_data_float : backward_data_double)(p, a, r, 1);
 }
 
-const fc_conv_algorithm fc_conv_naive = {"naive", refuses, run};
+static fc_status prepare(const fc_conv_problem *p, const fc_conv_arrays *a, fc_conv_weights **weights) {
+    (void)p, (void)a, (void)weights;
+    return FC_OK;
+}
+
+static void describe(const fc_conv_problem *p, fc_conv_description *d) {
+    (void)p;
+    snprintf(d->how, sizeof d->how, "the defining sums one by one, in double");
+}
+
+const fc_conv_algorithm fc_conv_naive = {"naive", refuses, run, prepare, describe};

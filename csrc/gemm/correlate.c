@@ -1,5 +1,6 @@
 #include "correlate.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "../arithmetic.h"
@@ -8,6 +9,9 @@
 
 /* Weights are copied up to this size, where a copy is not needed. */
 enum { PACKED_WEIGHTS_BYTES = 12 << 20 };
+
+/* Cycles below which a choice takes longer than it gains. */
+static const double TOO_SHORT_TO_CHOOSE = 2000;
 
 static ptrdiff_t weight_elements(const fc_plan *p) {
     return quotient_up(p->c->rows, p->panel) * p->panel * p->c->planes * fc_taps(p);
@@ -51,6 +55,10 @@ static void choose(fc_plan *p) {
         p->blocks.phases[a] = fc_split_axis(&c->axis[a], least(c->axis[a].outputs, a ? 2048 : 64));
     fc_plan channels = *p, pieces = *p;
     fc_plan_pixels(p);
+    if (p->cycles < TOO_SHORT_TO_CHOOSE) {
+        share_out(p);
+        return;
+    }
     fc_plan_channels(&channels);
     if (weight_elements(&channels) * p->size <= PACKED_WEIGHTS_BYTES) {
         fc_plan_pieces(&pieces);
@@ -78,34 +86,48 @@ static void set_taps(const fc_plan *p, const fc_workspace *ws) {
     }
 }
 
-static char *acquire(const fc_plan *p, fc_workspace *ws) {
+/* Bytes of each part of a task's scratch. */
+typedef struct {
+    size_t copy, table, tables, pixels, pieces, taps, stage;
+} layout;
+
+static const ptrdiff_t SLACK = 2 * FC_MAX_COLS; /* elements that may be read beyond the copy */
+
+static layout lay_out(const fc_plan *p) {
     const fc_blocks *b = &p->blocks;
-    const ptrdiff_t terms = least(FC_CHAIN, p->planes * fc_taps(p)), slack = 2 * FC_MAX_COLS;
+    const ptrdiff_t word = sizeof(ptrdiff_t), terms = least(FC_CHAIN, p->planes * fc_taps(p));
+    const ptrdiff_t pieces = p->by_piece ? FC_MAX_PIECES : 1;
     ptrdiff_t elements = b->inner > 1 ? b->plane_stride : p->planes * b->plane_stride;
     if (b->in_place) elements = p->by_channel ? 0 : terms * FC_MAX_COLS;
-    const size_t copy = aligned((elements + slack) * p->size);
-    const size_t table = aligned((ptrdiff_t)sizeof(ptrdiff_t) * terms);
-    const ptrdiff_t outputs = p->by_channel ? b->size[0] * b->size[1] * b->size[2] : terms;
-    const size_t pixels = aligned((ptrdiff_t)sizeof(ptrdiff_t) * outputs);
-    const size_t stage = aligned(FC_STAGE * p->size);
-    const ptrdiff_t most_pieces = p->by_piece ? FC_MAX_PIECES : 1;
-    const size_t pieces = aligned((ptrdiff_t)sizeof(fc_piece) * most_pieces);
-    const size_t tables = table * (size_t)most_pieces;
-    const size_t taps = aligned((ptrdiff_t)sizeof(ptrdiff_t) * fc_taps(p));
-    char *scratch = fc_scratch_acquire(copy + 2 * (tables + taps + pixels + stage) + pieces);
+    layout l = {.copy = aligned((elements + SLACK) * p->size), .table = aligned(word * terms)};
+    l.tables = l.table * (size_t)pieces;
+    l.pixels = aligned(word * (p->by_channel ? b->size[0] * b->size[1] * b->size[2] : terms));
+    l.pieces = aligned((ptrdiff_t)sizeof(fc_piece) * pieces);
+    l.taps = aligned(word * fc_taps(p));
+    l.stage = aligned(FC_STAGE * p->size);
+    return l;
+}
+
+static size_t scratch_bytes(const layout *l) {
+    return l->copy + 2 * (l->tables + l->pixels + l->taps + l->stage) + l->pieces;
+}
+
+static char *acquire(const fc_plan *p, fc_workspace *ws) {
+    const layout l = lay_out(p);
+    char *scratch = fc_scratch_acquire(scratch_bytes(&l));
     if (!scratch) return NULL;
     ws->copy = scratch;
-    ws->table = (ptrdiff_t)(table / sizeof(ptrdiff_t));
-    ws->w_offsets = (ptrdiff_t *)(scratch + copy);
-    ws->x_offsets = (ptrdiff_t *)((char *)ws->w_offsets + tables);
-    ws->pixels = (ptrdiff_t *)((char *)ws->x_offsets + tables);
-    ws->targets = (ptrdiff_t *)((char *)ws->pixels + pixels);
-    ws->tap_weight = (ptrdiff_t *)((char *)ws->targets + pixels);
-    ws->tap_offset = (ptrdiff_t *)((char *)ws->tap_weight + taps);
-    ws->pieces = (fc_piece *)((char *)ws->tap_offset + taps);
-    ws->stage[0] = (char *)ws->pieces + pieces;
-    ws->stage[1] = ws->stage[0] + stage;
-    memset(ws->copy + copy - slack * p->size, 0, (size_t)(slack * p->size));
+    ws->table = (ptrdiff_t)(l.table / sizeof(ptrdiff_t));
+    ws->w_offsets = (ptrdiff_t *)(scratch + l.copy);
+    ws->x_offsets = (ptrdiff_t *)((char *)ws->w_offsets + l.tables);
+    ws->pixels = (ptrdiff_t *)((char *)ws->x_offsets + l.tables);
+    ws->targets = (ptrdiff_t *)((char *)ws->pixels + l.pixels);
+    ws->tap_weight = (ptrdiff_t *)((char *)ws->targets + l.pixels);
+    ws->tap_offset = (ptrdiff_t *)((char *)ws->tap_weight + l.taps);
+    ws->pieces = (fc_piece *)((char *)ws->tap_offset + l.taps);
+    ws->stage[0] = (char *)ws->pieces + l.pieces;
+    ws->stage[1] = ws->stage[0] + l.stage;
+    memset(ws->copy + l.copy - SLACK * p->size, 0, (size_t)(SLACK * p->size));
     set_taps(p, ws);
     return scratch;
 }
@@ -229,20 +251,39 @@ static void pack_panel(const fc_plan *p, ptrdiff_t panel, ptrdiff_t rows, char *
     }
 }
 
+/* Where all of a plan's weights are packed. */
+typedef struct {
+    const fc_plan *plan;
+    char *target;
+} packing;
+
 /* A share of the panels of rows. A panel's target is written from end to end: the targets of
  * different panels are often a power of two apart. */
-static void pack_weights(void *context, int part) {
-    const fc_plan *p = context;
+static void pack_part(void *context, int part) {
+    const packing *all = context;
+    const fc_plan *p = all->plan;
     const ptrdiff_t panels = quotient_up(p->c->rows, p->panel), parts = p->run->threads;
     const ptrdiff_t terms = p->c->planes * fc_taps(p);
     for (ptrdiff_t panel = panels * part / parts; panel < panels * (part + 1) / parts; panel++) {
         const ptrdiff_t rows = least(p->panel, p->c->rows - panel * p->panel);
-        char *target = p->weights + panel * terms * p->panel * p->size;
+        char *target = all->target + panel * terms * p->panel * p->size;
         if (rows < p->panel) memset(target, 0, (size_t)(terms * p->panel * p->size));
         pack_panel(p, panel, rows, target);
-        if (p->by_piece && p->c->padding_counts && !p->kernels->finite(terms * p->panel, target))
+        if (p->by_channel && p->c->padding_counts && !p->kernels->finite(terms * p->panel, target))
             *p->not_finite = 1;
     }
+}
+
+static int needs_packed_weights(const fc_plan *p) {
+    return p->by_channel || (weight_elements(p) * p->size <= PACKED_WEIGHTS_BYTES && !weights_are_in_order(p));
+}
+
+/* NULL if there is no memory. */
+static char *pack_all(fc_plan *p) {
+    packing all = {p, fc_scratch_acquire(aligned(weight_elements(p) * p->size))};
+    if (all.target) fc_parallel(p->run, p->run->threads, pack_part, &all);
+    else fc_stop(p->run, FC_NO_MEMORY);
+    return all.target;
 }
 
 /* Whether outputs are the positions of the axis, one for one. */
@@ -264,30 +305,67 @@ static fc_correlation merge_axes(const fc_correlation *correlation) {
     return c;
 }
 
+void fc_pack_weights(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
+                     const fc_correlation *correlation, fc_packed *packed) {
+    const fc_correlation c = merge_axes(correlation);
+    FC_ATOMIC int not_finite = 0;
+    fc_plan p = {.c = &c, .kernels = kernels, .size = element_size, .run = run, .not_finite = &not_finite};
+    *packed = (fc_packed){0};
+    choose(&p);
+    if (!needs_packed_weights(&p)) return;
+    packed->weights = pack_all(&p);
+    if (packed->weights) packed->panel = p.panel;
+    packed->finite = !not_finite;
+}
+
+size_t fc_describe_correlation(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
+                               const fc_correlation *correlation, char *how, size_t length,
+                               size_t *packed_bytes) {
+    const fc_correlation c = merge_axes(correlation);
+    fc_plan p = {.c = &c, .kernels = kernels, .size = element_size, .run = run};
+    choose(&p);
+    const ptrdiff_t *size = p.blocks.size;
+    const ptrdiff_t vectors = p.vecs * kernels->lanes;
+    snprintf(how, length,
+             "%s in the vector, register tiles of %td %s x %td %s, blocks of %td x %td x %td outputs "
+             "and %td of %td input planes, %s%s",
+             p.by_channel ? "output channels" : "pixels", p.tile_rows,
+             p.by_channel ? "outputs" : "output channels", vectors,
+             p.by_channel ? "output channels" : "outputs", size[0], size[1], size[2], p.planes, c.planes,
+             p.blocks.in_place ? "read in place" : "from a padded copy",
+             p.by_piece ? ", taps in the padding left out" : "");
+    const layout l = lay_out(&p);
+    *packed_bytes = needs_packed_weights(&p) ? aligned(weight_elements(&p) * p.size) : 0;
+    return scratch_bytes(&l) * (size_t)p.parts;
+}
+
 void fc_correlate(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
                   const fc_correlation *correlation) {
     const fc_correlation merged = merge_axes(correlation), *c = &merged;
     FC_ATOMIC int not_finite = 0;
     fc_plan p = {.c = c, .kernels = kernels, .size = element_size, .run = run, .not_finite = &not_finite};
     choose(&p);
-    const size_t bytes = aligned(weight_elements(&p) * p.size);
-    const size_t bias_bytes = aligned(quotient_up(c->rows, p.panel) * p.panel * p.size);
-    if (p.by_channel || (bytes <= PACKED_WEIGHTS_BYTES && !weights_are_in_order(&p))) {
-        p.weights = fc_scratch_acquire(bytes + bias_bytes);
-        if (!p.weights) {
-            fc_stop(run, FC_NO_MEMORY);
-            return;
+    char *own = NULL, *bias = NULL;
+    if (needs_packed_weights(&p)) {
+        if (c->packed && c->packed->panel == p.panel) {
+            p.weights = c->packed->weights;
+            not_finite = !c->packed->finite;
+        } else {
+            p.weights = own = pack_all(&p);
+            if (!own) return;
         }
-        fc_parallel(run, run->threads, pack_weights, &p);
-        if (not_finite) { /* 0 * w counts: nothing may be left out */
+        if (p.by_piece && not_finite) { /* 0 * w counts: nothing may be left out */
             fc_plan_channels(&p);
             share_out(&p);
         }
-        if (c->bias && p.by_channel) {
-            p.bias = memset(p.weights + bytes, 0, bias_bytes);
-            memcpy(p.bias, c->bias, (size_t)(c->rows * p.size));
-        }
     }
-    fc_parallel(run, p.parts, run_part, &p);
-    fc_scratch_release(p.weights);
+    if (c->bias && p.by_channel) {
+        const size_t bytes = aligned(quotient_up(c->rows, p.panel) * p.panel * p.size);
+        bias = fc_scratch_acquire(bytes);
+        if (bias) p.bias = memcpy(memset(bias, 0, bytes), c->bias, (size_t)(c->rows * p.size));
+        else fc_stop(run, FC_NO_MEMORY);
+    }
+    if (run->status == FC_OK) fc_parallel(run, p.parts, run_part, &p);
+    fc_scratch_release(bias);
+    fc_scratch_release(own);
 }

@@ -14,6 +14,13 @@
 #include "../packing/axis.h"
 #include "../threads.h"
 
+/* Weights arranged in panels of output channels, if `panel` is not 0. */
+typedef struct {
+    ptrdiff_t panel; /* channels */
+    int finite;      /* no weight is infinite or NaN */
+    char *weights;   /* [panel][term][channel of the panel] */
+} fc_packed;
+
 typedef struct {
     ptrdiff_t images, x_image, y_image; /* count; element strides */
     ptrdiff_t rows, w_row, y_row;       /* output channels; element strides */
@@ -22,6 +29,7 @@ typedef struct {
     const ptrdiff_t *w_plane;
     fc_axis axis[2]; /* height, width */
     const void *w, *bias;
+    const fc_packed *packed; /* of w, or NULL */
     void *y;
     int relu;
     int padding_counts; /* 0 * w is added where a tap lies outside: NaN if w is infinite */
@@ -33,6 +41,16 @@ int fc_are_adjacent(const fc_correlation *correlation, ptrdiff_t element_size);
 /* Failures are in run->status. The result does not depend on the number of threads. */
 void fc_correlate(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
                   const fc_correlation *correlation);
+
+/* Arranges the weights as fc_correlate would, if it would; fc_scratch_release releases packed->weights. */
+void fc_pack_weights(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
+                     const fc_correlation *correlation, fc_packed *packed);
+
+/* Says what fc_correlate will do, in up to `length` characters; returns the bytes that it allocates,
+ * those of the weights in *packed_bytes. */
+size_t fc_describe_correlation(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
+                               const fc_correlation *correlation, char *how, size_t length,
+                               size_t *packed_bytes);
 
 /* The adjoint in the weights: reads y (= dy), writes or adds to w (= dw), and to bias (= db).
  *

@@ -27,8 +27,8 @@ typedef struct fc_plan {
     double cycles;       /* estimate of the whole */
     ptrdiff_t row_parts; /* a block's output channels are shared out among so many tasks */
     int parts;
-    FC_ATOMIC int *not_finite; /* set if some weight is not, while pieces are planned */
-    char *weights; /* copy [panel][term][channel of the panel], or NULL */
+    FC_ATOMIC int *not_finite; /* set if some packed weight is not */
+    const char *weights; /* copy [panel][term][channel of the panel], or NULL */
     char *bias;    /* with channels in the vector: padded to whole vectors, or NULL */
 } fc_plan;
 
