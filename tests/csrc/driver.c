@@ -115,6 +115,28 @@ static void check(const char *what, const shape *s, const void *actual, const vo
     failed++;
 }
 
+/* The same forward call with its weights arranged before. */
+static void run_prepared(const char *what, const shape *s, const char *name, const fc_conv_problem *p,
+                         fc_conv_arrays arrays, const void *expected, size_t bytes) {
+    fc_conv_weights *prepared;
+    fc_conv_description description;
+    char label[140];
+    snprintf(label, sizeof label, "y of prepared %s", what);
+    if (fc_conv_prepare(name, p, &arrays, &prepared) != FC_OK) printf("FAILED to prepare\n"), failed++;
+    arrays.prepared = prepared;
+    void *y = arrays.y;
+    void *own = malloc(bytes);
+    memcpy(own, y, bytes);
+    memset(y, 0x7e, bytes);
+    if (fc_conv_run(FC_FORWARD, name, p, &arrays) != FC_OK) printf("FAILED to run prepared\n"), failed++;
+    check(label, s, y, expected, bytes);
+    memcpy(y, own, bytes);
+    free(own);
+    fc_conv_free_weights(prepared);
+    fc_conv_describe(name, p, &description);
+    if (strcmp(description.algorithm, name)) printf("FAILED to describe %s\n", name), failed++;
+}
+
 static void run(const shape *s, fc_dtype dtype, int last, int at_end, int relu) {
     fc_conv_problem p;
     if (!problem_of(s, dtype, last, &p)) return;
@@ -142,8 +164,9 @@ static void run(const shape *s, fc_dtype dtype, int last, int at_end, int relu) 
         for (int isa = 0; fc_isa_name(isa); isa++) {
             if (!fc_isa_available(isa)) continue;
             const int i = algorithm > 0;
-            const fc_conv_arrays forward = {x, w, b, y[i]}, data = {dx[i], w, NULL, dy};
-            const fc_conv_arrays weights = {x, dw[i], db[i], dy};
+            fc_conv_arrays forward = {.x = x, .w = w, .b = b, .y = y[i]};
+            const fc_conv_arrays data = {.x = dx[i], .w = w, .y = dy};
+            const fc_conv_arrays weights = {.x = x, .w = dw[i], .b = db[i], .y = dy};
             char what[100];
             p.isa = isa;
             p.threads = 1 + isa % 3;
@@ -160,6 +183,7 @@ static void run(const shape *s, fc_dtype dtype, int last, int at_end, int relu) 
             if (!i) break;
             snprintf(what, sizeof what, "%s %s %s%s", name, fc_isa_name(isa),
                      dtype == FC_FLOAT32 ? "float32" : "float64", last ? " channels last" : "");
+            run_prepared(what, s, name, &p, forward, y[0], ny * size);
             for (int op = 0; op < 4; op++) {
                 static const char *const names[] = {"y", "dx", "dw", "db"};
                 void *const *results[] = {y, dx, dw, db};
@@ -203,6 +227,27 @@ int main(int argc, char **argv) {
                             {1, 1, 1}, {0, 1, 1}, {0, 1, 1}};
         run(&wide, FC_FLOAT32, 0, tail % 2, 0);
         run(&deep, FC_FLOAT64, 0, tail % 2, 0);
+    }
+    /* Many output channels, which take the vector: every tail of them and of the outputs, in place
+     * and copied, and by pieces where much of a tap's reach is padding. */
+    for (ptrdiff_t tail = 0; tail < 12; tail++) {
+        const ptrdiff_t step = 1 + tail % 2;
+        const shape copied = {1 + tail % 3, 20, 40 + 3 * tail, step, {1, 5 + tail % 4, 5 + tail}, {1, 3, 3},
+                              {1, step, step}, {1, 1, 1}, {0, 1, 1}, {0, 1, 1}};
+        const shape pieces = {2, 24, 48 + tail, 1, {1, 9, 9 + tail % 3}, {1, 3, 3}, {1, 1, 1}, {1, 4, 4},
+                              {0, 4, 4}, {0, 4, 3 + tail % 3}};
+        const shape pointwise = {2, 40, 30 + tail, 1, {1, 5, 5 + tail}, {1, 1, 1}, {1, step, step},
+                                 {1, 1, 1}, {0, 0, 0}, {0, 0, 0}};
+        const shape volume = {1, 12, 36 + tail, 1, {4, 6, 6}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1},
+                              {1, 1, 1}};
+        for (int last = 0; last < 2; last++) {
+            run(&copied, FC_FLOAT32, last, tail % 2, 0);
+            run(&copied, FC_FLOAT64, last, tail % 2, 1);
+            run(&pieces, FC_FLOAT32, last, tail % 2, 1);
+            run(&pieces, FC_FLOAT64, last, tail % 2, 0);
+            run(&pointwise, FC_FLOAT32, last, tail % 2, 0);
+            run(&volume, FC_FLOAT32, last, tail % 2, 1);
+        }
     }
     printf("%d passed, %d failed\n", passed, failed);
     return failed != 0;
