@@ -7,6 +7,9 @@ in turn. Results are compared before anything is timed. Printed are fastconv's b
 peer, its best time over fastconv's: above 1 fastconv is faster. `--out` receives compare.json with
 every best and median, ratios.png and roofline.png.
 
+With `--plan` fastconv runs a ConvPlan made before the timing, as the inference engines run what
+they have prepared; NumPy, PyTorch and JAX still get plain weights in each call.
+
 A `~` marks a peer whose result is the right sum, but rounded far worse than float32 needs to be; a
 peer with a wrong result is not timed. A dash is something a peer cannot do; the JSON says why.
 """
@@ -59,6 +62,25 @@ def _thread_count(text):
     return count
 
 
+def _isa(text):
+    known = Fastconv.isas()
+    if text == "best":
+        return known[0]
+    if text not in known:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of best, {', '.join(known)}")
+    return text
+
+
+def _ops(options):
+    """Those asked for, or all that make sense; ValueError where a plan cannot run them."""
+    if not options.plan:
+        return options.ops or list(OPS)
+    others = [op for op in options.ops or () if op != "forward"]
+    if others:
+        raise ValueError(f"--plan measures forward only, but --ops asks for {', '.join(others)}")
+    return ["forward"]
+
+
 def parse_arguments(arguments=None):
     summary, _, details = __doc__.partition("\n")
     parser = argparse.ArgumentParser(
@@ -68,10 +90,14 @@ def parse_arguments(arguments=None):
     add("--layers", type=_list(), default=["*"], help="names or patterns of layers.csv; or all")
     add("--threads", type=_list(convert=_thread_count), default=None, help="default 1,2")
     add("--peers", type=_list(PEERS), help=f"of {', '.join(PEERS)}; default: all installed")
-    add("--ops", type=_list(OPS), default=list(OPS), help="default forward,dx,dw")
+    add("--ops", type=_list(OPS), help="default forward,dx,dw; with --plan forward")
+    add("--plan", action="store_true", help="forward by a ConvPlan made before the timing")
     add("--dtype", choices=("float32", "float64"), default="float32")
     add("--layout", choices=("NCHW", "NHWC"), default="NCHW", help="of fastconv's arrays")
     add("--algorithm", default="auto", help="passed to fastconv")
+    isa_default = os.environ.get("FASTCONV_ISA") or "best"
+    help_isa = "instruction set of fastconv alone, one of fastconv.isas() (%(default)s)"
+    add("--isa", type=_isa, default=isa_default, help=help_isa)
     add("--repeat", type=_positive, default=5, help="least turns of each library (%(default)s)")
     add("--min-time", type=float, default=0.3, help="least seconds of each (%(default)s)")
     help_malloc = "warm: freed memory is kept, so kernels are compared; default: page faults count"
@@ -83,6 +109,7 @@ def parse_arguments(arguments=None):
     try:
         patterns = ["*" if name == "all" else name for name in options.layers]
         options.layers = [layer.name for layer in select(patterns, load())]
+        options.ops = _ops(options)
     except ValueError as error:
         parser.error(str(error))
     if options.threads is None:
@@ -166,7 +193,7 @@ class Comparison:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=machine.environment(threads, malloc),
+                env=machine.environment(threads, malloc, self.options.isa),
                 text=True,
             )
 

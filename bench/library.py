@@ -77,8 +77,16 @@ def channels_first(array):
 class Fastconv(Library):
     name, modules, distributions = "fastconv", ("fastconv",), ("fastconv",)
 
-    def __init__(self, layout="NCHW", algorithm="auto"):
-        self.layout, self.algorithm = layout, algorithm
+    def __init__(self, layout="NCHW", algorithm="auto", *, plan=False):
+        self.layout, self.algorithm, self.plan = layout, algorithm, plan
+        self.ops = ("forward",) if plan else OPS
+
+    @staticmethod
+    def isas():
+        """The instruction sets usable here, best first."""
+        import fastconv
+
+        return fastconv.isas()
 
     def _ways(self, problem):
         import fastconv
@@ -100,6 +108,9 @@ class Fastconv(Library):
                 named |= {n: channels_first(named[n]) for n in ("y", "dx") if n in need}
             return tuple(named[name] for name in need)
 
+        if self.plan:
+            plan = fastconv.ConvPlan(x.shape, w, b, **options)
+            return [Way(f"{self.layout} plan", lambda: plan(x), to_arrays)]
         if problem.op == "forward":
             return [Way(self.layout, lambda: fastconv.conv_forward(x, w, b, **options), to_arrays)]
 

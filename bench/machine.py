@@ -79,13 +79,16 @@ def pinned(threads):
         os.sched_setaffinity(0, before)
 
 
-def environment(threads, malloc):
-    """For a process that compares on that many threads. malloc: "warm" or "default"."""
+def environment(threads, malloc, isa):
+    """For a process that compares on that many threads.
+
+    malloc: "warm" or "default"; isa: fastconv's instruction set.
+    """
     variables = {k: v for k, v in os.environ.items() if k not in WARM_MALLOC}
     if malloc == "warm":
         variables |= WARM_MALLOC
     variables |= dict.fromkeys(THREAD_VARIABLES, str(threads))
-    variables["JAX_PLATFORMS"] = "cpu"
+    variables |= {"FASTCONV_ISA": isa, "JAX_PLATFORMS": "cpu"}
     if threads == 1:  # more than one follow the cores the process may use
         flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
         variables["XLA_FLAGS"] = f"{variables.get('XLA_FLAGS', '')} {flags}".strip()

@@ -47,7 +47,7 @@ def _bars(axes, results, op, threads):
     axes.set_xlim(-0.6, len(layers) - 0.4)
     axes.set_xticks(range(len(layers)), [layer.name for layer in layers], rotation=60, ha="right")
     axes.set_ylabel("peer's time / fastconv's")
-    axes.set_title(f"{op}, {threads} thread{'s' if threads > 1 else ''}", loc="left")
+    axes.set_title(results.heading(op, threads), loc="left")
     axes.grid(axis="y", linewidth=0.4)
     axes.set_axisbelow(True)
 
@@ -112,7 +112,7 @@ def draw_roofline(results, path):
         panel.margins(x=0.15, y=0.1)
         for op in results.settings["ops"]:
             _points(panel, results, op, threads)
-            panel.plot([], [], "k" + MARKERS[op], label=op)
+            panel.plot([], [], "k" + MARKERS[op], label=results.measured(op))
         panel.plot([], [], "o", color=COLOURS["ncnn"], label="fastconv")
         panel.plot([], [], "o", mfc="none", mec=COLOURS["mnn"], label="best peer")
         _roof(panel, results.limits[threads])

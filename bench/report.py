@@ -41,6 +41,13 @@ class Results:
         """Those that have the op at all."""
         return [name for name in self.settings["peers"] if op in PEERS[name].ops]
 
+    def measured(self, op):
+        """The op, and how fastconv ran it if not by its function."""
+        return f"{op} by a prepared ConvPlan" if self.settings["plan"] else op
+
+    def heading(self, op, threads):
+        return f"{self.measured(op)}, {threads} thread{'s' if threads > 1 else ''}"
+
     def select(self, **wanted):
         items = wanted.items()
         return [r for r in self.records if all(r[key] == value for key, value in items)]
@@ -169,8 +176,8 @@ def table(results, op, threads):
         _summary("worst", columns, min, len(lead)),
     ]
     settings = results.settings
-    title = f"{op}, {threads} thread{'s' if threads > 1 else ''}, {settings['dtype']}, "
-    title += f"{settings['layout']}, malloc {results.mallocs[0]}"
+    title = f"{results.heading(op, threads)}, {settings['dtype']}, {settings['layout']}, "
+    title += f"{settings['isa']}, malloc {results.mallocs[0]}"
     limits = results.limits.get(threads)
     if limits:
         title += f"; peak {limits['peak'] / 1e9:.0f} GFLOP/s, {limits['bandwidth'] / 1e9:.0f} GB/s"

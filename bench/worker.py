@@ -31,8 +31,9 @@ class Case:
         self.problem = random_problem(
             layer, op, dtype=job["dtype"], threads=job["threads"], seed=job["seed"]
         )
-        (self.way,) = Fastconv(job["layout"], job["algorithm"]).ways(self.problem)
+        fastconv = Fastconv(job["layout"], job["algorithm"], plan=job["plan"])
         try:
+            (self.way,) = fastconv.ways(self.problem)
             self.results = self.way.result(self.way.run())
         except ValueError as error:
             if job["algorithm"] == "auto":
@@ -112,8 +113,8 @@ def run_layer(job, layer, op, emit):
 
 
 def run_job(job, emit):
-    """job: layers, ops, peers, threads, dtype, layout, algorithm, repeat, min_time, seed, scratch,
-    and done, the (layer, op, peer) that an earlier process has finished or died of."""
+    """job: layers, ops, peers, threads, dtype, layout, algorithm, plan, repeat, min_time, seed,
+    scratch, and done, the (layer, op, peer) that an earlier process has finished or died of."""
     load_by_others = OtherLoad()
     if job["measure_limits"]:
         emit({"event": "limits", **limits(job["scratch"], job["threads"], job["dtype"])})
