@@ -54,8 +54,23 @@ static void *take(int index) {
     return block;
 }
 
+/* Gives back what is kept. */
+static void free_kept(void) {
+    lock();
+    while (kept.count) free(header_of(take(0)));
+    unlock();
+}
+
+/* Where there is no memory, what is kept goes first. */
+static void *new_block_at_any_price(size_t bytes, size_t to_keep) {
+    void *block = new_block(bytes, to_keep);
+    if (block) return block;
+    free_kept();
+    return new_block(bytes, to_keep);
+}
+
 void *fc_scratch_acquire(size_t bytes) {
-    if (bytes < SMALL) return new_block(bytes, 0);
+    if (bytes < SMALL) return new_block_at_any_price(bytes, 0);
     void *block = NULL;
     pthread_once(&kept.once, prepare_for_fork);
     lock();
@@ -67,7 +82,7 @@ void *fc_scratch_acquire(size_t bytes) {
     }
     if (best >= 0) block = take(best);
     unlock();
-    return block ? block : new_block(bytes, bytes);
+    return block ? block : new_block_at_any_price(bytes, bytes);
 }
 
 void fc_scratch_release(void *block) {

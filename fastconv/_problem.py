@@ -171,7 +171,7 @@ def plan_arguments(x_shape, w, b, dtype, geometry):
     """(w, b, problem) of a ConvPlan, w and b its own."""
     w = real_array("w", w)
     try:
-        dtype = w.dtype if dtype is None else np.dtype(dtype)
+        dtype = (w.dtype if dtype is None else np.dtype(dtype)).newbyteorder("=")
     except TypeError:
         raise TypeError(f"dtype is {dtype!r}, expected float32 or float64") from None
     if dtype.char not in "fd":

@@ -277,7 +277,7 @@ def conv_backward(
     array([[[ 5.,  8., 11.]]])
     """
     geometry = (stride, padding, dilation, groups, layout)
-    problem = _core.kept_problem(x, w, None, dy, geometry)
+    problem = None if dy is None else _core.kept_problem(x, w, None, dy, geometry)
     if problem is None:
         dy, x, w, problem = _problem.conv_gradient_arguments(dy, x, w, geometry)
         _core.keep_problem(problem, x.shape, w.shape, geometry)

@@ -110,6 +110,13 @@ def assert_close(actual, expected, depth, scale=1.0):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=atol)
 
 
+def assert_same_bits(actual, expected):
+    """Equal to the sign of a zero."""
+    assert actual.dtype == expected.dtype
+    bits = f"u{actual.itemsize}"
+    np.testing.assert_array_equal(actual.view(bits), expected.view(bits))
+
+
 def odd_strides(array):
     """The same values in every memory layout that must not matter, by name."""
     padded = np.zeros(tuple(2 * n + 1 for n in array.shape), array.dtype)

@@ -269,7 +269,7 @@ static void pack_part(void *context, int part) {
         char *target = all->target + panel * terms * p->panel * p->size;
         if (rows < p->panel) memset(target, 0, (size_t)(terms * p->panel * p->size));
         pack_panel(p, panel, rows, target);
-        if (p->by_channel && p->c->padding_counts && !p->kernels->finite(terms * p->panel, target))
+        if (p->c->padding_counts && !p->kernels->finite(terms * p->panel, target))
             *p->not_finite = 1;
     }
 }

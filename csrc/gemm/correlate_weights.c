@@ -39,7 +39,8 @@ typedef struct {
     ptrdiff_t planes;         /* filled at once */
     ptrdiff_t channels;       /* transposed at once */
     ptrdiff_t rows, vecs;     /* of a register tile */
-    ptrdiff_t pitch;          /* elements between rows of sums: channels, padded to whole vectors */
+    ptrdiff_t channel_part;   /* channels whose sums are held at once */
+    ptrdiff_t pitch;          /* elements between rows of sums: these, padded to whole vectors */
     ptrdiff_t partials;       /* sums that the pixels are shared out among */
     ptrdiff_t plane_tasks;    /* or tasks that the planes are */
     char *sums;               /* (partials, planes * taps, pitch) if there are several */
@@ -94,6 +95,7 @@ static void choose(plan *p, int may_leave_out) {
     choose_blocks(p);
     p->vecs = fc_channel_vecs(k, c->rows);
     p->rows = fc_highest_tile(k, p->vecs);
+    p->channel_part = c->rows;
     p->pitch = quotient_up(c->rows, k->lanes) * k->lanes;
     const ptrdiff_t tile = p->vecs * k->lanes, pixels = b->size[0] * b->size[1] * b->size[2];
     p->dy_in_place = c->y_row == 1 && c->rows == p->pitch;
@@ -114,6 +116,11 @@ static void choose(plan *p, int may_leave_out) {
     const ptrdiff_t threads = p->run->threads;
     p->plane_tasks = most(rows / TASK_ROWS, quotient_up(rows * row_bytes, TASK_BYTES));
     p->plane_tasks = least(c->planes, quotient_up(most(1, p->plane_tasks), threads) * threads);
+    const ptrdiff_t most_rows = quotient_up(c->planes, p->plane_tasks) * taps_of(p);
+    if (most_rows * row_bytes > TASK_BYTES) { /* the taps of one plane: a kernel as large as an image */
+        p->channel_part = least(c->rows, most(1, TASK_BYTES / (most_rows * p->size) / tile) * tile);
+        p->pitch = quotient_up(p->channel_part, k->lanes) * k->lanes;
+    }
 }
 
 typedef struct {
@@ -297,10 +304,13 @@ static void sum_dy(const plan *p, const workspace *ws, const fc_block *block, co
                         run > 1 ? ws->y_offsets[i + 1] - ws->y_offsets[i] : 0, sums);
 }
 
-/* Adds blocks [block0, block1) to the sums of planes [plane0, plane1); db if `bias_sums`. */
+/* Adds blocks [block0, block1) to the sums of planes [plane0, plane1) and of a part of the channels,
+ * from `channel0` on; db if `bias_sums`. */
 static void run_blocks(const plan *p, const workspace *ws, char *sums, double *bias_sums,
-                       ptrdiff_t block0, ptrdiff_t block1, ptrdiff_t plane0, ptrdiff_t plane1) {
+                       ptrdiff_t block0, ptrdiff_t block1, ptrdiff_t plane0, ptrdiff_t plane1,
+                       ptrdiff_t channel0) {
     const fc_correlation *c = p->c;
+    const ptrdiff_t channel1 = least(c->rows, channel0 + p->channel_part);
     for (ptrdiff_t index = block0; index < block1; index++) {
         const fc_block block = fc_find_block(&p->blocks, index);
         set_offsets(p, ws, &block);
@@ -309,8 +319,8 @@ static void run_blocks(const plan *p, const workspace *ws, char *sums, double *b
             const ptrdiff_t last = least(plane1, first + step);
             if (c->w && !p->blocks.in_place)
                 fc_fill_block(p->kernels, p->size, &p->blocks, &block, c->x_plane, first, last, ws->planes);
-            for (ptrdiff_t channel = 0; channel < c->rows; channel += p->channels) {
-                const ptrdiff_t end = least(c->rows, channel + p->channels);
+            for (ptrdiff_t channel = channel0; channel < channel1; channel += p->channels) {
+                const ptrdiff_t end = least(channel1, channel + p->channels);
                 if (fc_stopped(p->run)) return;
                 const char *dy = p->dy_in_place ? find_dy(p, &block) + channel * p->size : ws->dy;
                 if (!p->dy_in_place) transpose_dy(p, ws, &block, channel, end);
@@ -318,31 +328,36 @@ static void run_blocks(const plan *p, const workspace *ws, char *sums, double *b
                     sum_dy(p, ws, &block, dy, end - channel, bias_sums + channel);
                 if (p->by_tap) {
                     if (!p->kernels->finite(block_pixels(&block) * p->channels, ws->dy)) *p->not_finite = 1;
-                    multiply_by_tap(p, ws, &block, sums, index > block0, first, last, channel, end);
+                    multiply_by_tap(p, ws, &block, sums - channel0 * p->size, index > block0, first, last,
+                                    channel, end);
                     set_offsets(p, ws, &block);
                 } else if (c->w) {
-                    multiply(p, ws, &block, dy, sums + (first - plane0) * taps_of(p) * p->pitch * p->size,
-                             index > block0, first, last, channel, end);
+                    const ptrdiff_t row = (first - plane0) * taps_of(p);
+                    multiply(p, ws, &block, dy, sums + (row * p->pitch - channel0) * p->size, index > block0,
+                             first, last, channel, end);
                 }
             }
         }
     }
 }
 
-/* Transposes sums into dw: rows [row0, row1) of them, of planes from `plane0` on. */
+/* Transposes sums into dw: rows [row0, row1) of them, of planes from `plane0` on and a part of the
+ * channels from `channel0` on. */
 static void store_sums(const plan *p, const char *sums, char *stored, ptrdiff_t plane0,
-                       ptrdiff_t row0, ptrdiff_t row1) {
+                       ptrdiff_t channel0, ptrdiff_t row0, ptrdiff_t row1) {
     const fc_correlation *c = p->c;
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     const ptrdiff_t taps = taps_of(p), size = p->size;
+    const ptrdiff_t channel1 = least(c->rows, channel0 + p->channel_part);
     const int in_order = w->weight_step == 1 || w->taps == 1;
     const ptrdiff_t run = in_order && (h->taps == 1 || h->weight_step == w->taps) ? taps : w->taps;
     for (ptrdiff_t row = row0; row < row1; row += STORED_ROWS)
-        for (ptrdiff_t channel = 0; channel < c->rows; channel += FC_MAX_COLS) {
+        for (ptrdiff_t channel = channel0; channel < channel1; channel += FC_MAX_COLS) {
             const ptrdiff_t end = least(row1, row + STORED_ROWS);
-            const ptrdiff_t channels = least(FC_MAX_COLS, c->rows - channel);
-            p->kernels->transpose(end - row, channels, sums + (row * p->pitch + channel) * size, p->pitch,
-                                  stored, STORED_ROWS);
+            const ptrdiff_t channels = least(FC_MAX_COLS, channel1 - channel);
+            p->kernels->transpose(end - row, channels,
+                                  sums + (row * p->pitch + channel - channel0) * size, p->pitch, stored,
+                                  STORED_ROWS);
             for (ptrdiff_t i = row; i < end;) {
                 const ptrdiff_t tap = i % taps, plane = plane0 + i / taps;
                 ptrdiff_t length = least(run - tap % run, end - i);
@@ -380,9 +395,12 @@ static void run_part(void *context, int part) {
         const ptrdiff_t plane0 = c->planes * planes / p->plane_tasks;
         const ptrdiff_t plane1 = c->planes * (planes + 1) / p->plane_tasks;
         char *sums = p->sums ? p->sums + partial * c->planes * taps * p->pitch * p->size : ws.sums;
-        run_blocks(p, &ws, sums, c->bias && planes == 0 ? p->bias_sums + partial * c->rows : NULL,
-                   blocks * partial / p->partials, blocks * (partial + 1) / p->partials, plane0, plane1);
-        if (c->w && !p->sums) store_sums(p, sums, ws.stored, plane0, 0, (plane1 - plane0) * taps);
+        double *bias_sums = c->bias && planes == 0 ? p->bias_sums + partial * c->rows : NULL;
+        for (ptrdiff_t channel = 0; channel < c->rows; channel += p->channel_part) {
+            run_blocks(p, &ws, sums, bias_sums, blocks * partial / p->partials,
+                       blocks * (partial + 1) / p->partials, plane0, plane1, channel);
+            if (c->w && !p->sums) store_sums(p, sums, ws.stored, plane0, channel, 0, (plane1 - plane0) * taps);
+        }
     }
     fc_scratch_release(scratch);
 }
@@ -401,7 +419,7 @@ static void reduce(void *context, int part) {
     }
     for (ptrdiff_t partial = 1; partial < p->partials; partial++)
         p->kernels->add((row1 - row0) * p->pitch, sums + partial * rows * p->pitch * p->size, sums);
-    store_sums(p, p->sums, stored, 0, row0, row1);
+    store_sums(p, p->sums, stored, 0, 0, row0, row1);
     fc_scratch_release(stored);
 }
 

@@ -1,0 +1,366 @@
+"""The engine's arrangements, on shapes large enough to be run in each: against the naive loops.
+
+Which arrangement runs is the engine's choice, by instruction set, layout and shape. All elements
+are small integers, so that every sum is exact in every order.
+"""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from cases import LAYOUT_LAST, Case, assert_same_bits, channels_first, channels_last
+
+import fastconv
+
+# Wide padding: most taps read it.
+PADDED = [
+    Case("most_taps_out", (2, 24, 9, 9), (50, 24, 3, 3), {"padding": 4, "dilation": 4}),
+    Case("most_taps_out_few_channels", (2, 24, 9, 9), (3, 24, 3, 3), {"padding": 4, "dilation": 4}),
+    Case("some_windows_all_out", (1, 24, 9, 9), (20, 24, 3, 3), {"padding": 20, "dilation": 9}),
+    Case("one_side", (2, 24, 9, 9), (40, 24, 3, 3), {"padding": ((0, 6), (6, 0)), "dilation": 3}),
+    Case("small_images", (6, 24, 4, 4), (33, 24, 3, 3), {"padding": 1}),
+    Case("stride_2", (2, 24, 9, 9), (50, 24, 3, 3), {"padding": 4, "dilation": 4, "stride": 2}),
+    Case("groups", (2, 48, 8, 8), (50, 24, 3, 3), {"padding": 3, "dilation": 3, "groups": 2}),
+    Case("chains", (1, 140, 7, 7), (40, 140, 3, 3), {"padding": 2, "dilation": 2}),
+    Case("line", (3, 24, 20), (50, 24, 5), {"padding": 10, "dilation": 5}),
+    Case(
+        "volume",
+        (1, 12, 4, 6, 6),
+        (40, 12, 2, 3, 3),
+        {"padding": (1, 4, 4), "dilation": (1, 4, 4)},
+    ),
+]
+CHANNELS = [
+    Case(
+        f"{c}_to_{k}_stride_{stride}",
+        (2, c, 9, 10),
+        (k, c, 3, 3),
+        {"padding": 1, "stride": stride},
+    )
+    for c, k in [(70, 70), (70, 24), (70, 3), (24, 70), (24, 3), (3, 70), (3, 24)]
+    for stride in (1, 2)
+]
+POINTWISE = [
+    Case(f"pointwise_{c}_to_{k}_stride_{stride}", (2, c, 9, 10), (k, c, 1, 1), {"stride": stride})
+    for c, k in [(70, 24), (5, 70)]
+    for stride in (1, 2)
+]
+VOLUMES = [
+    Case("volume_valid", (2, 12, 4, 5, 6), (40, 12, 2, 3, 3)),
+    Case("volume_padded", (2, 12, 4, 5, 6), (40, 12, 3, 3, 3), {"padding": 1}),
+    Case("volume_same_stride_2", (1, 12, 5, 7, 6), (40, 12, 3, 3, 3), {"padding": 1, "stride": 2}),
+    Case("volume_deep_padding", (1, 12, 3, 6, 7), (40, 12, 2, 2, 2), {"padding": (3, 0, 1)}),
+    Case("volume_groups", (1, 24, 4, 5, 6), (40, 12, 2, 3, 3), {"padding": 1, "groups": 2}),
+]
+LAYOUTS = pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
+
+
+@pytest.fixture(params=fastconv.isas())
+def isa(request):
+    with fastconv.use_isa(request.param):
+        yield request.param
+
+
+def view_in_nan(array, slices):
+    """The same values in a view of those slices; all else in its buffer is NaN."""
+    every = [slices.get(axis, slice(None)) for axis in range(array.ndim)]
+    shape = [
+        n if s == slice(None) else 2 * n if s.step == 2 else n + 1
+        for n, s in zip(array.shape, every, strict=True)
+    ]
+    view = np.full(shape, np.nan, array.dtype)[tuple(every)]
+    view[...] = array
+    return view
+
+
+def gradient_like(y, seed=1):
+    return np.random.default_rng(seed).integers(-4, 5, y.shape).astype(y.dtype)
+
+
+def all_results(x, w, b, dy, options, last=False):
+    """y, dx, dw, db; channels last if asked, but returned channels first."""
+    if not last:
+        y = fastconv.conv_forward(x, w, b, **options)
+        return [y, *fastconv.conv_backward(dy, x, w, **options)]
+    options = dict(options, layout=LAYOUT_LAST[x.ndim - 2])
+    x, dy = channels_last(x), channels_last(dy)
+    y = fastconv.conv_forward(x, w, b, **options)
+    dx, dw, db = fastconv.conv_backward(dy, x, w, **options)
+    return [channels_first(y), channels_first(dx), dw, db]
+
+
+def check(x, w, b, options, last):
+    """All results, and a plan's, are those of the naive loops."""
+    naive = dict(options, algorithm="naive")
+    dy = gradient_like(fastconv.conv_forward(x, w, b, **naive))
+    expected = all_results(x, w, b, dy, naive)
+    names = ("y", "dx", "dw", "db")
+    actual = all_results(x, w, b, dy, options, last)
+    for name, a, e in zip(names, actual, expected, strict=True):
+        np.testing.assert_array_equal(a, e, err_msg=name)
+    if last:
+        x, options = channels_last(x), dict(options, layout=LAYOUT_LAST[x.ndim - 2])
+    y = fastconv.ConvPlan(x.shape, w, b, **options)(x)
+    np.testing.assert_array_equal(channels_first(y) if last else y, expected[0], err_msg="plan")
+
+
+def test_cases_of_this_file_meet_every_arrangement():
+    met = set()
+    for isa in fastconv.isas():
+        with fastconv.use_isa(isa):
+            for case in PADDED + CHANNELS + POINTWISE:
+                for layout in (None, LAYOUT_LAST[len(case.x) - 2]):
+                    x_shape = (case.x[0], *case.x[2:], case.x[1]) if layout else case.x
+                    w = np.ones(case.w, np.float32)
+                    how = str(fastconv.ConvPlan(x_shape, w, layout=layout, **case.options))
+                    vector = "output channels" if "channels in the vector" in how else "pixels"
+                    left_out = "taps in the padding left out" in how
+                    met.add((vector, "read in place" in how, left_out))
+    assert met == {
+        ("pixels", False, False),
+        ("pixels", True, False),
+        ("output channels", False, False),
+        ("output channels", True, False),
+        ("output channels", True, True),
+    }
+
+
+@LAYOUTS
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", PADDED, ids=str)
+def test_taps_in_the_padding_may_be_left_out(case, dtype, last, isa):
+    check(*case.integers(dtype=dtype), case.options, last)
+
+
+@LAYOUTS
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+@pytest.mark.parametrize("case", PADDED, ids=str)
+def test_one_weight_that_is_not_finite_counts_over_the_padding(case, value, last, isa):
+    x, w, b = case.integers()
+    for position in (0, w.size // 2, w.size - 1):
+        spoiled = w.copy()
+        spoiled.flat[position] = value
+        naive = fastconv.conv_forward(x, spoiled, b, **dict(case.options, algorithm="naive"))
+        assert np.isnan(naive).any() and np.isfinite(naive).any()
+        check(x, spoiled, b, case.options, last)
+
+
+@LAYOUTS
+@pytest.mark.parametrize("spoiled", ["x", "dy"])
+@pytest.mark.parametrize("case", PADDED, ids=str)
+def test_one_infinite_element_of_x_or_dy_reaches_what_it_meets(case, spoiled, last, isa):
+    x, w, b = case.integers()
+    naive = dict(case.options, algorithm="naive")
+    dy = gradient_like(fastconv.conv_forward(x, w, b, **naive))
+    for position in (0, -1):
+        arrays = {"x": x.copy(), "dy": dy.copy()}
+        array = arrays[spoiled]
+        array.flat[position] = np.inf
+        arguments = (arrays["x"], w, b, arrays["dy"])
+        expected = all_results(*arguments, naive)
+        actual = all_results(*arguments, case.options, last)
+        for name, a, e in zip(("y", "dx", "dw", "db"), actual, expected, strict=True):
+            np.testing.assert_array_equal(a, e, err_msg=name)
+
+
+@LAYOUTS
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", CHANNELS + POINTWISE, ids=str)
+def test_many_and_few_channels_in_both_layouts(case, dtype, last, isa):
+    check(*case.integers(dtype=dtype), case.options, last)
+
+
+@LAYOUTS
+@pytest.mark.parametrize("case", VOLUMES, ids=str)
+def test_volumes_of_many_channels(case, last, isa):
+    x, w, b = case.integers()
+    check(x, w, b, case.options, last)
+    check(x, np.asfortranarray(w), b, case.options, last)
+
+
+@LAYOUTS
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+@pytest.mark.parametrize("case", VOLUMES, ids=str)
+def test_volumes_with_one_weight_that_is_not_finite(case, value, last, isa):
+    x, w, b = case.integers()
+    for position in (0, w.size - 1):
+        spoiled = w.copy()
+        spoiled.flat[position] = value
+        check(x, spoiled, b, case.options, last)
+        check(x, np.asfortranarray(spoiled), b, case.options, last)
+
+
+@LAYOUTS
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("outputs", [1, 4, 8, 16])
+def test_weights_of_any_strides_count_where_planes_lie_in_the_padding(outputs, dtype, last, isa):
+    padding = ((0, 2), (4, 4), (4, 4))
+    case = Case("beside", (1, 64, 1, 4, 4), (outputs, 64, 1, 1, 1), {"padding": padding})
+    x, w, b = case.integers(dtype=dtype)
+    w[0, 5] = np.inf
+    for view in (w, np.asfortranarray(w), view_in_nan(w, {1: slice(1, None, 2)})):
+        check(x, view, b, case.options, last)
+
+
+@LAYOUTS
+@pytest.mark.parametrize("outputs", [1, 3, 8, 9, 33])
+@pytest.mark.parametrize("taps", [1, 3])
+def test_lines_of_every_length_about_whole_vectors(taps, outputs, last, isa):
+    for length in range(38, 103):
+        case = Case("line", (1, 6, length), (outputs, 6, taps))
+        check(*case.integers(seed=length), case.options, last)
+
+
+# Slices of some axes of an array that is larger along them, so that the view ends where the array
+# does, begins where it does, or is read backwards.
+VIEWS = {
+    **{f"axis_{axis}_from_1": {axis: slice(1, None)} for axis in range(4)},
+    **{f"axis_{axis}_up_to_the_last": {axis: slice(None, -1)} for axis in range(4)},
+    **{f"axis_{axis}_reversed": {axis: slice(None, 0, -1)} for axis in (1, 2, 3)},
+    "every_axis_from_1": {axis: slice(1, None) for axis in range(4)},
+    "axis_3_every_second": {3: slice(1, None, 2)},
+}
+
+
+@LAYOUTS
+@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("outputs", [5, 70])
+def test_pointwise_on_views_reads_nothing_beside_them(outputs, stride, name, last, isa):
+    for channels, size in [(3, (7, 9)), (24, (9, 17)), (70, (4, 37)), (9, (1, 130))]:
+        case = Case("view", (2, channels, *size), (outputs, channels, 1, 1), {"stride": stride})
+        x, w, b = case.integers()
+        options = dict(case.options)
+        if last:
+            x, options["layout"] = channels_last(x), "NHWC"
+        naive = dict(options, algorithm="naive")
+        dy = gradient_like(fastconv.conv_forward(x, w, b, **naive))
+        expected = all_results(x, w, b, dy, naive)
+        views = [view_in_nan(array, VIEWS[name]) for array in (x, w, dy)]
+        assert all(np.isnan(view.base).any() for view in views)
+        actual = all_results(views[0], views[1], b, views[2], options)
+        for what, a, e in zip(("y", "dx", "dw", "db"), actual, expected, strict=True):
+            np.testing.assert_array_equal(a, e, err_msg=f"{what} of {case.x}")
+        y = fastconv.ConvPlan(x.shape, views[1], b, **options)(views[0])
+        np.testing.assert_array_equal(y, expected[0], err_msg=f"plan of {case.x}")
+
+
+GUARDED = """
+import ctypes, faulthandler, itertools, mmap, sys, numpy as np, fastconv
+faulthandler.enable()
+PAGE, protect = mmap.PAGESIZE, ctypes.CDLL(None).mprotect
+
+def guarded(array, at_end):
+    "A copy whose first or last byte has a page beside it that cannot be read."
+    size = -(-array.nbytes // PAGE) * PAGE
+    memory = mmap.mmap(-1, size + 2 * PAGE)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    for page in (start, start + PAGE + size):
+        assert protect(ctypes.c_void_p(page), ctypes.c_size_t(PAGE), 0) == 0
+    offset = PAGE + (size - array.nbytes if at_end else 0)
+    copy = np.frombuffer(memory, array.dtype, array.size, offset).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+VIEWS = [
+    lambda a: a, lambda a: a[..., 1:], lambda a: a[..., :-1], lambda a: a[:, :, 1:],
+    lambda a: a[:, 1:], lambda a: a[..., ::-1], lambda a: a[:, ::-1], lambda a: a[..., 1::2],
+    lambda a: a[:, :, ::2], lambda a: a.swapaxes(1, -1), lambda a: a.swapaxes(0, 1),
+]
+CASES = [
+    ((1, 5, 9, 17), 9, (1, 1), {}),
+    ((3, 5, 9, 17), 9, (1, 1), {}),
+    ((3, 5, 9, 17), 70, (1, 1), {"stride": 2}),
+    ((1, 21, 8, 12), 4, (3, 3), {}),
+    ((2, 21, 8, 12), 40, (3, 3), {}),
+    ((2, 21, 8, 12), 3, (3, 3), {"padding": 1}),
+    ((2, 21, 9, 9), 40, (2, 3), {"stride": 2}),
+    ((2, 20, 8, 9), 70, (3, 3), {"padding": 4, "dilation": 4}),
+    ((1, 8, 61), 33, (3,), {}),
+    ((2, 8, 61), 5, (1,), {}),
+    ((2, 6, 4, 5, 6), 40, (2, 3, 3), {"padding": 1}),
+]
+LAST = {3: "NWC", 4: "NHWC", 5: "NDHWC"}
+rng = np.random.default_rng(0)
+for case, view, last, (at_end, dtype) in itertools.product(
+    CASES, VIEWS, (False, True), [(True, "f4"), (False, "f4"), (True, "f8")]
+):
+    x_shape, k, kernel, options = case
+    base = rng.integers(-4, 5, x_shape).astype(dtype)
+    x = view(guarded(base, at_end))
+    options = dict(options, layout=LAST[x.ndim] if last else None)
+    c = x.shape[-1 if last else 1]
+    try:
+        w_shape = (k, c, *kernel)
+        y_shape = fastconv.conv_output_shape(x.shape, w_shape, **options)
+    except ValueError:
+        continue
+    w = guarded(rng.integers(-4, 5, w_shape).astype(dtype), at_end)
+    b = guarded(rng.integers(-4, 5, k).astype(dtype), at_end)
+    dy = guarded(rng.integers(-4, 5, y_shape).astype(dtype), at_end)
+    out = guarded(np.zeros(y_shape, dtype), at_end)
+    print(case, VIEWS.index(view), last, at_end, dtype, file=sys.stderr)
+    expected = fastconv.conv_forward(x, w, b, algorithm="naive", **options)
+    fastconv.conv_forward(x, w, b, out=out, **options)
+    assert np.array_equal(out, expected)
+    out[...] = 0
+    fastconv.ConvPlan(x.shape, w, b, **options)(x, out=out)
+    assert np.array_equal(out, expected)
+    actual = fastconv.conv_backward(dy, x, w, **options)
+    expected = fastconv.conv_backward(dy, x, w, algorithm="naive", **options)
+    assert all(map(np.array_equal, actual, expected))
+print("done")
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="protects pages as Linux does")
+@pytest.mark.parametrize("isa", fastconv.isas())
+def test_nothing_is_read_or_written_beyond_the_arrays(isa):
+    done = subprocess.run(
+        [sys.executable, "-c", GUARDED],
+        env=os.environ | {"FASTCONV_ISA": isa},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stdout.strip() == "done", done.stderr[-3000:]
+
+
+# The gradients of the weights of the last four are too large to be summed in parts, the last even
+# for the sums of all of its channels.
+SHARED_OUT = [
+    Case("many_outputs", (2, 20, 9, 9), (70, 20, 3, 3), {"padding": 1}),
+    Case("far_taps", (2, 24, 9, 9), (64, 24, 3, 3), {"padding": 4, "dilation": 4}),
+    Case("pointwise", (3, 40, 12, 13), (66, 40, 1, 1), {"stride": 2}),
+    Case("line", (3, 16, 300), (65, 16, 5)),
+    Case("volume", (1, 12, 4, 6, 6), (70, 12, 2, 3, 3), {"padding": 1}),
+    Case("groups", (2, 40, 9, 9), (140, 20, 3, 3), {"groups": 2}),
+    Case("dw_200x96", (1, 96, 10, 10), (200, 96, 3, 3)),
+    Case("dw_256x128", (2, 128, 8, 8), (256, 128, 3, 3), {"padding": 1}),
+    Case("dw_130x257", (3, 257, 7, 7), (130, 257, 3, 3), {"stride": 2}),
+    Case("dw_of_a_huge_kernel", (1, 2, 101, 100), (130, 2, 100, 100)),
+]
+
+
+@LAYOUTS
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", SHARED_OUT, ids=str)
+def test_every_thread_count_gives_the_same_bits(case, dtype, last, isa):
+    x, w, b = case.random(dtype=dtype)
+    shape = fastconv.conv_output_shape(case.x, case.w, **case.options)
+    dy = np.random.default_rng(9).uniform(-1, 1, shape).astype(dtype)
+    with fastconv.num_threads(1):
+        expected = all_results(x, w, b, dy, case.options, last)
+    for threads in (2, 3, 5):
+        with fastconv.num_threads(threads):
+            results = all_results(x, w, b, dy, case.options, last)
+        for actual, want in zip(results, expected, strict=True):
+            assert_same_bits(actual, want)
+
+
+@pytest.mark.parametrize("case", SHARED_OUT[-4:], ids=str)
+def test_large_gradients_of_weights_are_right(case, isa):
+    with fastconv.num_threads(3):
+        check(*case.integers(dtype=np.float64), case.options, last=False)
