@@ -73,13 +73,13 @@ fc_status fc_conv_prepare(const char *algorithm, const fc_conv_problem *problem,
                           const fc_conv_arrays *arrays, fc_conv_weights **weights);
 void fc_conv_free_weights(fc_conv_weights *weights);
 
-/* What a forward call will do: a sentence without a full stop, and the bytes that it allocates beside
- * its arrays, on all threads together. */
+/* What a forward call will do: a sentence without a full stop, and the bytes of blocks and tables that
+ * it allocates, on all threads together. */
 typedef struct {
     const char *algorithm;
     char how[320];
     size_t workspace;
-    size_t packed; /* of these, for weights: none if they are prepared */
+    size_t packed; /* beside these, for weights, unless they are prepared */
 } fc_conv_description;
 
 void fc_conv_describe(const char *algorithm, const fc_conv_problem *problem,

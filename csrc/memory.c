@@ -1,5 +1,6 @@
 #include "memory.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 
 #include "compiler.h"
@@ -17,6 +18,7 @@ typedef struct {
 
 static void *new_block(size_t bytes, size_t kept) {
     header *h = NULL;
+    if (bytes > PTRDIFF_MAX - FC_ALIGNMENT) return NULL; /* a size that has wrapped, too */
 #if FC_HAS_THREADS
     if (posix_memalign((void **)&h, FC_ALIGNMENT, FC_ALIGNMENT + bytes)) return NULL;
 #else

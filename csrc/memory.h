@@ -6,6 +6,11 @@
 
 enum { FC_ALIGNMENT = 64 };
 
+/* The bytes that parts of a block take, each aligned. */
+static inline size_t fc_aligned(ptrdiff_t bytes) {
+    return ((size_t)bytes + FC_ALIGNMENT - 1) / FC_ALIGNMENT * FC_ALIGNMENT;
+}
+
 /* At least `bytes` at a multiple of FC_ALIGNMENT, uninitialised; NULL if there is no memory. */
 void *fc_scratch_acquire(size_t bytes);
 void fc_scratch_release(void *scratch);

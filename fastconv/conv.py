@@ -1,5 +1,6 @@
 """Convolution, forward and backward, over one to three spatial axes."""
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -168,8 +169,17 @@ class ConvPlan:
         self._prepare()
 
     def _prepare(self):
-        self._isa = _core.get_isa()
-        self._weights = _core.prepare_weights(self._asked, *self._arrays())
+        isa = _core.get_isa()
+        self._prepared = isa, _core.prepare_weights(self._asked, *self._arrays())
+
+    def __getstate__(self):
+        """Weights are arranged again where a copy is unpickled: for that processor."""
+        problem = dataclasses.replace(self._problem, native=None)
+        return {**self.__dict__, "_problem": problem, "_prepared": None}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self._prepare()
 
     def _arrays(self):
         """Arguments of _core's questions: arrays of the right strides, x and y without memory."""
@@ -191,9 +201,11 @@ class ConvPlan:
         w, b = self._w, self._b
         x = _problem.plan_input(x, self._problem.x_shape, w.dtype)
         y, target = _values.result_array(out, self._problem.y_shape, w.dtype, (x,))
-        if self._isa != _core.get_isa():
+        isa, weights = self._prepared
+        if isa != _core.get_isa():
             self._prepare()
-        _core.conv_forward(self._asked, self._problem, x, w, b, self._relu, y, self._weights)
+            _, weights = self._prepared
+        _core.conv_forward(self._asked, self._problem, x, w, b, self._relu, y, weights)
         if target is not y:
             target[...] = y
         return y if out is None else out

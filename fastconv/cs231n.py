@@ -513,10 +513,10 @@ def _conv_options(conv_param):
 
 
 def _conv_forward(forward, x, w, b, conv_param, **options):
-    options |= _conv_options(conv_param)
+    options |= (geometry := _conv_options(conv_param))
     x, w, b = _promoted(x=x, w=w, b=b)
     if forward is reference.conv_forward:
-        x, w, b, _ = _problem.conv_arguments(x, w, b, tuple(options.values()))
+        x, w, b, _ = _problem.conv_arguments(x, w, b, tuple(geometry.values()))
     return forward(x, w, b, **options), (x, w, b, conv_param)
 
 

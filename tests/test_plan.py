@@ -1,6 +1,8 @@
 """ConvPlan: what conv_forward gives, whatever was prepared and wherever it is called."""
 
+import copy
 import multiprocessing
+import pickle
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -468,3 +470,11 @@ def test_plan_is_right_in_the_child_of_a_fork():
         child.join(60)
         assert child.exitcode == 0
         assert plan(x).tobytes() == expected
+
+
+def test_plan_is_pickled_and_copied_without_its_arranged_weights():
+    w = np.arange(70 * 20 * 9, dtype=np.float32).reshape(70, 20, 3, 3) % 7
+    x = np.arange(20 * 81, dtype=np.float32).reshape(1, 20, 9, 9) % 5
+    plan = fastconv.ConvPlan(x.shape, w, padding=1)
+    for other in (pickle.loads(pickle.dumps(plan)), copy.deepcopy(plan)):
+        np.testing.assert_array_equal(other(x), plan(x))

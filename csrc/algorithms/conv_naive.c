@@ -1,9 +1,9 @@
 /* The defining sums as plain loops: the oracle of every other algorithm, and the last row of the
  * list. Sums are kept in double and rounded once. It never gets a fast path. */
-#include "../compiler.h"
-#include "../threads.h"
 #include <stdio.h>
 
+#include "../compiler.h"
+#include "../threads.h"
 #include "conv_algorithm.h"
 
 /* The o with o * stride - pad + t * dilation == i on one axis; -1 if there is none. */

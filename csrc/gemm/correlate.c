@@ -68,10 +68,6 @@ static void choose(fc_plan *p) {
     share_out(p);
 }
 
-static size_t aligned(ptrdiff_t bytes) {
-    return ((size_t)bytes + FC_ALIGNMENT - 1) / FC_ALIGNMENT * FC_ALIGNMENT;
-}
-
 /* Offset in the weights that tap (s, t) adds. */
 static ptrdiff_t tap_weight(const fc_correlation *c, ptrdiff_t s, ptrdiff_t t) {
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
@@ -99,12 +95,12 @@ static layout lay_out(const fc_plan *p) {
     const ptrdiff_t pieces = p->by_piece ? FC_MAX_PIECES : 1;
     ptrdiff_t elements = b->inner > 1 ? b->plane_stride : p->planes * b->plane_stride;
     if (b->in_place) elements = p->by_channel ? 0 : terms * FC_MAX_COLS;
-    layout l = {.copy = aligned((elements + SLACK) * p->size), .table = aligned(word * terms)};
+    layout l = {.copy = fc_aligned((elements + SLACK) * p->size), .table = fc_aligned(word * terms)};
     l.tables = l.table * (size_t)pieces;
-    l.pixels = aligned(word * (p->by_channel ? b->size[0] * b->size[1] * b->size[2] : terms));
-    l.pieces = aligned((ptrdiff_t)sizeof(fc_piece) * pieces);
-    l.taps = aligned(word * fc_taps(p));
-    l.stage = aligned(FC_STAGE * p->size);
+    l.pixels = fc_aligned(word * (p->by_channel ? b->size[0] * b->size[1] * b->size[2] : terms));
+    l.pieces = fc_aligned((ptrdiff_t)sizeof(fc_piece) * pieces);
+    l.taps = fc_aligned(word * fc_taps(p));
+    l.stage = fc_aligned(FC_STAGE * p->size);
     return l;
 }
 
@@ -280,7 +276,7 @@ static int needs_packed_weights(const fc_plan *p) {
 
 /* NULL if there is no memory. */
 static char *pack_all(fc_plan *p) {
-    packing all = {p, fc_scratch_acquire(aligned(weight_elements(p) * p->size))};
+    packing all = {p, fc_scratch_acquire(fc_aligned(weight_elements(p) * p->size))};
     if (all.target) fc_parallel(p->run, p->run->threads, pack_part, &all);
     else fc_stop(p->run, FC_NO_MEMORY);
     return all.target;
@@ -335,7 +331,7 @@ size_t fc_describe_correlation(const fc_kernels *kernels, ptrdiff_t element_size
              p.blocks.in_place ? "read in place" : "from a padded copy",
              p.by_piece ? ", taps in the padding left out" : "");
     const layout l = lay_out(&p);
-    *packed_bytes = needs_packed_weights(&p) ? aligned(weight_elements(&p) * p.size) : 0;
+    *packed_bytes = needs_packed_weights(&p) ? fc_aligned(weight_elements(&p) * p.size) : 0;
     return scratch_bytes(&l) * (size_t)p.parts;
 }
 
@@ -360,7 +356,7 @@ void fc_correlate(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run
         }
     }
     if (c->bias && p.by_channel) {
-        const size_t bytes = aligned(quotient_up(c->rows, p.panel) * p.panel * p.size);
+        const size_t bytes = fc_aligned(quotient_up(c->rows, p.panel) * p.panel * p.size);
         bias = fc_scratch_acquire(bytes);
         if (bias) p.bias = memcpy(memset(bias, 0, bytes), c->bias, (size_t)(c->rows * p.size));
         else fc_stop(run, FC_NO_MEMORY);

@@ -4,9 +4,8 @@
  *                   w[i * w_row + w_plane[c] + h.weight(s) + w.weight(t)]
  *                   * plane[n, c][p * h.stride + h.tap(s), q * w.stride + w.tap(t)]
  *
- * Blocks of the planes are copied, padded, into cache, where taps are offsets, and the rows of
- * the weights are read where they lie: gemm_kernel.tmpl.h gathers both. Where a copied row would
- * be mostly padding (small images), the taps are written out as columns first. */
+ * Every term of the sum is an offset into the planes, where they lie or in padded copies of blocks of
+ * them, and an offset into the weights: gemm_kernel.tmpl.h gathers both. */
 #ifndef FC_CORRELATE_H
 #define FC_CORRELATE_H
 

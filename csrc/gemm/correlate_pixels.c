@@ -131,13 +131,13 @@ static void store_positions(const fc_plan *p, const char *tile, ptrdiff_t tile_s
     }
 }
 
-/* Elements of the array from the first plane of `terms` in this image to its end. */
-static ptrdiff_t readable(const fc_plan *p, const fc_terms *terms, ptrdiff_t image) {
+/* Elements of the array from the first plane of `terms` in image 0 to its end. */
+static ptrdiff_t readable(const fc_plan *p, const fc_terms *terms) {
     const fc_correlation *c = p->c;
     const char *first = c->x_plane[terms->block_first / fc_taps(p)];
     ptrdiff_t end = (p->last_plane - first) / p->size + 1;
     for (int i = 0; i < 2; i++) end += (c->axis[i].size - 1) * c->axis[i].source_stride;
-    return c->x_image > 0 ? end + (c->images - 1 - image) * c->x_image : end;
+    return end + most(c->x_image, 0) * (c->images - 1);
 }
 
 typedef struct {
@@ -167,7 +167,7 @@ static void multiply_line(const fc_plan *p, const fc_workspace *ws, const fc_blo
         tile->b_offsets = ws->x_offsets;
         if (b->in_place && width < wide * k->lanes &&
             fc_block_offset(b, block) + offset + q->highest + column + wide * k->lanes >
-                readable(p, q->terms, block->start[0] + first[0])) {
+                readable(p, q->terms)) {
             /* A vector would end beyond the array. */
             const ptrdiff_t depth = q->terms->last - q->terms->first;
             for (ptrdiff_t d = 0; d < depth; d++) {

@@ -129,20 +129,16 @@ typedef struct {
     ptrdiff_t *x_offsets, *y_offsets; /* of each pixel */
 } workspace;
 
-static size_t aligned(ptrdiff_t bytes) {
-    return ((size_t)bytes + FC_ALIGNMENT - 1) / FC_ALIGNMENT * FC_ALIGNMENT;
-}
-
 static char *acquire(const plan *p, workspace *ws) {
     const fc_blocks *b = &p->blocks;
     const ptrdiff_t pixels = b->size[0] * b->size[1] * b->size[2];
     const ptrdiff_t filled = p->c->w ? (b->inner > 1 ? 1 : p->planes) * b->plane_stride : 0;
     const ptrdiff_t task_rows = quotient_up(p->c->planes, p->plane_tasks) * taps_of(p);
-    const size_t planes = aligned((filled + FC_MAX_COLS) * p->size);
-    const size_t dy = p->dy_in_place ? 0 : aligned(pixels * p->channels * p->size);
-    const size_t sums = p->sums || !p->c->w ? 0 : aligned(task_rows * p->pitch * p->size);
-    const size_t stored = aligned(STORED_ROWS * FC_MAX_COLS * p->size);
-    const size_t table = aligned(pixels * (ptrdiff_t)sizeof(ptrdiff_t));
+    const size_t planes = fc_aligned(filled * p->size);
+    const size_t dy = p->dy_in_place ? 0 : fc_aligned(pixels * p->channels * p->size);
+    const size_t sums = p->sums || !p->c->w ? 0 : fc_aligned(task_rows * p->pitch * p->size);
+    const size_t stored = fc_aligned(STORED_ROWS * FC_MAX_COLS * p->size);
+    const size_t table = fc_aligned(pixels * (ptrdiff_t)sizeof(ptrdiff_t));
     char *scratch = fc_scratch_acquire(planes + dy + sums + stored + 2 * table);
     if (!scratch) return NULL;
     ws->planes = scratch;
@@ -250,10 +246,10 @@ static ptrdiff_t set_offsets_of_tap(const plan *p, const workspace *ws, const fc
     ptrdiff_t i = 0, pixel = 0;
     for (ptrdiff_t n = 0; n < block->count[0]; n++)
         for (ptrdiff_t h = 0; h < block->count[1]; h++) {
-            const fc_taps_inside rows = fc_inside(&axis[0], block->start[1] + h);
+            const ptrdiff_t row = (block->start[1] + h) * axis[0].stride + axis[0].tap + s * axis[0].tap_step;
             for (ptrdiff_t w = 0; w < block->count[2]; w++, pixel++) {
                 const ptrdiff_t position = (block->start[2] + w) * axis[1].stride + axis[1].tap + t * axis[1].tap_step;
-                if (s < rows.first || s >= rows.last || position < 0 || position >= axis[1].size) continue;
+                if (row < 0 || row >= axis[0].size || position < 0 || position >= axis[1].size) continue;
                 ws->x_offsets[i] = n * pitch[0] + h * pitch[1] + w * pitch[2];
                 ws->y_offsets[i++] = pixel * p->channels;
             }
@@ -362,7 +358,7 @@ static void store_sums(const plan *p, const char *sums, char *stored, ptrdiff_t 
                 const ptrdiff_t tap = i % taps, plane = plane0 + i / taps;
                 ptrdiff_t length = least(run - tap % run, end - i);
                 /* Planes that follow each other go at once. */
-                if (run == taps)
+                if (in_order && run == taps)
                     while (i + length < end &&
                            c->w_plane[plane0 + (i + length) / taps] == c->w_plane[plane] + (i + length) / taps * taps - i / taps * taps)
                         length = least(length + taps, end - i);
@@ -372,7 +368,7 @@ static void store_sums(const plan *p, const char *sums, char *stored, ptrdiff_t 
                 for (ptrdiff_t j = 0; j < channels; j++)
                     targets[j] = (char *)c->w + (offset + (channel + j) * c->w_row) * size;
                 p->kernels->store(channels, length, stored + (i - row) * size, STORED_ROWS, targets,
-                                  run == taps ? 1 : w->weight_step, p->accumulate, 0);
+                                  in_order ? 1 : w->weight_step, p->accumulate, 0);
                 i += length;
             }
         }
@@ -446,9 +442,9 @@ static int try_to_correlate(const fc_kernels *kernels, ptrdiff_t element_size, f
     plan p = {.c = c, .kernels = kernels, .size = element_size, .run = run, .accumulate = accumulate,
               .not_finite = &not_finite};
     choose(&p, may_leave_out);
-    const size_t bias_bytes = aligned(p.partials * c->rows * (ptrdiff_t)sizeof(double));
+    const size_t bias_bytes = fc_aligned(p.partials * c->rows * (ptrdiff_t)sizeof(double));
     const size_t sum_bytes = c->w && p.partials > 1
-                                 ? aligned(p.partials * c->planes * taps_of(&p) * p.pitch * p.size) : 0;
+                                 ? fc_aligned(p.partials * c->planes * taps_of(&p) * p.pitch * p.size) : 0;
     char *scratch = fc_scratch_acquire(bias_bytes + sum_bytes);
     if (!scratch) {
         fc_stop(run, FC_NO_MEMORY);

@@ -25,7 +25,7 @@ fc_phases fc_split_axis(const fc_axis *axis, ptrdiff_t count) {
 
 fc_phases fc_whole_axis(const fc_axis *axis, ptrdiff_t count) {
     fc_phases p = fc_split_axis(axis, count);
-    if (p.one_per_tap || p.last_tap * p.step + 1 < p.stride) return p;
+    if (p.one_per_tap || p.phases < p.stride) return p;
     p.phases = p.period = 1;
     p.advance = p.stride;
     p.stride = 1;
@@ -51,15 +51,19 @@ ptrdiff_t fc_phase_origin(const fc_phases *p, ptrdiff_t phase) {
 }
 
 fc_taps_inside fc_inside(const fc_axis *a, ptrdiff_t output) {
-    fc_taps_inside taps = {0, a->taps};
+    /* Counted from the lowest, tap t reads low + t * step. */
+    const ptrdiff_t reversed = a->tap_step < 0, step = reversed ? -a->tap_step : a->tap_step;
     const ptrdiff_t base = output * a->stride + a->tap;
-    for (ptrdiff_t position = base; taps.first < taps.last && (position < 0 || position >= a->size);
-         position += a->tap_step)
-        taps.first++;
-    for (ptrdiff_t position = base + (a->taps - 1) * a->tap_step;
-         taps.last > taps.first && (position < 0 || position >= a->size); position -= a->tap_step)
-        taps.last--;
-    return taps;
+    const ptrdiff_t low = reversed ? base - (a->taps - 1) * step : base;
+    ptrdiff_t first = 0, last = a->taps;
+    if (a->taps == 1 || step == 0) {
+        if (low < 0 || low >= a->size) last = 0;
+    } else {
+        if (low < 0) first = least(a->taps, (-low - 1) / step + 1);
+        last = low >= a->size ? 0 : least(a->taps, (a->size - low - 1) / step + 1);
+    }
+    if (last <= first) return (fc_taps_inside){0, 0};
+    return reversed ? (fc_taps_inside){a->taps - last, a->taps - first} : (fc_taps_inside){first, last};
 }
 
 ptrdiff_t fc_end_of_alike(const fc_axis *a, ptrdiff_t output, ptrdiff_t end) {
