@@ -45,7 +45,8 @@ typedef struct {
 typedef struct fc_conv_weights fc_conv_weights;
 
 /* The arrays of one call; those an op does not name are NULL.
- * forward: reads x, w, b (or NULL), writes y. backward data: reads y (= dy), w, writes x (= dx).
+ * forward: reads x, w, b (or NULL), writes y. backward data: reads y (= dy), w, b (or NULL; added to
+ * the channels of dx, which is then a transposed convolution), writes x (= dx).
  * backward weights: reads y (= dy), x, writes w (= dw) and b (= db), either of which may be NULL. */
 typedef struct {
     void *x, *w, *b, *y;
@@ -84,6 +85,94 @@ typedef struct {
 
 void fc_conv_describe(const char *algorithm, const fc_conv_problem *problem,
                       fc_conv_description *description);
+
+/* The elements of the arrays that are pooled: exact in float, or, the last three, in double. */
+typedef enum {
+    FC_UINT8,
+    FC_INT8,
+    FC_UINT16,
+    FC_INT16,
+    FC_ELEMENT_FLOAT32,
+    FC_UINT32,
+    FC_INT32,
+    FC_ELEMENT_FLOAT64,
+} fc_element;
+
+typedef enum { FC_MAX_POOL, FC_AVG_POOL } fc_pool_op;
+
+/* Output o of an axis sees positions o * stride - pad + t * dilation, t < kernel, that lie on the data;
+ * if adaptive, floor(o * in / out) to ceil((o + 1) * in / out) - 1; then dilation is 1, pad 0. Arrays are
+ * contiguous. */
+typedef struct {
+    fc_element element;
+    int isa, threads;
+    int (*interrupted)(void);
+    int channels_last, adaptive;
+    ptrdiff_t batch, channels;
+    ptrdiff_t in_size[3], kernel[3], out_size[3];
+    ptrdiff_t stride[3], dilation[3], pad[3], pad_after[3];
+    double divisor;        /* average: of every window, or 0: the positions that count */
+    int count_include_pad; /* ... those in the padded input, or on the data */
+} fc_pool_problem;
+
+/* y and indices, or y, of x. FC_REFUSED: planes of 2**31 elements and more, or rows so far apart that the
+ * workspace would pass 16 MiB. */
+fc_status fc_pool_forward(fc_pool_op op, const fc_pool_problem *problem, const void *x, void *y,
+                          long long *indices);
+/* dx of an average of dy: float32 or float64, dilation 1. FC_REFUSED as above. */
+fc_status fc_avg_pool_backward(const fc_pool_problem *problem, const void *dy, void *dx);
+
+/* dx[n, c, indices[n, c, i]] = or += dy[n, c, i], i < count, float32 or float64; zeros elsewhere.
+ * FC_REFUSED: an index is not in 0 ... plane - 1; then dx is undefined. */
+typedef struct {
+    fc_dtype dtype;
+    int isa, threads;
+    int (*interrupted)(void);
+    int channels_last, add;
+    ptrdiff_t batch, channels, count, plane;
+} fc_scatter_problem;
+
+fc_status fc_scatter(const fc_scatter_problem *problem, const void *dy, const long long *indices,
+                     void *dx);
+
+/* cols[n, (c * taps + t), o] = x[n, c, o * stride - pad + t * dilation], zero outside; arrays are contiguous,
+ * channels first; elements of 4 or 8 bytes. */
+typedef struct {
+    fc_dtype dtype;
+    int isa, threads;
+    int (*interrupted)(void);
+    ptrdiff_t batch, channels;
+    ptrdiff_t in_size[3], kernel[3], out_size[3];
+    ptrdiff_t stride[3], dilation[3], pad[3];
+} fc_columns_problem;
+
+fc_status fc_im2col(const fc_columns_problem *problem, const void *x, void *cols);
+/* The adjoint: x is overwritten by the sums, tap after tap. */
+fc_status fc_col2im(const fc_columns_problem *problem, const void *cols, void *x);
+
+/* x: [outer][channels][inner], contiguous; statistics of each channel in double. */
+typedef struct {
+    fc_dtype dtype;
+    int isa, threads;
+    int (*interrupted)(void);
+    ptrdiff_t outer, channels, inner;
+} fc_norm_problem;
+
+/* mean[c] and the sum of the squared differences from it; of the first two, sizes are at least 1. */
+fc_status fc_moments(const fc_norm_problem *problem, const void *x, double *mean, double *squares);
+/* sum of dy, and of dy * (x - mean[c]). */
+fc_status fc_norm_sums(const fc_norm_problem *problem, const void *dy, const void *x,
+                       const double *mean, double *sum, double *product);
+/* y = a[c] * x + b[c] + d[c] * dy; dy and d may be NULL. */
+fc_status fc_norm_apply(const fc_norm_problem *problem, const void *x, const double *a, const double *b,
+                        const void *dy, const double *d, void *y);
+
+/* Of `count` elements x; with dy not NULL the gradient dx, x being what the forward returned.
+ * ReLU: max(x, 0), NaN kept; dy where x > 0, else 0. Sigmoid: 1 / (1 + exp(-x)); dy * x * (1 - x). */
+typedef enum { FC_RELU, FC_SIGMOID } fc_activation;
+
+void fc_activate(fc_activation activation, fc_dtype dtype, int isa, int threads, ptrdiff_t count,
+                 const void *x, const void *dy, void *y);
 
 /* How many threads a call may use that does not say otherwise. By these two names and through its
  * own loader threadpoolctl finds the setting; they are the only exported ones. */

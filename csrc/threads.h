@@ -24,6 +24,12 @@ void fc_parallel(fc_run *run, int parts, void (*task)(void *context, int part), 
 
 /* Whether a task should return early. Cheap; to be asked every few milliseconds of work. */
 int fc_stopped(fc_run *run);
+
+/* The same for loops over units of work shorter than that, asked at every one of them. */
+static inline int fc_stopped_at(fc_run *run, ptrdiff_t unit) {
+    return unit % 32 == 0 && fc_stopped(run);
+}
+
 void fc_stop(fc_run *run, fc_status status);
 
 #endif

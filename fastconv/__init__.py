@@ -10,8 +10,9 @@
 `algorithms()` names what can run, `show_config()` says what does.
 """
 
-from .columns import col2im, im2col
-from .conv import ConvGradients, ConvPlan, conv_backward, conv_forward
+from .columns import col2im, conv_matrix, im2col
+from .conv import ConvGradients, ConvPlan, conv_backward, conv_forward, conv_jvp
+from .conv_transpose import conv_transpose_backward, conv_transpose_forward
 from .costs import ConvCost, conv_cost, conv_output_shape, pool_output_shape
 from .gradients import check_gradients, numerical_gradient
 from .layers import (
@@ -26,7 +27,16 @@ from .layers import (
     sigmoid_forward,
     softmax_cross_entropy,
 )
-from .pool import avg_pool_backward, avg_pool_forward, max_pool_backward, max_pool_forward
+from .pool import (
+    adaptive_avg_pool_backward,
+    adaptive_avg_pool_forward,
+    adaptive_max_pool_forward,
+    avg_pool_backward,
+    avg_pool_forward,
+    max_pool_backward,
+    max_pool_forward,
+    max_unpool,
+)
 from .runtime import (
     algorithms,
     get_num_threads,
@@ -43,6 +53,9 @@ __all__ = [
     "ConvCost",
     "ConvGradients",
     "ConvPlan",
+    "adaptive_avg_pool_backward",
+    "adaptive_avg_pool_forward",
+    "adaptive_max_pool_forward",
     "affine_backward",
     "affine_forward",
     "algorithms",
@@ -56,12 +69,17 @@ __all__ = [
     "conv_backward",
     "conv_cost",
     "conv_forward",
+    "conv_jvp",
+    "conv_matrix",
     "conv_output_shape",
+    "conv_transpose_backward",
+    "conv_transpose_forward",
     "get_num_threads",
     "im2col",
     "isas",
     "max_pool_backward",
     "max_pool_forward",
+    "max_unpool",
     "num_threads",
     "numerical_gradient",
     "pool_output_shape",

@@ -65,3 +65,95 @@ cdef extern from "fastconv.h" nogil:
     void fc_conv_free_weights(fc_conv_weights *weights)
     void fc_conv_describe(const char *algorithm, const fc_conv_problem *problem,
                           fc_conv_description *description)
+
+    ctypedef enum fc_element:
+        FC_UINT8
+        FC_INT8
+        FC_UINT16
+        FC_INT16
+        FC_ELEMENT_FLOAT32
+        FC_UINT32
+        FC_INT32
+        FC_ELEMENT_FLOAT64
+
+    ctypedef enum fc_pool_op:
+        FC_MAX_POOL
+        FC_AVG_POOL
+
+    ctypedef struct fc_pool_problem:
+        fc_element element
+        int isa
+        int threads
+        int (*interrupted)() noexcept nogil
+        int channels_last
+        int adaptive
+        ptrdiff_t batch
+        ptrdiff_t channels
+        ptrdiff_t in_size[3]
+        ptrdiff_t kernel[3]
+        ptrdiff_t out_size[3]
+        ptrdiff_t stride[3]
+        ptrdiff_t dilation[3]
+        ptrdiff_t pad[3]
+        ptrdiff_t pad_after[3]
+        double divisor
+        int count_include_pad
+
+    fc_status fc_pool_forward(fc_pool_op op, const fc_pool_problem *problem, const void *x, void *y,
+                              long long *indices)
+    fc_status fc_avg_pool_backward(const fc_pool_problem *problem, const void *dy, void *dx)
+
+    ctypedef struct fc_scatter_problem:
+        fc_dtype dtype
+        int isa
+        int threads
+        int (*interrupted)() noexcept nogil
+        int channels_last
+        int add
+        ptrdiff_t batch
+        ptrdiff_t channels
+        ptrdiff_t count
+        ptrdiff_t plane
+
+    fc_status fc_scatter(const fc_scatter_problem *problem, const void *dy,
+                         const long long *indices, void *dx)
+
+    ctypedef struct fc_columns_problem:
+        fc_dtype dtype
+        int isa
+        int threads
+        int (*interrupted)() noexcept nogil
+        ptrdiff_t batch
+        ptrdiff_t channels
+        ptrdiff_t in_size[3]
+        ptrdiff_t kernel[3]
+        ptrdiff_t out_size[3]
+        ptrdiff_t stride[3]
+        ptrdiff_t dilation[3]
+        ptrdiff_t pad[3]
+
+    fc_status fc_im2col(const fc_columns_problem *problem, const void *x, void *cols)
+    fc_status fc_col2im(const fc_columns_problem *problem, const void *cols, void *x)
+
+    ctypedef struct fc_norm_problem:
+        fc_dtype dtype
+        int isa
+        int threads
+        int (*interrupted)() noexcept nogil
+        ptrdiff_t outer
+        ptrdiff_t channels
+        ptrdiff_t inner
+
+    fc_status fc_moments(const fc_norm_problem *problem, const void *x, double *mean,
+                         double *squares)
+    fc_status fc_norm_sums(const fc_norm_problem *problem, const void *dy, const void *x,
+                           const double *mean, double *sum, double *product)
+    fc_status fc_norm_apply(const fc_norm_problem *problem, const void *x, const double *a,
+                            const double *b, const void *dy, const double *d, void *y)
+
+    ctypedef enum fc_activation:
+        FC_RELU
+        FC_SIGMOID
+
+    void fc_activate(fc_activation activation, fc_dtype dtype, int isa, int threads,
+                     ptrdiff_t count, const void *x, const void *dy, void *y)

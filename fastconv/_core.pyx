@@ -101,10 +101,8 @@ cdef fc_conv_problem problem_of(problem, cnp.ndarray x, cnp.ndarray w, cnp.ndarr
     p.relu = relu
     p.isa = current_isa
     p.threads = fastconv_get_num_threads()
-    p.interrupted = NULL
-    if PyThread_get_thread_ident() == main_thread:
-        p.interrupted = interrupted
-    p.dtype = FC_FLOAT32 if cnp.PyArray_TYPE(y) == cnp.NPY_FLOAT32 else FC_FLOAT64
+    p.interrupted = ask()
+    p.dtype = dtype_of(y)
     read_strides(p.x_strides, x, sizes.channels_last)
     read_strides(p.w_strides, w, False)
     read_strides(p.y_strides, y, sizes.channels_last)
@@ -184,8 +182,9 @@ def conv_forward(algorithm, problem, x, w, b, relu, y, prepared=None):
     run(FC_FORWARD, algorithm, problem, x, w, b, y, relu, prepared)
 
 
-def conv_backward_data(algorithm, problem, dy, w, dx):
-    run(FC_BACKWARD_DATA, algorithm, problem, dx, w, None, dy, False, None)
+def conv_backward_data(algorithm, problem, dy, w, dx, b=None):
+    """b: added to each channel of dx, for the transposed convolution."""
+    run(FC_BACKWARD_DATA, algorithm, problem, dx, w, b, dy, False, None)
 
 
 def conv_backward_weights(algorithm, problem, dy, x, dw, db):
@@ -229,6 +228,237 @@ def refusal(algorithm, problem, x, w, y):
     cdef bytes name = algorithm.encode()
     cdef const char *reason = fc_conv_refusal(FC_FORWARD, name, &p)
     return None if reason == NULL else reason.decode()
+
+
+# ---------------------------------------------------------------------------------------------
+# Pools, columns, batch norm: arrays are contiguous in the layout of the problem
+
+cdef dict ELEMENTS = {
+    "u1": FC_UINT8, "i1": FC_INT8, "u2": FC_UINT16, "i2": FC_INT16, "f4": FC_ELEMENT_FLOAT32,
+    "u4": FC_UINT32, "i4": FC_INT32, "f8": FC_ELEMENT_FLOAT64,
+}
+
+
+cdef int (*ask())() noexcept nogil:
+    """What asks for signals: only the main thread runs their handlers."""
+    if PyThread_get_thread_ident() == main_thread:
+        return interrupted
+    return NULL
+
+
+cdef bint finish(fc_status status, what) except -1:
+    """Whether it was done; False: refused."""
+    if pending is not None and PyThread_get_thread_ident() == main_thread:
+        raise_pending()
+    if status == FC_FORKED:
+        raise RuntimeError("a signal handler forked during the call: the child has no result")
+    if status == FC_NO_MEMORY:
+        raise MemoryError(f"no memory for the workspace of {what}")
+    return status != FC_REFUSED
+
+
+cdef fc_dtype dtype_of(cnp.ndarray array) noexcept:
+    return FC_FLOAT32 if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT32 else FC_FLOAT64
+
+
+cdef fc_pool_problem pool_problem_of(problem, cnp.ndarray x):
+    cdef fc_pool_problem p
+    cdef int axis
+    window = problem.window
+    p.element = ELEMENTS[x.dtype.str[1:]]
+    p.isa = current_isa
+    p.threads = fastconv_get_num_threads()
+    p.interrupted = ask()
+    p.channels_last = problem.channels_last
+    p.adaptive = window.adaptive
+    p.batch = x.shape[0]
+    p.channels = problem.channels
+    p.divisor = 0
+    p.count_include_pad = 0
+    for axis in range(3):
+        p.in_size[axis] = window.in_size[axis]
+        p.kernel[axis] = window.kernel[axis]
+        p.out_size[axis] = window.out_size[axis]
+        p.stride[axis] = window.stride[axis]
+        p.dilation[axis] = window.dilation[axis]
+        p.pad[axis] = window.pad_before[axis]
+        p.pad_after[axis] = window.pad_after[axis]
+    return p
+
+
+def max_pool_forward(problem, cnp.ndarray x, cnp.ndarray y, cnp.ndarray indices):
+    """Returns whether it was done: not for elements or planes that csrc does not take."""
+    if x.dtype.str[1:] not in ELEMENTS:
+        return False
+    cdef fc_pool_problem p = pool_problem_of(problem, x)
+    cdef void *x_data = pointer(x)
+    cdef void *y_data = pointer(y)
+    cdef long long *positions = <long long *>pointer(indices)
+    cdef fc_status status
+    with nogil:
+        status = fc_pool_forward(FC_MAX_POOL, &p, x_data, y_data, positions)
+    return finish(status, "max_pool_forward")
+
+
+def avg_pool_forward(problem, cnp.ndarray x, double divisor, bint count_include_pad, cnp.ndarray y):
+    cdef fc_pool_problem p = pool_problem_of(problem, x)
+    cdef void *x_data = pointer(x)
+    cdef void *y_data = pointer(y)
+    cdef fc_status status
+    p.divisor = divisor
+    p.count_include_pad = count_include_pad
+    with nogil:
+        status = fc_pool_forward(FC_AVG_POOL, &p, x_data, y_data, NULL)
+    return finish(status, "avg_pool_forward")
+
+
+def avg_pool_backward(problem, cnp.ndarray dy, double divisor, bint count_include_pad,
+                      cnp.ndarray dx):
+    cdef fc_pool_problem p = pool_problem_of(problem, dy)
+    cdef void *dy_data = pointer(dy)
+    cdef void *dx_data = pointer(dx)
+    cdef fc_status status
+    p.divisor = divisor
+    p.count_include_pad = count_include_pad
+    with nogil:
+        status = fc_avg_pool_backward(&p, dy_data, dx_data)
+    return finish(status, "avg_pool_backward")
+
+
+def scatter(cnp.ndarray source, cnp.ndarray indices, bint channels_last, bint add,
+            cnp.ndarray target):
+    """Returns whether all indices are in the plane of target; channels last: (N, positions, C)."""
+    cdef fc_scatter_problem p
+    cdef int axis = 1 if channels_last else 2
+    cdef void *source_data = pointer(source)
+    cdef void *target_data = pointer(target)
+    cdef long long *positions = <long long *>pointer(indices)
+    cdef fc_status status
+    p.dtype = dtype_of(source)
+    p.isa = current_isa
+    p.threads = fastconv_get_num_threads()
+    p.interrupted = ask()
+    p.channels_last = channels_last
+    p.add = add
+    p.batch = source.shape[0]
+    p.channels = source.shape[3 - axis]
+    p.count = source.shape[axis]
+    p.plane = target.shape[axis]
+    with nogil:
+        status = fc_scatter(&p, source_data, positions, target_data)
+    return finish(status, "max_pool_backward")
+
+
+cdef fc_columns_problem columns_problem_of(window, cnp.ndarray x):
+    cdef fc_columns_problem p
+    cdef int axis
+    p.dtype = FC_FLOAT32 if cnp.PyArray_ITEMSIZE(x) == 4 else FC_FLOAT64
+    p.isa = current_isa
+    p.threads = fastconv_get_num_threads()
+    p.interrupted = ask()
+    p.batch = x.shape[0]
+    p.channels = x.shape[1]
+    for axis in range(3):
+        p.in_size[axis] = window.in_size[axis]
+        p.kernel[axis] = window.kernel[axis]
+        p.out_size[axis] = window.out_size[axis]
+        p.stride[axis] = window.stride[axis]
+        p.dilation[axis] = window.dilation[axis]
+        p.pad[axis] = window.pad_before[axis]
+    return p
+
+
+def im2col(window, cnp.ndarray x, cnp.ndarray cols):
+    """Elements of 4 or 8 bytes, whatever they are."""
+    cdef fc_columns_problem p = columns_problem_of(window, x)
+    cdef void *x_data = pointer(x)
+    cdef void *cols_data = pointer(cols)
+    cdef fc_status status
+    with nogil:
+        status = fc_im2col(&p, x_data, cols_data)
+    return finish(status, "im2col")
+
+
+def col2im(window, cnp.ndarray cols, cnp.ndarray x):
+    cdef fc_columns_problem p = columns_problem_of(window, x)
+    cdef void *x_data = pointer(x)
+    cdef void *cols_data = pointer(cols)
+    cdef fc_status status
+    with nogil:
+        status = fc_col2im(&p, cols_data, x_data)
+    return finish(status, "col2im")
+
+
+cdef fc_norm_problem norm_problem_of(cnp.ndarray x, sizes):
+    cdef fc_norm_problem p
+    p.dtype = dtype_of(x)
+    p.isa = current_isa
+    p.threads = fastconv_get_num_threads()
+    p.interrupted = ask()
+    p.outer, p.channels, p.inner = sizes
+    return p
+
+
+def moments(cnp.ndarray x, sizes, cnp.ndarray mean, cnp.ndarray squares):
+    """sizes: x as (outer, channels, inner); statistics in float64."""
+    cdef fc_norm_problem p = norm_problem_of(x, sizes)
+    cdef void *x_data = pointer(x)
+    cdef double *first = <double *>pointer(mean)
+    cdef double *second = <double *>pointer(squares)
+    cdef fc_status status
+    with nogil:
+        status = fc_moments(&p, x_data, first, second)
+    finish(status, "batch_norm_forward")
+
+
+def norm_sums(cnp.ndarray dy, cnp.ndarray x, sizes, cnp.ndarray mean, cnp.ndarray sums,
+              cnp.ndarray products):
+    cdef fc_norm_problem p = norm_problem_of(x, sizes)
+    cdef void *x_data = pointer(x)
+    cdef void *dy_data = pointer(dy)
+    cdef double *centre = <double *>pointer(mean)
+    cdef double *first = <double *>pointer(sums)
+    cdef double *second = <double *>pointer(products)
+    cdef fc_status status
+    with nogil:
+        status = fc_norm_sums(&p, dy_data, x_data, centre, first, second)
+    finish(status, "batch_norm_backward")
+
+
+def norm_apply(cnp.ndarray x, sizes, cnp.ndarray a, cnp.ndarray b, cnp.ndarray dy, cnp.ndarray d,
+               cnp.ndarray y):
+    cdef fc_norm_problem p = norm_problem_of(x, sizes)
+    cdef void *x_data = pointer(x)
+    cdef void *dy_data = pointer(dy)
+    cdef void *y_data = pointer(y)
+    cdef double *factors = <double *>pointer(a)
+    cdef double *terms = <double *>pointer(b)
+    cdef double *dy_factors = <double *>pointer(d)
+    cdef fc_status status
+    with nogil:
+        status = fc_norm_apply(&p, x_data, factors, terms, dy_data, dy_factors, y_data)
+    finish(status, "batch norm")
+
+
+cdef activate(fc_activation activation, cnp.ndarray x, cnp.ndarray dy, cnp.ndarray y):
+    cdef fc_dtype dtype = dtype_of(x)
+    cdef ptrdiff_t count = cnp.PyArray_SIZE(x)
+    cdef int isa = current_isa
+    cdef int threads = fastconv_get_num_threads()
+    cdef void *x_data = pointer(x)
+    cdef void *dy_data = pointer(dy)
+    cdef void *y_data = pointer(y)
+    with nogil:
+        fc_activate(activation, dtype, isa, threads, count, x_data, dy_data, y_data)
+
+
+def relu(x, dy, y):
+    """With dy: the gradient to y, x being what the forward returned."""
+    activate(FC_RELU, x, dy, y)
+
+
+def sigmoid(x, dy, y):
+    activate(FC_SIGMOID, x, dy, y)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -3,12 +3,15 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
     """A window sliding over three spatial axes; those that the caller does not have lead, size 1.
 
-    Output o of an axis sees input o * stride - pad_before + tap * dilation, tap < kernel.
+    Output o of an axis sees input o * stride - pad_before + tap * dilation, tap < kernel; if
+    adaptive, input floor(o * in_size / out_size) to ceil((o + 1) * in_size / out_size) - 1.
     """
 
     axes: int  # spatial axes the caller has: the last ones
@@ -19,6 +22,7 @@ class Window:
     dilation: tuple[int, int, int]
     pad_before: tuple[int, int, int]
     pad_after: tuple[int, int, int]
+    adaptive: bool = False
 
     def of_caller(self, values):
         """Those of three values that belong to axes the caller has."""
@@ -48,6 +52,18 @@ def canonical(array, channels_last=False):
     if channels_last:
         array = array.transpose(0, array.ndim - 1, *range(1, array.ndim - 1))
     return array[(slice(None), slice(None)) + (None,) * (5 - array.ndim)]
+
+
+def tap_on_data(window, tap):
+    """(outputs, positions of x) that meet at a tap, as flat indices of their planes."""
+    pixels, positions = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    for axis, t in enumerate(tap):
+        outputs = np.arange(window.out_size[axis])
+        at = outputs * window.stride[axis] - window.pad_before[axis] + t * window.dilation[axis]
+        inside = (at >= 0) & (at < window.in_size[axis])
+        pixels = np.add.outer(pixels * window.out_size[axis], outputs[inside]).ravel()
+        positions = np.add.outer(positions * window.in_size[axis], at[inside]).ravel()
+    return pixels, positions
 
 
 def first_multiple_between(low, high, step, modulus):

@@ -1,7 +1,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """Max and average pooling over (N, C, D, H, W) views of any strides, for every real dtype.
 
-Float16 has no C type here: the callers pass float32 copies, which represent it exactly.
+What csrc/algorithms/pool.c has no vectors for runs here: 64-bit integers, long double, and planes
+of 2**31 elements and more. Float16 has no C type: the callers pass float32 copies, which represent
+it exactly.
 """
 
 from ._window cimport Taps, Window, longdouble, read_window, real, taps_on_data
@@ -65,8 +67,9 @@ def max_pool_forward(const real[:, :, :, :, :] x, window, real[:, :, :, :, :] y,
                             indices[n, c, o_d, o_h, o_w] = best_index
 
 
-def max_pool_backward(const real[:, :, :] dy, const long long[:, :, :] indices, real[:, :, :] dx):
-    """dx[n, c, indices[n, c, i]] += dy[n, c, i]; spatial axes flattened.
+def max_pool_backward(const real[:, :, :] dy, const long long[:, :, :] indices, bint add,
+                      real[:, :, :] dx):
+    """dx[n, c, indices[n, c, i]] += dy[n, c, i], or = without `add`; spatial axes flattened.
 
     Returns None, or the position (n, c, i) of the first index outside dx.
     """
@@ -80,7 +83,10 @@ def max_pool_backward(const real[:, :, :] dy, const long long[:, :, :] indices, 
                     if index < 0 or index >= dx.shape[2]:
                         with gil:
                             return n, c, i
-                    dx[n, c, index] += dy[n, c, i]
+                    if add:
+                        dx[n, c, index] += dy[n, c, i]
+                    else:
+                        dx[n, c, index] = dy[n, c, i]
 
 
 # What the sum over one window is divided by; t: taps on the data of the three axes.
@@ -92,7 +98,7 @@ cdef inline double window_divisor(const Window *w, const ptrdiff_t *pad_after,
     if override != 0:
         return override
     for axis in range(3):
-        if count_include_pad:
+        if count_include_pad and not w.adaptive:
             cells *= min(w.kernel[axis], w.in_size[axis] + pad_after[axis] - t[axis].start)
         else:
             cells *= t[axis].last - t[axis].first

@@ -6,7 +6,7 @@ in foreign byte order.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -167,6 +167,82 @@ def conv_gradient_arguments(dy, x, w, geometry):
     return dy, x, w, problem
 
 
+def transposed_problem(x_shape, w_shape, stride, padding, output_padding, dilation, groups, layout):
+    """The problem of the convolution whose dx is `conv_transpose_forward`'s y: from y to x."""
+    w_shape = shape("shape of w", w_shape, minimum=1)
+    axes = len(w_shape) - 2
+    x_shape = shape("shape of x", x_shape, axes)
+    channels_last = is_channels_last(layout, axes)
+    groups = integer("groups", groups, 1)
+    channels, in_size = channels_and_size(x_shape, channels_last)
+    if w_shape[0] != channels:
+        raise ValueError(f"w has {w_shape[0]} input channels, expected the {channels} of x")
+    if channels % groups:
+        raise ValueError(f"groups is {groups}, expected a divisor of x's {channels} channels")
+    stride = per_axis("stride", stride, axes, 1)
+    dilation = per_axis("dilation", dilation, axes, 1)
+    extra = per_axis("output_padding", output_padding, axes, 0)
+    by_name = isinstance(padding, str) and padding != "valid"
+    effective = tuple((k - 1) * d + 1 for k, d in zip(w_shape[2:], dilation, strict=True))
+    whole = tuple(size * step for size, step in zip(in_size, stride, strict=True))
+    pairs = padding_pairs(padding, axes, whole, effective, stride)
+    out_size = []
+    for axis in range(axes):
+        limit = 1 if by_name else max(stride[axis], dilation[axis])
+        if extra[axis] >= limit:
+            what = f"padding {padding!r}" if by_name else "the larger of stride and dilation"
+            raise ValueError(
+                f"output_padding is {extra[axis]} on spatial axis {axis}, expected less than "
+                f"{limit}: {what}"
+            )
+        reach = (in_size[axis] - 1) * stride[axis] + effective[axis] + extra[axis]
+        size = whole[axis] if by_name else reach - sum(pairs[axis])
+        if size < 1:
+            raise ValueError(
+                f"padding {pairs[axis]} on spatial axis {axis} leaves {size} of the {reach} "
+                f"elements that the windows span, expected at least 1"
+            )
+        out_size.append(size)
+    y_shape = array_shape(x_shape[0], w_shape[1] * groups, tuple(out_size), channels_last)
+    check_countable("y", y_shape)
+    problem = conv_problem(y_shape, w_shape, stride, padding, dilation, groups, layout)
+    # Of padding beyond the windows the convolution has more outputs than x has elements.
+    out = problem.window.of_caller(problem.window.out_size)
+    if out != in_size:
+        window_of_x = replace(problem.window, out_size=(1,) * (3 - axes) + in_size)
+        problem = replace(problem, window=window_of_x, y_shape=x_shape)
+    return problem
+
+
+def transposed_arguments(x, w, b, geometry):
+    """(x, w, b, problem) of conv_transpose_forward; geometry: stride and so on, in its order."""
+    x, w = float_arrays(x=x, w=w)
+    problem = transposed_problem(x.shape, w.shape, *geometry)
+    return x, w, bias_array(b, x, problem.in_channels), problem
+
+
+def transposed_gradient_arguments(dy, x, w, geometry):
+    """(dy, x, w, problem) of conv_transpose_backward."""
+    x, w, dy = float_arrays(x=x, w=w, dy=dy)
+    problem = transposed_problem(x.shape, w.shape, *geometry)
+    check_shape("dy", dy, problem.x_shape)
+    return dy, x, w, problem
+
+
+def tangent_arguments(x, w, x_dot, w_dot, b_dot, geometry):
+    """(x, w, x_dot, w_dot, b_dot, problem) of conv_jvp."""
+    x, w = float_arrays(x=x, w=w)
+    problem = conv_problem(x.shape, w.shape, *geometry)
+    tangents = []
+    for name, tangent, like in (("x_dot", x_dot, x), ("w_dot", w_dot, w)):
+        if tangent is not None:
+            tangent = float_array(name, tangent)
+            check_same_dtype(x=x, **{name: tangent})
+            check_shape(name, tangent, like.shape)
+        tangents.append(tangent)
+    return x, w, *tangents, bias_array(b_dot, x, problem.out_channels, "b_dot"), problem
+
+
 def plan_arguments(x_shape, w, b, dtype, geometry):
     """(w, b, problem) of a ConvPlan, w and b its own."""
     w = real_array("w", w)
@@ -200,13 +276,13 @@ def array_without_memory(shape, dtype):
     return np.lib.stride_tricks.as_strided(np.empty(1, dtype), shape, steps)
 
 
-def bias_array(b, like, channels):
+def bias_array(b, like, channels, name="b"):
     """The bias as a contiguous vector of `channels` elements in the dtype of `like`, or None."""
     if b is None:
         return None
-    array = float_array("b", b)
-    check_same_dtype(x=like, b=array)
-    check_shape("b", array, (channels,))
+    array = float_array(name, b)
+    check_same_dtype(x=like, **{name: array})
+    check_shape(name, array, (channels,))
     return np.ascontiguousarray(array)
 
 
@@ -239,6 +315,39 @@ def pool_problem(
     check_windows_overlap(w)
     problem = PoolProblem(x_shape[0], channels, channels_last, w)
     check_countable("y", problem.y_shape)
+    return problem
+
+
+def adaptive_problem(x_shape, output_size, layout, name="x_shape"):
+    """The problem of an adaptive pool over an array of this shape."""
+    x_shape = shape(name, x_shape)
+    axes = len(x_shape) - 2
+    channels_last = is_channels_last(layout, axes)
+    out_size = per_axis("output_size", output_size, axes, 1)
+    channels, in_size = channels_and_size(x_shape, channels_last)
+    for axis, (size, out) in enumerate(zip(in_size, out_size, strict=True)):
+        if (size + 1) * (out + 1) > INT64_MAX:
+            raise ValueError(
+                f"output_size is {out} on spatial axis {axis} of {size} elements, expected a "
+                f"product of less than 2**63"
+            )
+    ones, zeros, rest = (1, 1, 1), (0, 0, 0), (1,) * (3 - axes)
+    w = Window(axes, rest + in_size, ones, rest + out_size, ones, ones, zeros, zeros, adaptive=True)
+    problem = PoolProblem(x_shape[0], channels, channels_last, w)
+    check_countable("y", problem.y_shape)
+    return problem
+
+
+def adaptive_gradient_problem(dy, x_shape, layout):
+    """The problem of adaptive_avg_pool_backward: output_size is in dy's shape."""
+    x_shape = shape("x_shape", x_shape)
+    check_rank("dy", dy, (len(x_shape),))
+    channels_last = is_channels_last(layout, len(x_shape) - 2)
+    _, out_size = channels_and_size(dy.shape, channels_last)
+    if 0 in out_size:
+        raise ValueError(f"dy has shape {dy.shape}, expected at least one element on each axis")
+    problem = adaptive_problem(x_shape, out_size, layout)
+    check_shape("dy", dy, problem.y_shape)
     return problem
 
 
@@ -281,26 +390,27 @@ def divisor(override):
     return 0 if override is None else integer("divisor_override", override, 1)
 
 
-def max_pool_gradient_arguments(dy, indices, x_shape, layout):
-    """(dy, indices, x_shape, channels_last) of max_pool_backward."""
-    dy, indices = real_array("dy", dy), index_array("indices", indices)
+def indexed_arguments(dy, indices, x_shape, layout, name="dy"):
+    """(dy, indices, x_shape, channels_last) of what puts elements where indices say."""
+    dy, indices = real_array(name, dy), index_array("indices", indices)
     x_shape = shape("x_shape", x_shape)
     channels_last = is_channels_last(layout, len(x_shape) - 2)
     channels, _ = channels_and_size(x_shape, channels_last)
     channel = -1 if channels_last else 1
     if dy.ndim != len(x_shape) or (dy.shape[0], dy.shape[channel]) != (x_shape[0], channels):
         raise ValueError(
-            f"dy has shape {dy.shape}, expected {len(x_shape)} axes with batch {x_shape[0]} and "
-            f"{channels} channels as in x_shape {x_shape}"
+            f"{name} has shape {dy.shape}, expected {len(x_shape)} axes with batch {x_shape[0]} "
+            f"and {channels} channels as in x_shape {x_shape}"
         )
     check_shape("indices", indices, dy.shape)
     return dy, indices, x_shape, channels_last
 
 
-def raise_index_outside(index, x_shape, channels_last):
+def raise_index_outside(indices, x_shape, channels_last):
     plane = math.prod(channels_and_size(x_shape, channels_last)[1])
+    outside = indices[(indices < 0) | (indices >= plane)]
     raise ValueError(
-        f"indices contains {index}, expected positions from 0 to {plane - 1} in the spatial "
+        f"indices contains {outside[0]}, expected positions from 0 to {plane - 1} in the spatial "
         f"plane of x_shape {x_shape}"
     )
 
@@ -309,23 +419,22 @@ def raise_index_outside(index, x_shape, channels_last):
 # The layers around a convolution
 
 
-def channel_axes(x, layout):
-    """(channel axis, the others) of a (N, D) matrix or of a batch of images."""
+def channel_axis(x, layout):
+    """The channel axis of a (N, D) matrix or of a batch of images."""
     if x.ndim == 2:
         if layout is not None:
             raise ValueError(f"layout is {layout!r}, expected None for x of shape {x.shape}")
-        return 1, (0,)
+        return 1
     check_rank("x", x, (2, 3, 4, 5))
-    channel = x.ndim - 1 if is_channels_last(layout, x.ndim - 2) else 1
-    return channel, tuple(axis for axis in range(x.ndim) if axis != channel)
+    return x.ndim - 1 if is_channels_last(layout, x.ndim - 2) else 1
 
 
 def channel_vector(name, value, x, channel):
-    """One value per channel in the dtype of x, shaped to broadcast against it."""
+    """One value per channel in the dtype of x, as float64."""
     vector = float_array(name, value)
     check_same_dtype(x=x, **{name: vector})
     check_shape(name, vector, (x.shape[channel],))
-    return vector.reshape([-1 if axis == channel else 1 for axis in range(x.ndim)])
+    return vector.astype(np.float64)
 
 
 def affine_arrays(**arrays):

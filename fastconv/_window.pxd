@@ -23,6 +23,7 @@ cdef struct Window:
     ptrdiff_t stride[3]
     ptrdiff_t dilation[3]
     ptrdiff_t pad[3]
+    bint adaptive
 
 
 # The taps [first, last) of one output that lie on the data, and where tap 0 would be.
@@ -36,6 +37,7 @@ cdef inline Window read_window(window):
     """From a fastconv._geometry.Window."""
     cdef Window w
     cdef int axis
+    w.adaptive = window.adaptive
     for axis in range(3):
         w.in_size[axis] = window.in_size[axis]
         w.kernel[axis] = window.kernel[axis]
@@ -50,6 +52,11 @@ cdef inline Taps taps_on_data(const Window *w, int axis, ptrdiff_t output) noexc
     cdef Taps t
     cdef ptrdiff_t step = w.dilation[axis]
     cdef ptrdiff_t room
+    if w.adaptive:
+        t.start = output * w.in_size[axis] // w.out_size[axis]
+        t.first = 0
+        t.last = ((output + 1) * w.in_size[axis] - 1) // w.out_size[axis] + 1 - t.start
+        return t
     t.start = output * w.stride[axis] - w.pad[axis]
     t.first = 0 if t.start >= 0 else (-t.start - 1) // step + 1
     room = w.in_size[axis] - t.start

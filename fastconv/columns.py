@@ -1,8 +1,8 @@
-"""The im2col matrix and its adjoint."""
+"""The im2col matrix and its adjoint; a convolution as one matrix."""
 
 import numpy as np
 
-from . import _columns, _geometry, _problem, _values
+from . import _columns, _core, _geometry, _problem, _values
 
 
 def im2col(x, kernel_size, *, stride=1, padding=0, dilation=1):
@@ -54,6 +54,8 @@ def im2col(x, kernel_size, *, stride=1, padding=0, dilation=1):
         name="shape of x",
     )
     cols = np.empty((x_shape[0], x_shape[1] * window.taps, window.out_pixels), x.dtype)
+    if x.itemsize in (4, 8) and x.size and _core.im2col(window, np.ascontiguousarray(x), cols):
+        return cols
     # A copy moves bits: half precision, which has no C type, goes as integers of its size.
     source, target = (x.view(np.uint16), cols.view(np.uint16)) if x.itemsize == 2 else (x, cols)
     source = _geometry.canonical(source)
@@ -103,8 +105,82 @@ def col2im(cols, x_shape, kernel_size, *, stride=1, padding=0, dilation=1):
     )
     _values.check_shape("cols", cols, (x_shape[0], x_shape[1] * window.taps, window.out_pixels))
     wide = _values.widened(cols)
+    if wide.dtype.char in "fd" and wide.size:
+        x = np.empty(x_shape, wide.dtype)
+        if _core.col2im(window, np.ascontiguousarray(wide), x):
+            return x.astype(cols.dtype, copy=False)
     x = np.zeros(x_shape, wide.dtype)
     target = _geometry.canonical(x)
     for n in range(x_shape[0]):
         _columns.col2im_tile(wide[n : n + 1], window, 1, 0, 0, 0, target[n : n + 1])
     return x.astype(cols.dtype, copy=False)
+
+
+def conv_matrix(w, x_shape, *, stride=1, padding=0, dilation=1, groups=1, sparse=False):
+    """The matrix of a convolution: every output as a row, every input of an image as a column.
+
+        A @ x[n].ravel() == conv_forward(x, w)[n].ravel(),   channels first
+
+    Its transpose is dx (Dumoulin & Visin 2016, arXiv:1603.07285, section 4.1).
+
+    Parameters
+    ----------
+    w : array_like, (K, C / groups, *kernel)
+        Filters, float32 or float64.
+    x_shape : tuple of int, (N, C, *size)
+        Shape of x; A does not depend on N.
+    stride, padding, dilation, groups
+        As in `conv_forward`.
+    sparse : bool
+        Whether to return a scipy.sparse.csr_array, which holds the taps on the data alone.
+
+    Returns
+    -------
+    A : ndarray or scipy.sparse.csr_array, (K * prod(out_size), C * prod(size))
+        In the dtype of w.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `conv_forward`; TypeError if sparse is no bool.
+    MemoryError
+        No memory for the matrix.
+    ImportError
+        sparse, and SciPy is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastconv
+    >>> fastconv.conv_matrix(np.array([[[1.0, 2.0, 3.0]]]), (1, 1, 4))
+    array([[1., 2., 3., 0.],
+           [0., 1., 2., 3.]])
+    """
+    w = _values.float_array("w", w)
+    sparse = _values.flag("sparse", sparse)
+    problem = _problem.conv_problem(x_shape, w.shape, stride, padding, dilation, groups)
+    window, per_group = problem.window, w.shape[1]
+    plane = window.in_size[0] * window.in_size[1] * window.in_size[2]
+    shape = problem.out_channels * window.out_pixels, problem.in_channels * plane
+    _values.check_countable("A", shape)
+    matrix = None if sparse else np.zeros(shape, w.dtype)
+    group = np.arange(problem.out_channels) // (problem.out_channels // problem.groups)
+    channels = group[:, None] * per_group + np.arange(per_group)
+    entries = []
+    for tap in np.ndindex(*window.kernel):
+        pixels, positions = _geometry.tap_on_data(window, tap)
+        rows = np.arange(problem.out_channels)[:, None, None] * window.out_pixels + pixels
+        columns = channels[:, :, None] * plane + positions
+        values = w[(..., *window.of_caller(tap))][:, :, None]
+        if sparse:
+            entries.append(np.broadcast_arrays(values, rows, columns))
+        else:
+            matrix[rows, columns] = values
+    if not sparse:
+        return matrix
+    from scipy.sparse import csr_array
+
+    data, rows, columns = (
+        np.concatenate([entry[i].ravel() for entry in entries]) for i in range(3)
+    )
+    return csr_array((data, (rows, columns)), shape=shape)

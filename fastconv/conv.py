@@ -304,3 +304,76 @@ def conv_backward(
     if dw is not None or db is not None:
         _core.conv_backward_weights(algorithm, problem, dy, x, dw, db)
     return ConvGradients(dx, dw, db)
+
+
+def conv_jvp(
+    x,
+    w,
+    x_dot,
+    w_dot,
+    b_dot=None,
+    *,
+    stride=1,
+    padding=0,
+    dilation=1,
+    groups=1,
+    layout=None,
+    algorithm="auto",
+):
+    """Directional derivative of `conv_forward`: forward-mode differentiation.
+
+        y_dot = conv(x_dot, w) + conv(x, w_dot) + b_dot
+
+    the product of the Jacobian with the tangents (Griewank & Walther 2008, chapter 3);
+    `conv_backward` is its adjoint.
+
+    Parameters
+    ----------
+    x, w : array_like
+        As in `conv_forward`.
+    x_dot, w_dot : array_like, shapes of x and w, or None
+        Tangents in the dtype of x; None is zero.
+    b_dot : array_like, (K,), optional
+        Tangent of the bias.
+    stride, padding, dilation, groups, layout, algorithm
+        As in `conv_forward`.
+
+    Returns
+    -------
+    y_dot : ndarray, shape of conv_forward's y
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As `conv_forward`; ValueError for a tangent of another shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastconv
+    >>> x, w = np.array([[[1.0, 2.0, 3.0]]]), np.array([[[1.0, 10.0]]])
+    >>> fastconv.conv_jvp(x, w, np.ones_like(x), np.ones_like(w))
+    array([[[14., 16.]]])
+    """
+    geometry = (stride, padding, dilation, groups, layout)
+    arguments = _problem.tangent_arguments(x, w, x_dot, w_dot, b_dot, geometry)
+    x, w, x_dot, w_dot, b_dot, problem = arguments
+    algorithm = _values.algorithm_name(algorithm, ALGORITHMS)
+    parts = []
+    for image, filters in ((x_dot, w), (x, w_dot)):
+        if image is None or filters is None:
+            continue
+        y = np.empty(problem.y_shape, x.dtype)
+        bias = None if parts else b_dot
+        _core.conv_forward(algorithm, problem, image, filters, bias, False, y)
+        parts.append(y)
+    if not parts:
+        channel = -1 if problem.channels_last else 1
+        y = np.zeros(problem.y_shape, x.dtype)
+        if b_dot is not None:
+            np.moveaxis(y, channel, -1)[...] = b_dot
+        return y
+    if len(parts) == 2:
+        with np.errstate(all="ignore"):
+            parts[0] += parts[1]
+    return parts[0]

@@ -545,7 +545,7 @@ def _max_pool_forward(forward, x, pool_param):
 def _max_pool_backward(backward, dout, cache):
     x_shape, indices = cache
     if backward is reference.max_pool_backward:
-        dout, *_ = _problem.max_pool_gradient_arguments(dout, indices, x_shape, None)
+        dout, *_ = _problem.indexed_arguments(dout, indices, x_shape, None)
     return backward(dout, indices, x_shape)
 
 

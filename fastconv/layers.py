@@ -3,9 +3,11 @@
 NaN and overflow are results here, not events: no function warns of them.
 """
 
+import math
+
 import numpy as np
 
-from . import _problem, _values
+from . import _core, _problem, _values
 
 
 @np.errstate(all="ignore")
@@ -53,23 +55,32 @@ def batch_norm_forward(x, gamma, beta, *, eps=1e-5, layout=None):
            [ 2.]]), array([2.]))
     """
     x = _values.float_array("x", x)
-    channel, others = _problem.channel_axes(x, layout)
+    channel = _problem.channel_axis(x, layout)
     gamma = _problem.channel_vector("gamma", gamma, x, channel)
     beta = _problem.channel_vector("beta", beta, x, channel)
     eps = _values.positive_float("eps", eps)
     if x.size == 0:
         statistic = np.full(x.shape[channel], np.nan, x.dtype)
         return np.empty(x.shape, x.dtype), statistic, statistic.copy()
-    mean = x.mean(axis=others, dtype=np.float64, keepdims=True)
-    centred = x - mean.astype(x.dtype)
-    # The mean was rounded to x's dtype; what the rounding left in `centred` is taken out here.
-    shift = centred.mean(axis=others, dtype=np.float64, keepdims=True)
-    centred -= shift.astype(x.dtype)
-    var = np.square(centred, dtype=np.float64).mean(axis=others, keepdims=True)
-    inv_std = (1 / np.sqrt(var + eps)).astype(x.dtype)
-    centred *= gamma * inv_std
-    centred += beta
-    return np.ascontiguousarray(centred), mean.astype(x.dtype).reshape(-1), inv_std.reshape(-1)
+    x, sizes = np.ascontiguousarray(x), outer_channels_inner(x, channel)
+    mean, squares = np.empty(sizes[1]), np.empty(sizes[1])
+    _core.moments(x, sizes, mean, squares)
+    inv_std = 1 / np.sqrt(squares / (x.size // sizes[1]) + eps)
+    y = scaled(x, sizes, gamma, mean, inv_std, beta)
+    return y, mean.astype(x.dtype), inv_std.astype(x.dtype)
+
+
+def outer_channels_inner(x, channel):
+    """The sizes of contiguous x as three axes, the channels in the middle."""
+    return math.prod(x.shape[:channel]), x.shape[channel], math.prod(x.shape[channel + 1 :])
+
+
+def scaled(x, sizes, gamma, mean, inv_std, beta):
+    """gamma * (x - mean) * inv_std + beta of each channel, the statistics in float64."""
+    factor = gamma * inv_std
+    y = np.empty(x.shape, x.dtype)
+    _core.norm_apply(x, sizes, factor, beta - mean * factor, None, None, y)
+    return y
 
 
 @np.errstate(all="ignore")
@@ -104,24 +115,25 @@ def batch_norm_backward(dy, x, gamma, mean, inv_std, *, layout=None):
         As `batch_norm_forward`.
     """
     dy, x = _values.float_arrays(dy=dy, x=x)
-    channel, others = _problem.channel_axes(x, layout)
+    channel = _problem.channel_axis(x, layout)
     _values.check_shape("dy", dy, x.shape)
     gamma = _problem.channel_vector("gamma", gamma, x, channel)
     mean = _problem.channel_vector("mean", mean, x, channel)
     inv_std = _problem.channel_vector("inv_std", inv_std, x, channel)
-    count = max(x.size // max(x.shape[channel], 1), 1)
-    x_hat = (x - mean) * inv_std
-    dbeta = dy.sum(axis=others, dtype=np.float64, keepdims=True)
-    dgamma = (dy * x_hat).sum(axis=others, dtype=np.float64, keepdims=True)
-    x_hat *= (-dgamma / count).astype(x.dtype)
-    x_hat += dy
-    x_hat -= (dbeta / count).astype(x.dtype)
-    x_hat *= gamma * inv_std
-    return (
-        np.ascontiguousarray(x_hat),
-        dgamma.astype(x.dtype).reshape(-1),
-        dbeta.astype(x.dtype).reshape(-1),
-    )
+    if x.size == 0:
+        nothing = np.zeros(x.shape[channel], x.dtype)
+        return np.empty(x.shape, x.dtype), nothing, nothing.copy()
+    x, dy = np.ascontiguousarray(x), np.ascontiguousarray(dy)
+    sizes = outer_channels_inner(x, channel)
+    count = x.size // sizes[1]
+    dbeta, dgamma = np.empty(sizes[1]), np.empty(sizes[1])
+    _core.norm_sums(dy, x, sizes, mean, dbeta, dgamma)
+    dgamma *= inv_std
+    factor = gamma * inv_std
+    slope = -factor * inv_std * dgamma / count
+    dx = np.empty(x.shape, x.dtype)
+    _core.norm_apply(x, sizes, slope, -factor * dbeta / count - slope * mean, dy, factor, dx)
+    return dx, dgamma.astype(x.dtype), dbeta.astype(x.dtype)
 
 
 @np.errstate(all="ignore")
@@ -151,19 +163,16 @@ def batch_norm_inference(
         As `batch_norm_forward`.
     """
     x = _values.float_array("x", x)
-    channel, _ = _problem.channel_axes(x, layout)
+    channel = _problem.channel_axis(x, layout)
     gamma = _problem.channel_vector("gamma", gamma, x, channel)
     beta = _problem.channel_vector("beta", beta, x, channel)
     mean = _problem.channel_vector("running_mean", running_mean, x, channel)
     var = _problem.channel_vector("running_var", running_var, x, channel)
     eps = _values.positive_float("eps", eps)
-    y = x - mean
-    y *= gamma / np.sqrt(var + x.dtype.type(eps))
-    y += beta
-    return np.ascontiguousarray(y)
+    x = np.ascontiguousarray(x)
+    return scaled(x, outer_channels_inner(x, channel), gamma, mean, 1 / np.sqrt(var + eps), beta)
 
 
-@np.errstate(all="ignore")
 def relu_forward(x):
     """y = max(x, 0), NaN kept.
 
@@ -181,11 +190,12 @@ def relu_forward(x):
     TypeError
         Another dtype.
     """
-    x = _values.float_array("x", x)
-    return np.maximum(x, 0, out=np.empty(x.shape, x.dtype))
+    x = np.asarray(_values.float_array("x", x), order="C")
+    y = np.empty(x.shape, x.dtype)
+    _core.relu(x, None, y)
+    return y
 
 
-@np.errstate(all="ignore")
 def relu_backward(dy, y):
     """dx = dy where y > 0, else 0: the gradient at 0 is taken as 0.
 
@@ -209,12 +219,11 @@ def relu_backward(dy, y):
     """
     dy, y = _values.float_arrays(dy=dy, y=y)
     _values.check_shape("dy", dy, y.shape)
-    dx = np.zeros(dy.shape, dy.dtype)
-    np.copyto(dx, dy, where=y > 0)
+    dx = np.empty(dy.shape, dy.dtype)
+    _core.relu(np.asarray(y, order="C"), np.asarray(dy, order="C"), dx)
     return dx
 
 
-@np.errstate(all="ignore")
 def sigmoid_forward(x):
     """y = 1 / (1 + exp(-x)), without overflow for any x.
 
@@ -232,16 +241,12 @@ def sigmoid_forward(x):
     TypeError
         Another dtype.
     """
-    x = _values.float_array("x", x)
+    x = np.asarray(_values.float_array("x", x), order="C")
     y = np.empty(x.shape, x.dtype)
-    np.exp(-np.abs(x), out=y)
-    denominator = 1 + y
-    np.copyto(y, 1, where=x >= 0)
-    y /= denominator
+    _core.sigmoid(x, None, y)
     return y
 
 
-@np.errstate(all="ignore")
 def sigmoid_backward(dy, y):
     """dx = dy * y * (1 - y).
 
@@ -263,9 +268,9 @@ def sigmoid_backward(dy, y):
     """
     dy, y = _values.float_arrays(dy=dy, y=y)
     _values.check_shape("dy", dy, y.shape)
-    dx = np.subtract(1, y, out=np.empty(y.shape, y.dtype))
-    dx *= y
-    dx *= dy
+    dy, y = np.asarray(dy, order="C"), np.asarray(y, order="C")
+    dx = np.empty(y.shape, y.dtype)
+    _core.sigmoid(y, dy, dx)
     return dx
 
 

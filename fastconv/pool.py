@@ -4,7 +4,10 @@ import math
 
 import numpy as np
 
-from . import _geometry, _pool, _problem, _values
+from . import _core, _geometry, _pool, _problem, _values
+
+# Copies of arrays that are not contiguous are made of so many bytes at a time.
+COPIED_BYTES = 16 << 20
 
 
 def max_pool_forward(
@@ -65,17 +68,35 @@ def max_pool_forward(
         layout=layout,
         name="shape of x",
     )
+    return max_pool(x, problem)
+
+
+def max_pool(x, problem):
+    """(y, indices) of a checked array and its problem."""
     wide = _values.widened(x)
     y = np.empty(problem.y_shape, wide.dtype)
     indices = np.empty(problem.y_shape, np.int64)
     last = problem.channels_last
-    _pool.max_pool_forward(
-        _geometry.canonical(wide, last),
-        problem.window,
-        _geometry.canonical(y, last),
-        _geometry.canonical(indices, last),
-    )
+    for x_part, y_part, indices_part in contiguous_parts(wide, y, indices):
+        if not _core.max_pool_forward(problem, x_part, y_part, indices_part):
+            _pool.max_pool_forward(
+                _geometry.canonical(x_part, last),
+                problem.window,
+                _geometry.canonical(y_part, last),
+                _geometry.canonical(indices_part, last),
+            )
     return y.astype(x.dtype, copy=False), indices
+
+
+def contiguous_parts(array, *results):
+    """(part of array, parts of the results): images of an array that is contiguous, or copied."""
+    if array.flags.c_contiguous or len(array) == 0:
+        yield array, *results
+        return
+    images = max(1, COPIED_BYTES // (math.prod(array.shape[1:]) * array.itemsize))
+    for first in range(0, len(array), images):
+        part = slice(first, first + images)
+        yield np.ascontiguousarray(array[part]), *(result[part] for result in results)
 
 
 @np.errstate(all="ignore")
@@ -115,20 +136,77 @@ def max_pool_backward(dy, indices, x_shape, *, layout=None):
     array([[[[0., 0.],
              [5., 0.]]]])
     """
-    dy, indices, x_shape, channels_last = _problem.max_pool_gradient_arguments(
-        dy, indices, x_shape, layout
-    )
-    wide = _values.widened(dy)
-    dx = np.zeros(x_shape, wide.dtype)
-    outside = _pool.max_pool_backward(
-        plane_view(wide, channels_last),
-        plane_view(indices, channels_last),
-        plane_view(dx, channels_last),
-    )
-    if outside is not None:
-        index = plane_view(indices, channels_last)[outside]
-        _problem.raise_index_outside(index, x_shape, channels_last)
-    return dx.astype(dy.dtype, copy=False)
+    arguments = _problem.indexed_arguments(dy, indices, x_shape, layout)
+    return scattered(*arguments, add=True)
+
+
+def max_unpool(y, indices, x_shape, *, layout=None):
+    """Puts the maxima of `max_pool_forward` back where they stood, zeros elsewhere.
+
+        x[n, c].flat[indices[n, c, p, q]] = y[n, c, p, q]
+
+    (Zeiler & Fergus 2014, arXiv:1311.2901, section 2.1).
+
+    Parameters
+    ----------
+    y : array_like
+        Any real dtype.
+    indices : array_like of int, shape of y
+        From `max_pool_forward`. Where one occurs twice, the last in row-major order counts.
+    x_shape : tuple of int
+        Shape of the result.
+    layout
+        As in `max_pool_forward`.
+
+    Returns
+    -------
+    x : ndarray, `x_shape`
+        In the dtype of y.
+
+    Raises
+    ------
+    TypeError
+        y not of a real dtype, indices not of an integer one.
+    ValueError
+        Shapes that do not fit, or an index outside the plane.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastconv
+    >>> fastconv.max_unpool(np.array([[[[5.0]]]]), np.array([[[[2]]]]), (1, 1, 2, 2))
+    array([[[[0., 0.],
+             [5., 0.]]]])
+    """
+    arguments = _problem.indexed_arguments(y, indices, x_shape, layout, "y")
+    return scattered(*arguments, add=False)
+
+
+def scattered(source, indices, x_shape, channels_last, *, add):
+    """An array of `x_shape` with the elements of `source` where `indices` say."""
+    wide = _values.widened(source)
+    x = np.empty(x_shape, wide.dtype)
+    if wide.dtype.char in "fd":
+        flat = flat_planes(x, channels_last)
+        arrays = np.ascontiguousarray(wide), np.ascontiguousarray(indices)
+        planes = (flat_planes(array, channels_last) for array in arrays)
+        fits = _core.scatter(*planes, channels_last, add, flat)
+    else:
+        x.fill(0)
+        arrays = (plane_view(array, channels_last) for array in (wide, indices))
+        outside = _pool.max_pool_backward(*arrays, add, plane_view(x, channels_last))
+        fits = outside is None
+    if not fits:
+        _problem.raise_index_outside(indices, x_shape, channels_last)
+    return x.astype(source.dtype, copy=False)
+
+
+def flat_planes(array, channels_last):
+    """View of a contiguous array with its spatial axes as one, in its layout."""
+    positions = math.prod(_geometry.channels_and_size(array.shape, channels_last)[1])
+    if channels_last:
+        return array.reshape(len(array), positions, array.shape[-1])
+    return array.reshape(*array.shape[:2], positions)
 
 
 def plane_view(array, channels_last):
@@ -198,15 +276,22 @@ def avg_pool_forward(
     )
     divisor = _problem.divisor(divisor_override)
     count_include_pad = _values.flag("count_include_pad", count_include_pad)
+    return avg_pool(x, problem, divisor, count_include_pad)
+
+
+def avg_pool(x, problem, divisor=0, count_include_pad=False):
+    """y of a checked array and its problem; divisor 0: of each window its own."""
     y = np.empty(problem.y_shape, x.dtype)
     last = problem.channels_last
-    _pool.avg_pool_forward(
-        _geometry.canonical(x, last),
-        problem.window,
-        divisor,
-        count_include_pad,
-        _geometry.canonical(y, last),
-    )
+    for x_part, y_part in contiguous_parts(x, y):
+        if not _core.avg_pool_forward(problem, x_part, divisor, count_include_pad, y_part):
+            _pool.avg_pool_forward(
+                _geometry.canonical(x_part, last),
+                problem.window,
+                divisor,
+                count_include_pad,
+                _geometry.canonical(y_part, last),
+            )
     return y
 
 
@@ -262,13 +347,128 @@ def avg_pool_backward(
     divisor = _problem.divisor(divisor_override)
     count_include_pad = _values.flag("count_include_pad", count_include_pad)
     _values.check_shape("dy", dy, problem.y_shape)
-    dx = np.zeros(problem.x_shape, dy.dtype)
+    return avg_pool_gradient(dy, problem, divisor, count_include_pad)
+
+
+def avg_pool_gradient(dy, problem, divisor=0, count_include_pad=False):
+    """dx of a checked array and its problem, as `avg_pool`."""
+    dx = np.empty(problem.x_shape, dy.dtype)
     last = problem.channels_last
-    _pool.avg_pool_backward(
-        _geometry.canonical(dy, last),
-        problem.window,
-        divisor,
-        count_include_pad,
-        _geometry.canonical(dx, last),
-    )
+    for dy_part, dx_part in contiguous_parts(dy, dx):
+        if not _core.avg_pool_backward(problem, dy_part, divisor, count_include_pad, dx_part):
+            dx_part.fill(0)
+            _pool.avg_pool_backward(
+                _geometry.canonical(dy_part, last),
+                problem.window,
+                divisor,
+                count_include_pad,
+                _geometry.canonical(dx_part, last),
+            )
     return dx
+
+
+def adaptive_max_pool_forward(x, output_size, *, layout=None):
+    """Maximum of each of `output_size` windows that cover x evenly, and where it stands.
+
+    Output o of an axis of H elements and P outputs sees floor(o * H / P) to
+    ceil((o + 1) * H / P) - 1; the gradient is `max_pool_backward` (He et al. 2015,
+    arXiv:1406.4729, pools to a fixed size so).
+
+    Parameters
+    ----------
+    x : array_like, (N, C, *size) or, channels last, (N, *size, C)
+        Any real dtype, one to three spatial axes, any strides. N may be 0.
+    output_size : int or one int per spatial axis
+        At least 1; it may exceed the size of x. 1 is the global pool.
+    layout
+        As in `conv_forward`.
+
+    Returns
+    -------
+    y, indices : ndarray
+        As `max_pool_forward`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `max_pool_forward`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastconv
+    >>> fastconv.adaptive_max_pool_forward(np.array([[[1, 5, 7, 3, 2]]]), 2)
+    (array([[[7, 7]]]), array([[[2, 2]]]))
+    """
+    x = _values.real_array("x", x)
+    problem = _problem.adaptive_problem(x.shape, output_size, layout, "shape of x")
+    return max_pool(x, problem)
+
+
+def adaptive_avg_pool_forward(x, output_size, *, layout=None):
+    """Mean of each of `output_size` windows that cover x evenly.
+
+    Windows are those of `adaptive_max_pool_forward`; output_size 1 is the global average pool
+    (Lin et al. 2014, arXiv:1312.4400, section 3.2).
+
+    Parameters
+    ----------
+    x : array_like, (N, C, *size) or, channels last, (N, *size, C)
+        float32 or float64, one to three spatial axes, any strides. N may be 0.
+    output_size, layout
+        As in `adaptive_max_pool_forward`.
+
+    Returns
+    -------
+    y : ndarray
+        As `avg_pool_forward`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `avg_pool_forward`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastconv
+    >>> fastconv.adaptive_avg_pool_forward(np.array([[[1.0, 5.0, 6.0]]]), 2)
+    array([[[3. , 5.5]]])
+    """
+    x = _values.float_array("x", x)
+    problem = _problem.adaptive_problem(x.shape, output_size, layout, "shape of x")
+    return avg_pool(x, problem)
+
+
+def adaptive_avg_pool_backward(dy, x_shape, *, layout=None):
+    """Gradient through `adaptive_avg_pool_forward`: dy is shared out evenly over its windows.
+
+    Parameters
+    ----------
+    dy : array_like, shape of y
+        float32 or float64.
+    x_shape : tuple of int
+        Shape of x.
+    layout
+        As in `adaptive_avg_pool_forward`.
+
+    Returns
+    -------
+    dx : ndarray, `x_shape`
+        In the dtype of dy.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `adaptive_avg_pool_forward`; ValueError if dy has not the batch and channels of
+        x_shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastconv
+    >>> fastconv.adaptive_avg_pool_backward(np.array([[[2.0, 4.0]]]), (1, 1, 3))
+    array([[[1., 3., 2.]]])
+    """
+    dy = _values.float_array("dy", dy)
+    return avg_pool_gradient(dy, _problem.adaptive_gradient_problem(dy, x_shape, layout))

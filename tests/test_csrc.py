@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCES = [ROOT / "tests/csrc/driver.c", *sorted((ROOT / "csrc").rglob("*.c"))]
 FLAGS = ["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-Wall", "-Wextra", "-g", f"-I{ROOT / 'csrc'}"]
+LIBRARIES = ["-pthread", "-lm"]
 ARM = ("aarch64-linux-gnu-gcc", "qemu-aarch64-static")
 # name: (compiler, its options, problems to run, what runs the program)
 BUILDS = {
@@ -34,7 +35,7 @@ def test_driver_finds_no_difference_and_no_stray_access(name, tmp_path):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
     program = tmp_path / "driver"
-    command = [compiler, *FLAGS, *options, *map(str, SOURCES), "-o", str(program), "-pthread"]
+    command = [compiler, *FLAGS, *options, *map(str, SOURCES), "-o", str(program), *LIBRARIES]
     built = subprocess.run(command, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
     done = subprocess.run(

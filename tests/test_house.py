@@ -16,6 +16,7 @@ ORDER = [
     {"__init__"},
     {"cs231n", "onnx", "autograd", "dask"},
     {"runtime"},
+    {"conv_transpose"},
     {"conv", "pool", "columns", "layers", "gradients", "costs"},
     {"_core", "_columns", "_pool"},
     {"_problem"},

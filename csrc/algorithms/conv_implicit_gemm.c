@@ -174,6 +174,7 @@ static void backward_plane(job *j, ptrdiff_t g, ptrdiff_t i, const ptrdiff_t per
         .x_plane = j->plane,
         .w_plane = j->w_plane,
         .w = element(j, j->a->w, g * j->K * p->w_strides[0]),
+        .bias = element(j, j->a->b, g * j->C),
     };
     if (!c.planes) return;
     for (ptrdiff_t s = 0; s < p->kernel[1] && s < period[1]; s++)
@@ -221,14 +222,30 @@ static int weights_are_finite(const job *j) {
     return 1;
 }
 
+/* Fills dx with what no tap adds to: zeros, or the bias of the channel. */
+static void fill(job *j) {
+    const fc_conv_problem *p = j->p;
+    const ptrdiff_t *s = p->x_strides, *n = p->in_size;
+    const ptrdiff_t elements = p->batch * p->in_channels * n[0] * n[1] * n[2];
+    char *dx = j->a->x;
+    if (!j->a->b) {
+        memset(dx, 0, (size_t)(elements * j->size));
+        return;
+    }
+    for (ptrdiff_t image = 0; image < p->batch && !fc_stopped(&j->run); image++)
+        for (ptrdiff_t c = 0; c < p->in_channels; c++)
+            for (ptrdiff_t i = 0; i < n[0] * n[1] * n[2]; i++) {
+                const ptrdiff_t offset = image * s[0] + c * s[1] + i / (n[1] * n[2]) * s[2] +
+                                         i / n[2] % n[1] * s[3] + i % n[2] * s[4];
+                memcpy(dx + offset * j->size, element(j, j->a->b, c), (size_t)j->size);
+            }
+}
+
 static void backward_data(job *j) {
     const fc_conv_problem *p = j->p;
-    ptrdiff_t period[3], elements = p->batch * p->in_channels;
-    for (int axis = 0; axis < 3; axis++) {
-        period[axis] = period_of(p, axis);
-        elements *= p->in_size[axis];
-    }
-    if (!covers(p, period)) memset(j->a->x, 0, (size_t)(elements * j->size));
+    ptrdiff_t period[3];
+    for (int axis = 0; axis < 3; axis++) period[axis] = period_of(p, axis);
+    if (!covers(p, period)) fill(j);
     for (ptrdiff_t g = 0; g < p->groups; g++)
         for (ptrdiff_t i = 0; i < p->in_size[0] && !fc_stopped(&j->run); i++)
             backward_plane(j, g, i, period);

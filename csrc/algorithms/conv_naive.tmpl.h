@@ -41,10 +41,10 @@ static void FC_JOIN(forward_, FC_DTYPE)(const fc_conv_problem *p, const fc_conv_
 static FC_DTYPE FC_JOIN(data_gradient_, FC_DTYPE)(const fc_conv_problem *p, const fc_conv_arrays *a,
                                                   ptrdiff_t n, ptrdiff_t c, const ptrdiff_t i[3],
                                                   int end_at_nan) {
-    const FC_DTYPE *dy = a->y, *w = a->w;
+    const FC_DTYPE *dy = a->y, *w = a->w, *b = a->b;
     const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
     const ptrdiff_t *ws = p->w_strides, *ys = p->y_strides;
-    double sum = 0;
+    double sum = b ? b[c] : 0;
     for (ptrdiff_t k = c / C * K; k < (c / C + 1) * K; k++)
     for (ptrdiff_t t_d = 0; t_d < p->kernel[0]; t_d++)
     for (ptrdiff_t t_h = 0; t_h < p->kernel[1]; t_h++)

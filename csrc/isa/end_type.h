@@ -13,3 +13,16 @@
 #undef VMAX
 #undef VLOAD_FIRST
 #undef VSTORE_FIRST
+#undef VMASK
+#undef VTAKES
+#undef VSELECT
+#undef COLUMN
+#undef VCOLUMN
+#undef VCOLUMN_LOAD
+#undef VCOLUMN_STORE
+#undef VCOLUMN_SET1
+#undef VCOLUMN_ADD
+#undef VCOLUMN_SELECT
+#undef VCOLUMN_STORE_WIDE
+#undef DWIDEN
+#undef DNARROW

@@ -1,10 +1,15 @@
 /* All kernels of one instruction set for one element type, and their table.
  * Needs FC_ISA, FC_DTYPE, FC_TARGET, FC_REGISTERS and the VEC operations; VMAX(a, b) is b if b is NaN.
- * VLOAD_FIRST and VSTORE_FIRST, of part of a vector, only where they are fast. */
+ * VLOAD_FIRST and VSTORE_FIRST, of part of a vector, only where they are fast.
+ * VTAKES(v, best): where v > best, or v is NaN and best is not; VSELECT(mask, a, b): a where it holds.
+ * VCOLUMN: as many whole numbers of type COLUMN as VEC has elements. DVEC: DLANES doubles; DWIDEN and
+ * DNARROW load and store them as FC_DTYPE. */
 #define FC_NAME(stage) FC_JOIN4(fc_##stage##_, FC_DTYPE, _, FC_ISA)
 
 #include "../kernels/gemm_kernel.tmpl.h"
 #include "../kernels/move_kernels.tmpl.h"
+#include "../kernels/pool_kernel.tmpl.h"
+#include "../kernels/norm_kernel.tmpl.h"
 
 const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
     .lanes = LANES,
@@ -42,6 +47,39 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
     .transpose = FC_NAME(transpose),
     .copy = FC_NAME(copy),
     .pad = FC_NAME(pad),
+    .pool =
+        {
+            .column_size = (int)sizeof(COLUMN),
+            .max_row = FC_NAME(max_row),
+            .max_channels = FC_NAME(max_channels),
+            .max_run = FC_NAME(max_run),
+            .max_rows = FC_NAME(max_rows),
+            .max_windows = FC_NAME(max_windows),
+            .sum_windows = FC_NAME(sum_windows),
+            .sum_row = FC_NAME(sum_row),
+            .sum_channels = FC_NAME(sum_channels),
+            .sum_run = FC_NAME(sum_run),
+            .sum_rows = FC_NAME(sum_rows),
+            .shares = FC_NAME(shares),
+            .total_rows = FC_NAME(total_rows),
+            .spread = FC_NAME(spread),
+            .interleave = FC_NAME(interleave),
+            .scatter = FC_NAME(scatter),
+            .widen = FC_NAME(widen),
+            .narrow = FC_NAME(narrow),
+        },
+    .norm =
+        {
+            .moments_run = FC_NAME(moments_run),
+            .moments_rows = FC_NAME(moments_rows),
+            .products_run = FC_NAME(products_run),
+            .products_rows = FC_NAME(products_rows),
+            .apply_run = FC_NAME(apply_run),
+            .apply_rows = FC_NAME(apply_rows),
+            .relu = FC_NAME(relu),
+            .sigmoid = FC_NAME(sigmoid),
+            .sigmoid_gradient = FC_NAME(sigmoid_gradient),
+        },
 };
 
 #undef FC_NAME

@@ -19,6 +19,22 @@
 #define VFMA _mm256_fmadd_ps
 #define VADD _mm256_add_ps
 #define VMAX _mm256_max_ps
+#define VMASK __m256
+#define VTAKES(v, best) \
+    _mm256_and_ps(_mm256_cmp_ps(best, best, _CMP_ORD_Q), _mm256_cmp_ps(v, best, _CMP_NLE_UQ))
+#define VSELECT(mask, a, b) _mm256_blendv_ps(b, a, mask)
+#define COLUMN int32_t
+#define VCOLUMN __m256i
+#define VCOLUMN_LOAD(p) _mm256_loadu_si256((const __m256i *)(p))
+#define VCOLUMN_STORE(p, v) _mm256_storeu_si256((__m256i *)(p), v)
+#define VCOLUMN_SET1 _mm256_set1_epi32
+#define VCOLUMN_ADD _mm256_add_epi32
+#define VCOLUMN_SELECT(mask, a, b) _mm256_blendv_epi8(b, a, _mm256_castps_si256(mask))
+#define VCOLUMN_STORE_WIDE(p, v)                                                  \
+    (VCOLUMN_STORE(p, _mm256_cvtepi32_epi64(_mm256_castsi256_si128(v))),          \
+     VCOLUMN_STORE((p) + 4, _mm256_cvtepi32_epi64(_mm256_extracti128_si256(v, 1))))
+#define DWIDEN(p) _mm256_cvtps_pd(_mm_loadu_ps(p))
+#define DNARROW(p, v) _mm_storeu_ps(p, _mm256_cvtpd_ps(v))
 #include "kernels.tmpl.h"
 #include "end_type.h"
 
@@ -34,6 +50,20 @@
 #define VFMA _mm256_fmadd_pd
 #define VADD _mm256_add_pd
 #define VMAX _mm256_max_pd
+#define VMASK __m256d
+#define VTAKES(v, best) \
+    _mm256_and_pd(_mm256_cmp_pd(best, best, _CMP_ORD_Q), _mm256_cmp_pd(v, best, _CMP_NLE_UQ))
+#define VSELECT(mask, a, b) _mm256_blendv_pd(b, a, mask)
+#define COLUMN int64_t
+#define VCOLUMN __m256i
+#define VCOLUMN_LOAD(p) _mm256_loadu_si256((const __m256i *)(p))
+#define VCOLUMN_STORE(p, v) _mm256_storeu_si256((__m256i *)(p), v)
+#define VCOLUMN_SET1 _mm256_set1_epi64x
+#define VCOLUMN_ADD _mm256_add_epi64
+#define VCOLUMN_SELECT(mask, a, b) _mm256_blendv_epi8(b, a, _mm256_castpd_si256(mask))
+#define VCOLUMN_STORE_WIDE VCOLUMN_STORE
+#define DWIDEN DLOAD
+#define DNARROW DSTORE
 #include "kernels.tmpl.h"
 #include "end_type.h"
 

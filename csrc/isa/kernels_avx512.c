@@ -21,6 +21,22 @@
 #define VMAX _mm512_max_ps
 #define VLOAD_FIRST(p, n) _mm512_maskz_loadu_ps((__mmask16)FC_FIRST(n), p)
 #define VSTORE_FIRST(p, n, v) _mm512_mask_storeu_ps(p, (__mmask16)FC_FIRST(n), v)
+#define VMASK __mmask16
+#define VTAKES(v, best) \
+    _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(best, best, _CMP_ORD_Q), v, best, _CMP_NLE_UQ)
+#define VSELECT(mask, a, b) _mm512_mask_blend_ps(mask, b, a)
+#define COLUMN int32_t
+#define VCOLUMN __m512i
+#define VCOLUMN_LOAD(p) _mm512_loadu_si512(p)
+#define VCOLUMN_STORE(p, v) _mm512_storeu_si512(p, v)
+#define VCOLUMN_SET1 _mm512_set1_epi32
+#define VCOLUMN_ADD _mm512_add_epi32
+#define VCOLUMN_SELECT(mask, a, b) _mm512_mask_blend_epi32(mask, b, a)
+#define VCOLUMN_STORE_WIDE(p, v)                                                       \
+    (_mm512_storeu_si512(p, _mm512_cvtepi32_epi64(_mm512_castsi512_si256(v))),         \
+     _mm512_storeu_si512((p) + 8, _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(v, 1))))
+#define DWIDEN(p) _mm512_cvtps_pd(_mm256_loadu_ps(p))
+#define DNARROW(p, v) _mm256_storeu_ps(p, _mm512_cvtpd_ps(v))
 #include "kernels.tmpl.h"
 #include "end_type.h"
 
@@ -38,6 +54,20 @@
 #define VMAX _mm512_max_pd
 #define VLOAD_FIRST(p, n) _mm512_maskz_loadu_pd((__mmask8)FC_FIRST(n), p)
 #define VSTORE_FIRST(p, n, v) _mm512_mask_storeu_pd(p, (__mmask8)FC_FIRST(n), v)
+#define VMASK __mmask8
+#define VTAKES(v, best) \
+    _mm512_mask_cmp_pd_mask(_mm512_cmp_pd_mask(best, best, _CMP_ORD_Q), v, best, _CMP_NLE_UQ)
+#define VSELECT(mask, a, b) _mm512_mask_blend_pd(mask, b, a)
+#define COLUMN int64_t
+#define VCOLUMN __m512i
+#define VCOLUMN_LOAD(p) _mm512_loadu_si512(p)
+#define VCOLUMN_STORE(p, v) _mm512_storeu_si512(p, v)
+#define VCOLUMN_SET1 _mm512_set1_epi64
+#define VCOLUMN_ADD _mm512_add_epi64
+#define VCOLUMN_SELECT(mask, a, b) _mm512_mask_blend_epi64(mask, b, a)
+#define VCOLUMN_STORE_WIDE(p, v) _mm512_storeu_si512(p, v)
+#define DWIDEN DLOAD
+#define DNARROW DSTORE
 #include "kernels.tmpl.h"
 #include "end_type.h"
 

@@ -20,24 +20,59 @@
 #if FC_HAS_VECTOR_EXTENSION
 typedef float vec_float FC_VECTOR_OF_16_BYTES;
 typedef double vec_double FC_VECTOR_OF_16_BYTES;
+typedef int32_t column_float FC_VECTOR_OF_16_BYTES;
+typedef int64_t column_double FC_VECTOR_OF_16_BYTES;
 #else
 typedef float vec_float;
 typedef double vec_double;
+typedef int32_t column_float;
+typedef int64_t column_double;
 #endif
 
-#define FC_DTYPE float
-#include "vec_portable.tmpl.h"
-#undef FC_DTYPE
 #define FC_DTYPE double
+#define COLUMN int64_t
 #include "vec_portable.tmpl.h"
+#undef COLUMN
 #undef FC_DTYPE
+#define FC_DTYPE float
+#define COLUMN int32_t
+#include "vec_portable.tmpl.h"
+#undef COLUMN
+#undef FC_DTYPE
+
+#define VMASK FC_JOIN(column_, FC_DTYPE)
+#define VTAKES FC_JOIN(takes_, FC_DTYPE)
+#define VSELECT FC_JOIN(select_, FC_DTYPE)
+#define VCOLUMN FC_JOIN(column_, FC_DTYPE)
+#define VCOLUMN_LOAD FC_JOIN(load_column_, FC_DTYPE)
+#define VCOLUMN_STORE FC_JOIN(store_column_, FC_DTYPE)
+#define VCOLUMN_SET1 FC_JOIN(set1_column_, FC_DTYPE)
+#define VCOLUMN_ADD(a, b) ((a) + (b))
+#define VCOLUMN_SELECT(mask, a, b) (((a) & (mask)) | ((b) & ~(mask)))
+#define VCOLUMN_STORE_WIDE FC_JOIN(store_wide_, FC_DTYPE)
+#define DLANES ((int)(sizeof(vec_double) / sizeof(double)))
+#define DVEC vec_double
+#define DLOAD load_double
+#define DSTORE store_double
+#define DSET1 set1_double
+#define DADD(a, b) ((a) + (b))
+#define DSUB(a, b) ((a) - (b))
+#define DMUL(a, b) ((a) * (b))
+#define DDIV(a, b) ((a) / (b))
+#define DFMA(a, b, c) ((a) * (b) + (c))
+#define DWIDEN FC_JOIN(widen_, FC_DTYPE)
+#define DNARROW FC_JOIN(narrow_, FC_DTYPE)
 
 #define VEC FC_JOIN(vec_, FC_DTYPE)
 #define LANES ((int)(sizeof(VEC) / sizeof(FC_DTYPE)))
 
 #define FC_DTYPE float
+#define COLUMN int32_t
 #include "kernels.tmpl.h"
+#undef COLUMN
 #undef FC_DTYPE
 #define FC_DTYPE double
+#define COLUMN int64_t
 #include "kernels.tmpl.h"
+#undef COLUMN
 #undef FC_DTYPE

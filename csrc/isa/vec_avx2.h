@@ -4,3 +4,14 @@
 #define FC_ISA avx2
 #define FC_TARGET FC_TARGET_ATTRIBUTE("avx2,fma")
 #define FC_REGISTERS 16
+
+#define DLANES 4
+#define DVEC __m256d
+#define DLOAD _mm256_loadu_pd
+#define DSTORE _mm256_storeu_pd
+#define DSET1 _mm256_set1_pd
+#define DADD _mm256_add_pd
+#define DSUB _mm256_sub_pd
+#define DMUL _mm256_mul_pd
+#define DDIV _mm256_div_pd
+#define DFMA _mm256_fmadd_pd

@@ -7,3 +7,14 @@
 
 /* A vector's first n elements, 0 <= n < lanes; the rest is not touched. */
 #define FC_FIRST(n) ((1u << (n)) - 1)
+
+#define DLANES 8
+#define DVEC __m512d
+#define DLOAD _mm512_loadu_pd
+#define DSTORE _mm512_storeu_pd
+#define DSET1 _mm512_set1_pd
+#define DADD _mm512_add_pd
+#define DSUB _mm512_sub_pd
+#define DMUL _mm512_mul_pd
+#define DDIV _mm512_div_pd
+#define DFMA _mm512_fmadd_pd

@@ -4,6 +4,7 @@
 #define FC_KERNELS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "../fastconv.h"
 
@@ -63,6 +64,82 @@ typedef struct {
 
 typedef void (*fc_pad_kernel)(const fc_padded_rows *shape, const void *source, void *target);
 
+/* The windows of a row: tap t of output i is tap[t][i], in column column[i] + t * step; first_column is
+ * that of the first tap on the data. Columns are int32_t for float, int64_t for double. */
+typedef struct {
+    ptrdiff_t outputs, taps;
+    const void *const *tap;
+    const void *first_column, *column;
+    ptrdiff_t step;
+} fc_pool_row;
+
+/* A row of x whose windows are pooled: maxima, and their columns; base is the row's place in the plane. */
+typedef struct {
+    const void *values, *columns;
+    ptrdiff_t base;
+} fc_pooled_row;
+
+/* Whole windows: output o sees the positions first[o] + t * step, t < taps[o], of each row. */
+typedef struct {
+    ptrdiff_t channels, outputs, rows, step;
+    const void *const *row;
+    const ptrdiff_t *base; /* place of each row in the plane */
+    const ptrdiff_t *first, *taps;
+} fc_pool_windows;
+
+/* Of scatter: element [i][c] of `count` x `channels` goes to target[index * stride + c]. */
+typedef struct {
+    ptrdiff_t count, channels, stride; /* stride: between positions, of all three arrays */
+    ptrdiff_t plane;                   /* indices are less */
+    int add;                           /* or replace */
+} fc_scattered;
+
+/* pool_kernel.tmpl.h says what each does. */
+typedef struct {
+    int column_size; /* bytes */
+    void (*max_row)(const fc_pool_row *row, void *values, void *columns);
+    void (*max_channels)(ptrdiff_t channels, ptrdiff_t taps, const void *source, ptrdiff_t step,
+                         ptrdiff_t column, ptrdiff_t column_step, void *values, void *columns);
+    ptrdiff_t (*max_run)(ptrdiff_t taps, const void *source, ptrdiff_t step, void *value);
+    void (*max_rows)(ptrdiff_t count, ptrdiff_t rows, const fc_pooled_row *row, void *y,
+                     int64_t *indices);
+    void (*max_windows)(const fc_pool_windows *windows, void *y, int64_t *indices);
+    void (*sum_windows)(const fc_pool_windows *windows, const double *divisors, void *y);
+    void (*sum_row)(const fc_pool_row *row, double *sums);
+    void (*sum_channels)(ptrdiff_t channels, ptrdiff_t taps, const void *source, ptrdiff_t step,
+                         double *sums);
+    double (*sum_run)(ptrdiff_t taps, const void *source);
+    void (*sum_rows)(ptrdiff_t count, ptrdiff_t rows, const double *const *row,
+                     const double *divisors, void *y);
+    void (*shares)(ptrdiff_t count, const void *dy, const double *divisors, double *shares);
+    void (*total_rows)(ptrdiff_t count, ptrdiff_t rows, const double *const *row, double *totals);
+    void (*spread)(ptrdiff_t count, ptrdiff_t taps, const double *totals, ptrdiff_t step, void *dx);
+    void (*interleave)(ptrdiff_t count, ptrdiff_t phases, const void *source, ptrdiff_t pitch,
+                       void *target);
+    int (*scatter)(const fc_scattered *shape, const void *source, const int64_t *indices,
+                   void *target);
+    void (*widen)(fc_element element, ptrdiff_t count, const void *source, void *target);
+    void (*narrow)(fc_element element, ptrdiff_t count, const void *source, void *target);
+} fc_pool_kernels;
+
+/* norm_kernel.tmpl.h says what each does. */
+typedef struct {
+    void (*moments_run)(ptrdiff_t count, const void *x, double *mean, double *squares);
+    void (*moments_rows)(ptrdiff_t rows, ptrdiff_t channels, const void *x, ptrdiff_t stride,
+                         double *mean, double *squares);
+    void (*products_run)(ptrdiff_t count, const void *dy, const void *x, double mean, double *sum,
+                         double *product);
+    void (*products_rows)(ptrdiff_t rows, ptrdiff_t channels, const void *dy, const void *x,
+                          ptrdiff_t stride, const double *mean, double *sum, double *product);
+    void (*apply_run)(ptrdiff_t count, const void *x, double a, double b, const void *dy, double d,
+                      void *y);
+    void (*apply_rows)(ptrdiff_t rows, ptrdiff_t channels, const void *x, ptrdiff_t stride,
+                       const double *a, const double *b, const void *dy, const double *d, void *y);
+    void (*relu)(ptrdiff_t count, const void *x, const void *dy, void *y);
+    void (*sigmoid)(ptrdiff_t count, const void *x, void *y);
+    void (*sigmoid_gradient)(ptrdiff_t count, const void *y, const void *dy, void *dx);
+} fc_norm_kernels;
+
 typedef struct {
     int lanes; /* elements of a vector */
     int rows;  /* the register tile that keeps the multipliers busiest: rows x vecs * lanes */
@@ -76,6 +153,8 @@ typedef struct {
     fc_transpose_kernel transpose;
     fc_copy_kernel copy;
     fc_pad_kernel pad;
+    fc_pool_kernels pool;
+    fc_norm_kernels norm;
 } fc_kernels;
 
 /* The kernels of the instruction set at `isa` in fc_isa_name's order. */

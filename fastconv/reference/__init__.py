@@ -16,18 +16,27 @@ an argument whose shape does not fit is a ``ValueError``, and that is about all.
 the same names in ``fastconv`` check every argument.
 """
 
+from .adaptive_pool import (
+    adaptive_avg_pool_backward,
+    adaptive_avg_pool_forward,
+    adaptive_max_pool_forward,
+)
 from .affine import affine_backward, affine_forward
 from .avg_pool import avg_pool_backward, avg_pool_forward
 from .batch_norm import batch_norm_backward, batch_norm_forward, batch_norm_inference
-from .columns import col2im, im2col
-from .conv import ConvGradients, conv_backward, conv_forward
-from .max_pool import max_pool_backward, max_pool_forward
+from .columns import col2im, conv_matrix, im2col
+from .conv import ConvGradients, conv_backward, conv_forward, conv_jvp
+from .conv_transpose import conv_transpose_backward, conv_transpose_forward
+from .max_pool import max_pool_backward, max_pool_forward, max_unpool
 from .relu import relu_backward, relu_forward
 from .sigmoid import sigmoid_backward, sigmoid_forward
 from .softmax_cross_entropy import softmax_cross_entropy
 
 __all__ = [
     "ConvGradients",
+    "adaptive_avg_pool_backward",
+    "adaptive_avg_pool_forward",
+    "adaptive_max_pool_forward",
     "affine_backward",
     "affine_forward",
     "avg_pool_backward",
@@ -38,9 +47,14 @@ __all__ = [
     "col2im",
     "conv_backward",
     "conv_forward",
+    "conv_jvp",
+    "conv_matrix",
+    "conv_transpose_backward",
+    "conv_transpose_forward",
     "im2col",
     "max_pool_backward",
     "max_pool_forward",
+    "max_unpool",
     "relu_backward",
     "relu_forward",
     "sigmoid_backward",

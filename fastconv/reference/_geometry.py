@@ -105,10 +105,51 @@ def pool_windows(in_size, kernel_size, stride, padding, dilation, ceil_mode):
     return _checked(windows._replace(out_size=tuple(out_size)))
 
 
+def transposed_windows(in_size, kernel, stride, padding, output_padding, dilation):
+    """The windows of the convolution whose adjoint is a transposed one of an x of ``in_size``.
+
+    They lie over y, the output of the transposed convolution, and there is one for each cell of x:
+    ``Windows.in_size`` is the size of y, ``Windows.out_size`` that of x. On one axis y has
+
+        H = (P - 1) * stride - before - after + (R - 1) * dilation + 1 + output_padding
+
+    cells for P of x. A convolution with a stride leaves up to stride - 1 cells at the end out, so
+    several H belong to one P: ``output_padding`` says how many are left out. "same" and
+    "same_lower" mean the H = P * stride for which the convolution, padded so, gives P.
+    """
+    axes = _spatial_axes(in_size)
+    kernel = per_axis(kernel, axes, "kernel_size")
+    stride = per_axis(stride, axes, "stride")
+    dilation = per_axis(dilation, axes, "dilation")
+    rest = per_axis(output_padding, axes, "output_padding", minimum=0)
+    tiled = tuple(size * s for size, s in zip(in_size, stride, strict=True))
+    pads = padding_pairs(padding, tiled, kernel, stride, dilation)
+    if any(r >= max(s, d) for r, s, d in zip(rest, stride, dilation, strict=True)):
+        raise ValueError(
+            f"output_padding is {rest}, expected less than the stride {stride} or the dilation "
+            f"{dilation} on every axis"
+        )
+    if isinstance(padding, str) and padding != "valid":
+        if any(rest):
+            raise ValueError(f"output_padding is {rest}, expected 0: padding is {padding!r}")
+        size = tiled
+    else:
+        size = tuple(
+            (p - 1) * s - before - after + (r - 1) * d + 1 + extra
+            for p, s, (before, after), r, d, extra in zip(
+                in_size, stride, pads, kernel, dilation, rest, strict=True
+            )
+        )
+    if min(size) < 1:
+        raise ValueError(
+            f"the output size would be {size}, expected at least 1 on every axis: input size "
+            f"{tuple(in_size)}, kernel size {kernel}, padding {pads}, output_padding {rest}"
+        )
+    return Windows(size, kernel, stride, dilation, pads, tuple(in_size))
+
+
 def _windows(in_size, kernel, stride, padding, dilation):
-    axes = len(in_size)
-    if not 1 <= axes <= 3:
-        raise ValueError(f"there are {axes} spatial axes, expected one to three")
+    axes = _spatial_axes(in_size)
     kernel = per_axis(kernel, axes, "kernel_size")
     stride = per_axis(stride, axes, "stride")
     dilation = per_axis(dilation, axes, "dilation")
@@ -122,6 +163,13 @@ def _windows(in_size, kernel, stride, padding, dilation):
     return Windows(tuple(in_size), kernel, stride, dilation, pads, out_size)
 
 
+def _spatial_axes(in_size):
+    axes = len(in_size)
+    if not 1 <= axes <= 3:
+        raise ValueError(f"there are {axes} spatial axes, expected one to three")
+    return axes
+
+
 def _checked(windows):
     if min(windows.out_size) < 1:
         raise ValueError(
@@ -132,15 +180,16 @@ def _checked(windows):
     return windows
 
 
-def per_axis(value, axes, name):
-    """An integer, or one per spatial axis -> one per spatial axis, each at least 1."""
+def per_axis(value, axes, name, minimum=1):
+    """An integer, or one per spatial axis -> one per spatial axis, each at least ``minimum``."""
     try:
         values = (operator.index(value),) * axes
     except TypeError:
         values = tuple(operator.index(v) for v in value)
-    if len(values) != axes or min(values) < 1:
+    if len(values) != axes or min(values) < minimum:
         raise ValueError(
-            f"{name} is {value!r}, expected a positive integer or {axes} of them, one per axis"
+            f"{name} is {value!r}, expected an integer from {minimum} or {axes} of them, one per "
+            f"axis"
         )
     return values
 
@@ -266,3 +315,14 @@ def accumulator(dtype):
 def check_shape(name, array, expected):
     if array.shape != tuple(expected):
         raise ValueError(f"{name} has shape {array.shape}, expected {tuple(expected)}")
+
+
+def into(out, y):
+    """y, or ``out`` filled with it where there is one."""
+    if out is None:
+        return y
+    check_shape("out", out, y.shape)
+    if out.dtype != y.dtype:
+        raise ValueError(f"out has dtype {out.dtype}, expected {y.dtype}")
+    out[...] = y
+    return out

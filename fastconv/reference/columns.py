@@ -1,7 +1,7 @@
-"""im2col, which turns a convolution into a matrix product, and its adjoint col2im.
+"""A convolution as a matrix product: im2col arranges x for it, conv_matrix arranges w.
 
-Source: Chellapilla, Puri & Simard 2006, "High performance convolutional neural networks for
-document processing".
+Sources: Chellapilla, Puri & Simard 2006, "High performance convolutional neural networks for
+document processing" (im2col); Dumoulin & Visin 2016, arXiv:1603.07285, section 4.1 (conv_matrix).
 """
 
 import math
@@ -12,6 +12,8 @@ from ._geometry import (
     accumulator,
     check_shape,
     conv_windows,
+    flat_index,
+    float_dtype,
     native,
     padded_shape,
     without_padding,
@@ -84,6 +86,70 @@ def col2im(cols, x_shape, kernel_size, *, stride=1, padding=0, dilation=1):
         for row, col, cell in _rows_and_columns(C, windows):
             xp[(n, *cell)] += cols[n, row, col]
     return np.array(xp[without_padding(in_size, windows.pads)], dtype=dtype, order="C")
+
+
+def conv_matrix(w, x_shape, *, stride=1, padding=0, dilation=1, groups=1, sparse=False):
+    """The matrix that a convolution of one image is: ``A @ x.ravel() == y.ravel()``.
+
+    On two spatial axes, row (k, p, q) holds w[k], each weight in the column of the cell that it
+    meets::
+
+        A[(k * P + p) * Q + q, (c * H + h) * W + w'] = w[k, c, r, s]
+            where h = p * stride + r * dilation - before, w' = q * stride + s * dilation - before
+
+    with c counted in the group of k for w and in all of x for the column. Everything else is zero:
+    weights that meet the padding have no column. The same weights stand in all rows of one filter,
+    and ``A.T`` is the matrix of the gradient in x.
+
+    Parameters
+    ----------
+    w : (K, C/G, *kernel)
+    x_shape : (N, C, *in_size); N does not matter
+    stride, padding, dilation, groups : as in :func:`~fastconv.reference.conv_forward`
+    sparse : a scipy.sparse.csr_array instead, which stores the weights that meet the image
+
+    Returns
+    -------
+    A : (K*P*Q, C*H*W), in the dtype of w
+    """
+    w = np.asarray(w)
+    dtype = float_dtype(w, "w")
+    _, C, *in_size = x_shape
+    K, C_per_group, *kernel = w.shape
+    if len(kernel) != len(in_size):
+        raise ValueError(f"w has {len(kernel)} spatial axes and x_shape has {len(in_size)}")
+    if groups < 1 or K % groups or C != groups * C_per_group:
+        raise ValueError(
+            f"w has {K} filters of {C_per_group} channels and x has {C} channels: "
+            f"they do not fit {groups} group(s)"
+        )
+    windows = conv_windows(in_size, kernel, stride, padding, dilation)
+
+    rows, columns, values = [], [], []
+    for row, (k, *position) in enumerate(np.ndindex(K, *windows.out_size)):
+        first = k // (K // groups) * C_per_group  # channel of the group of k
+        for c, *tap in np.ndindex(C_per_group, *kernel):
+            cell = [
+                p * stride + r * dilation - before
+                for p, r, stride, dilation, (before, _) in zip(
+                    position, tap, windows.stride, windows.dilation, windows.pads, strict=True
+                )
+            ]
+            if all(0 <= at < size for at, size in zip(cell, in_size, strict=True)):
+                rows.append(row)
+                columns.append(flat_index((first + c, *cell), (C, *in_size)))
+                values.append(w[(k, c, *tap)])
+
+    shape = (K * math.prod(windows.out_size), C * math.prod(in_size))
+    values = np.array(values, dtype=dtype)
+    at = np.array(rows, dtype=np.intp), np.array(columns, dtype=np.intp)
+    if sparse:
+        from scipy.sparse import csr_array
+
+        return csr_array((values, at), shape=shape)
+    A = np.zeros(shape, dtype=dtype)
+    A[at] = values
+    return A
 
 
 def _cols_shape(N, C, windows):

@@ -10,6 +10,7 @@ from ._geometry import (
     conv_windows,
     float_dtype,
     in_layout,
+    into,
     without_padding,
     zero_pad,
 )
@@ -93,14 +94,7 @@ def conv_forward(
     if activation == "relu":
         y = np.maximum(y, 0)
 
-    y = in_layout(y, layout, dtype)
-    if out is None:
-        return y
-    check_shape("out", out, y.shape)
-    if out.dtype != y.dtype:
-        raise ValueError(f"out has dtype {out.dtype}, expected {y.dtype}")
-    out[...] = y
-    return out
+    return into(out, in_layout(y, layout, dtype))
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -174,6 +168,64 @@ def conv_backward(
         dw.astype(dtype) if "dw" in need else None,
         db.astype(dtype) if "db" in need else None,
     )
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def conv_jvp(
+    x,
+    w,
+    x_dot,
+    w_dot,
+    b_dot=None,
+    *,
+    stride=1,
+    padding=0,
+    dilation=1,
+    groups=1,
+    layout=None,
+    algorithm="auto",
+):
+    """The derivative of the convolution along a direction: the Jacobian times a vector.
+
+    y is linear in x, in w and in b, so the product rule is all there is to it. Along
+    (x_dot, w_dot, b_dot), with conv as in :func:`conv_forward` without a bias::
+
+        y_dot = conv(x_dot, w) + conv(x, w_dot) + b_dot
+
+    b itself has no influence. A direction that is None is zero, and its term is left out: not even
+    an infinity of the other factor enters.
+
+    Source: Griewank & Walther 2008, "Evaluating derivatives", section 3.1 (the forward mode).
+
+    Parameters
+    ----------
+    x_dot, w_dot, b_dot : the shapes of x, w and b in :func:`conv_forward`, or None
+    x, w and the rest : as there
+
+    Returns
+    -------
+    y_dot : the shape of y in :func:`conv_forward`, in the dtype of x
+    """
+    x, w = np.asarray(x), np.asarray(w)
+    dtype = float_dtype(x)
+    xp, windows = _pad(x, w, stride, padding, dilation, groups, layout)
+    K = w.shape[0]
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+
+    y_dot = np.zeros((xp.shape[0], K, *windows.out_size))
+    if x_dot is not None:
+        x_dot = np.asarray(x_dot, dtype=np.float64)
+        check_shape("x_dot", x_dot, x.shape)
+        y_dot += conv_forward(channels_first(x_dot, layout), w, **options)
+    if w_dot is not None:
+        w_dot = np.asarray(w_dot)
+        check_shape("w_dot", w_dot, w.shape)
+        y_dot += conv_forward(channels_first(x, layout).astype(np.float64), w_dot, **options)
+    if b_dot is not None:
+        b_dot = np.asarray(b_dot, dtype=np.float64)
+        check_shape("b_dot", b_dot, (K,))
+        y_dot += b_dot.reshape(K, *(1 for _ in windows.out_size))
+    return in_layout(y_dot, layout, dtype)
 
 
 def _pad(x, w, stride, padding, dilation, groups, layout):

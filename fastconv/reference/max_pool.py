@@ -1,4 +1,4 @@
-"""Max pooling: the largest value of each window, and where it was."""
+"""Max pooling: the largest value of each window, and where it was; and the way back."""
 
 import math
 
@@ -58,17 +58,22 @@ def max_pool_forward(
     indices = np.empty(y.shape, dtype=np.int64)
     for n, c in np.ndindex(N, C):
         for position in np.ndindex(*windows.out_size):
-            cells = windows.cells(position)
-            best = cells[0]
-            for cell in cells[1:]:
-                value, largest = x[(n, c, *cell)], x[(n, c, *best)]
-                if math.isnan(largest):
-                    break
-                if value > largest or math.isnan(value):
-                    best = cell
+            best = place_of_maximum(x[n, c], windows.cells(position))
             y[(n, c, *position)] = x[(n, c, *best)]
             indices[(n, c, *position)] = flat_index(best, in_size)
     return in_layout(y, layout, dtype), in_layout(indices, layout, np.int64)
+
+
+def place_of_maximum(plane, cells):
+    """The cell of the largest value: the first of equal ones, the first NaN where there is one."""
+    best = cells[0]
+    for cell in cells[1:]:
+        value, largest = plane[cell], plane[best]
+        if math.isnan(largest):
+            break
+        if value > largest or math.isnan(value):
+            best = cell
+    return best
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -94,18 +99,60 @@ def max_pool_backward(dy, indices, x_shape, *, layout=None):
     """
     dy, indices = np.asarray(dy), np.asarray(indices)
     dtype = native(dy.dtype)
-    check_shape("indices", indices, dy.shape)
+    dy, indices, in_size = _planes("dy", dy, indices, x_shape, layout)
+    N, C, *out_size = dy.shape
+
+    dx = np.zeros((N, C, math.prod(in_size)), dtype=accumulator(dtype))
+    for n, c in np.ndindex(N, C):
+        for position in np.ndindex(*out_size):
+            dx[n, c, indices[(n, c, *position)]] += dy[(n, c, *position)]
+    return in_layout(dx.reshape(N, C, *in_size), layout, dtype)
+
+
+def max_unpool(y, indices, x_shape, *, layout=None):
+    """Put each maximum back where it stood, and zeros elsewhere: a partial inverse of max pooling.
+
+    ::
+
+        for every n, c, p, q, in row-major order:
+            x[n, c, cell at indices[n, c, p, q]] = y[n, c, p, q]
+
+    Values do not add up as gradients do in :func:`max_pool_backward`: of several that share a
+    cell, the last one stays.
+
+    Source: Zeiler & Fergus 2014, "Visualizing and understanding convolutional networks",
+    arXiv:1311.2901.
+
+    Parameters
+    ----------
+    y, indices : the shape of y in :func:`max_pool_forward`; indices as returned there
+    x_shape : the shape of x, in the same layout
+
+    Returns
+    -------
+    x : shape x_shape, in the dtype of y
+    """
+    y, indices = np.asarray(y), np.asarray(indices)
+    dtype = native(y.dtype)
+    y, indices, in_size = _planes("y", y, indices, x_shape, layout)
+    N, C, *out_size = y.shape
+
+    x = np.zeros((N, C, math.prod(in_size)), dtype=dtype)
+    for n, c in np.ndindex(N, C):
+        for position in np.ndindex(*out_size):
+            x[n, c, indices[(n, c, *position)]] = y[(n, c, *position)]
+    return in_layout(x.reshape(N, C, *in_size), layout, dtype)
+
+
+def _planes(name, values, indices, x_shape, layout):
+    """Values (dy, y) and indices, channels first, and the size of the plane they belong to."""
+    check_shape("indices", indices, values.shape)
     N, C, *in_size = channels_first_shape(x_shape, layout)
-    dy, indices = channels_first(dy, layout), channels_first(indices, layout)
-    check_shape("dy, channels first,", dy, (N, C, *dy.shape[2:]))
+    values, indices = channels_first(values, layout), channels_first(indices, layout)
+    check_shape(f"{name}, channels first,", values, (N, C, *values.shape[2:]))
     plane = math.prod(in_size)
     if indices.size and not (0 <= indices.min() and indices.max() < plane):
         raise ValueError(
             f"indices are in {indices.min()} ... {indices.max()}, expected 0 ... {plane - 1}"
         )
-
-    dx = np.zeros((N, C, plane), dtype=accumulator(dtype))
-    for n, c in np.ndindex(N, C):
-        for position in np.ndindex(*dy.shape[2:]):
-            dx[n, c, indices[(n, c, *position)]] += dy[(n, c, *position)]
-    return in_layout(dx.reshape(N, C, *in_size), layout, dtype)
+    return values, indices, in_size

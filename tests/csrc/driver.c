@@ -3,54 +3,8 @@
  * Data are small integers, so every order of summation is exact. Every array lies against a page
  * that may not be touched: at the end of its own pages in one run, at their start in the next.
  * Built and run by tests/test_csrc.py, also with sanitizers, and for aarch64 under emulation. */
-#define _GNU_SOURCE
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include "fastconv.h"
-
-enum { MAX_ARRAYS = 16 };
-
-static struct {
-    void *start;
-    size_t bytes;
-} mapped[MAX_ARRAYS];
-static int arrays_in_use;
-
-/* `bytes` between two pages without access: flush with the second, or with the first. */
-static void *guarded(size_t bytes, int at_end) {
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    const size_t inner = (bytes + page - 1) / page * page + (bytes ? 0 : page);
-    char *start = mmap(NULL, inner + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (start == MAP_FAILED || mprotect(start + page, inner, PROT_READ | PROT_WRITE)) abort();
-    mapped[arrays_in_use].start = start;
-    mapped[arrays_in_use++].bytes = inner + 2 * page;
-    return at_end ? start + page + inner - bytes : start + page;
-}
-
-static void release_all(void) {
-    while (arrays_in_use--) munmap(mapped[arrays_in_use].start, mapped[arrays_in_use].bytes);
-    arrays_in_use = 0;
-}
-
-static uint32_t random_state = 1;
-
-static int random_below(int n) {
-    random_state = random_state * 1664525u + 1013904223u;
-    return (int)((random_state >> 8) % (uint32_t)n);
-}
-
-static void fill(void *array, size_t count, fc_dtype dtype) {
-    for (size_t i = 0; i < count; i++) {
-        const int value = random_below(9) - 4;
-        if (dtype == FC_FLOAT32) ((float *)array)[i] = (float)value;
-        else ((double *)array)[i] = value;
-    }
-}
+#include "guarded.h"
+#include "operators.h"
 
 typedef struct {
     ptrdiff_t N, C, K, G, size[3], kernel[3], stride[3], dilation[3], pad[3], pad_after[3];
@@ -100,8 +54,6 @@ static int problem_of(const shape *s, fc_dtype dtype, int last, fc_conv_problem 
     memcpy(p->w_strides, w_strides, sizeof w_strides);
     return 1;
 }
-
-static int passed, failed;
 
 static void check(const char *what, const shape *s, const void *actual, const void *expected,
                   size_t bytes) {
@@ -249,6 +201,7 @@ int main(int argc, char **argv) {
             run(&volume, FC_FLOAT32, last, tail % 2, 1);
         }
     }
+    for (int i = 0; i < count; i++) run_operators(i);
     printf("%d passed, %d failed\n", passed, failed);
     return failed != 0;
 }

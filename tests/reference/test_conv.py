@@ -331,3 +331,83 @@ def test_conv_gradients_are_the_adjoint_of_the_forward():
     dy = integers(2, *y.shape)
     dx, dw, _ = reference.conv_backward(dy, x, w, **options)
     assert (dy * y).sum() == (dx * x).sum() == (dw * w).sum()
+
+
+# ---------------------------------------------------------------------------- forward-mode product
+
+JVP_CASES = {
+    "1d": ((2, 3, 9), (4, 3, 3), {"stride": 2, "padding": ((0, 2),)}),
+    "2d": ((2, 3, 5, 6), (4, 3, 3, 2), {"padding": "same", "dilation": (1, 2)}),
+    "2d_groups": ((2, 4, 6, 5), (6, 2, 3, 2), {"stride": (2, 1), "padding": 1, "groups": 2}),
+    "3d": ((1, 2, 4, 3, 5), (2, 2, 2, 2, 3), {"padding": 1}),
+}
+
+
+def jvp_arguments(case):
+    """x, w, b, their directions and the options, integers."""
+    x_shape, w_shape, options = JVP_CASES[case]
+    shapes = (x_shape, w_shape, w_shape[:1])
+    point = [integers(i, *shape) for i, shape in enumerate(shapes)]
+    direction = [integers(i + 3, *shape) for i, shape in enumerate(shapes)]
+    return point, direction, options
+
+
+@pytest.mark.parametrize("case", JVP_CASES)
+def test_jvp_is_the_central_difference_of_the_forward(case):
+    """The forward is quadratic in (x, w, b): its central differences are exact."""
+    point, direction, options = jvp_arguments(case)
+    ahead, behind = (
+        reference.conv_forward(
+            *(a + h * d for a, d in zip(point, direction, strict=True)), **options
+        )
+        for h in (1, -1)
+    )
+    x, w, _ = point
+    y_dot = reference.conv_jvp(x, w, *direction, **options)
+    assert_array_equal(y_dot, (ahead - behind) / 2)
+
+
+@pytest.mark.parametrize("case", JVP_CASES)
+def test_jvp_is_the_adjoint_of_conv_backward(case):
+    """<dy, J v> = <J^T dy, v>, exactly."""
+    (x, w, _), direction, options = jvp_arguments(case)
+    y_dot = reference.conv_jvp(x, w, *direction, **options)
+    dy = integers(9, *y_dot.shape)
+    gradients = reference.conv_backward(dy, x, w, **options)
+    pulled = sum((g * d).sum() for g, d in zip(gradients, direction, strict=True))
+    assert (dy * y_dot).sum() == pulled
+
+
+def test_jvp_of_a_direction_that_is_none_leaves_its_term_out():
+    (x, w, _), (x_dot, w_dot, b_dot), options = jvp_arguments("2d_groups")
+    x_term = reference.conv_forward(x_dot, w, **options)
+    w_term = reference.conv_forward(x, w_dot, **options)
+    b_term = np.broadcast_to(b_dot[:, None, None], x_term.shape)
+    assert_array_equal(reference.conv_jvp(x, w, x_dot, None, **options), x_term)
+    assert_array_equal(reference.conv_jvp(x, w, None, w_dot, **options), w_term)
+    assert_array_equal(reference.conv_jvp(x, w, None, None, b_dot, **options), b_term)
+    assert_array_equal(reference.conv_jvp(x, w, None, None, **options), 0 * b_term)
+    w[0, 0, 0, 0] = INF
+    assert_array_equal(reference.conv_jvp(x, w, None, w_dot, **options), w_term)
+    x[:] = NAN
+    assert_array_equal(reference.conv_jvp(x, w, None, None, **options), 0 * b_term)
+
+
+@pytest.mark.parametrize("layout", ["NWC", "NHWC", "NDHWC"])
+def test_jvp_channels_last_equals_channels_first_transposed(layout):
+    (x, w, _), (x_dot, w_dot, b_dot), options = jvp_arguments(f"{len(layout) - 2}d")
+    y_dot = reference.conv_jvp(x, w, x_dot, w_dot, b_dot, **options)
+    x, x_dot = np.moveaxis(x, 1, -1), np.moveaxis(x_dot, 1, -1)
+    last = reference.conv_jvp(x, w, x_dot, w_dot, b_dot, layout=layout, **options)
+    assert last.flags.c_contiguous
+    assert_array_equal(last, np.moveaxis(y_dot, 1, -1))
+
+
+def test_jvp_refuses_directions_of_another_shape():
+    x, w = np.ones((1, 2, 5)), np.ones((3, 2, 3))
+    with pytest.raises(ValueError, match="x_dot has shape"):
+        reference.conv_jvp(x, w, x[..., 1:], w)
+    with pytest.raises(ValueError, match="w_dot has shape"):
+        reference.conv_jvp(x, w, x, w[1:])
+    with pytest.raises(ValueError, match="b_dot has shape"):
+        reference.conv_jvp(x, w, x, w, np.ones(2))

@@ -1,0 +1,39 @@
+/* What the forward and the backward of pools share. */
+#ifndef FC_POOL_H
+#define FC_POOL_H
+
+#include "../fastconv.h"
+#include "../kernels/kernels.h"
+
+/* Elements that kernels may touch beyond the end of a row of workspace. */
+enum { FC_POOL_SLACK = 32 };
+static const size_t FC_POOL_WORKSPACE = 16 << 20;
+
+/* Bytes worth a thread more: about 10 us of copying. */
+static const double FC_POOL_THREAD_BYTES = 128 << 10;
+
+/* Consecutive positions, `step` apart. */
+typedef struct {
+    ptrdiff_t first, count;
+} fc_range;
+
+/* Positions of the input that output o of an axis sees, dilation apart; in x. */
+fc_range fc_pool_window(const fc_pool_problem *p, int axis, ptrdiff_t o);
+
+/* Outputs of an axis that see position i; dilation 1. */
+fc_range fc_pool_outputs(const fc_pool_problem *p, int axis, ptrdiff_t i);
+
+/* What the axis contributes to the divisor of output o. */
+double fc_pool_cells(const fc_pool_problem *p, int axis, ptrdiff_t o);
+
+/* Adaptive windows that are all of one size are regular ones. */
+fc_pool_problem fc_pool_regular(const fc_pool_problem *p);
+
+fc_dtype fc_pool_dtype(fc_element element);
+ptrdiff_t fc_element_size(fc_element element);
+int fc_pool_threads(const fc_pool_problem *p);
+
+/* The next `bytes` of a workspace, aligned; with at NULL only counts. */
+void *fc_carve(char *base, size_t *used, ptrdiff_t bytes);
+
+#endif

@@ -1,0 +1,263 @@
+/* Backward of pools: the average's dx row by row, the maximum's by its indices.
+ *
+ * A row of dx is the sum of the shares dy / divisor of the windows that reach it: those of whole rows
+ * first, in double, then along the row, one phase of the stride after the other. */
+#include <string.h>
+
+#include "../arithmetic.h"
+#include "../memory.h"
+#include "../threads.h"
+#include "pool.h"
+
+typedef struct {
+    fc_pool_problem p;
+    const fc_kernels *kernels;
+    fc_run run;
+    const char *dy;
+    char *dx;
+    ptrdiff_t size, inner, planes;
+    ptrdiff_t slots;  /* rows of shares kept for each output of the depth axis */
+    ptrdiff_t depths; /* outputs of the depth axis that reach one position, at most */
+    ptrdiff_t margin; /* positions of zeros before and after the totals */
+    ptrdiff_t pitch;  /* elements of a phase of a row of dx */
+    ptrdiff_t parts, units;
+} job;
+
+typedef struct {
+    double *shares;
+    ptrdiff_t *held; /* which row of dy each row of shares is, or -1 */
+    const double **rows;
+    double *cells; /* what the last axis contributes to the divisor of each output */
+    double *divisors;
+    double *totals;
+    char *phases;
+} lane;
+
+static ptrdiff_t row_elements(const job *j) { return j->p.out_size[2] * j->inner + FC_POOL_SLACK; }
+
+static size_t lay_out(const job *j, lane *l, char *base) {
+    const ptrdiff_t size = sizeof(double), elements = row_elements(j), kept = j->depths * j->slots;
+    size_t used = 0;
+    l->shares = fc_carve(base, &used, kept * elements * size);
+    l->held = fc_carve(base, &used, kept * (ptrdiff_t)sizeof *l->held);
+    l->rows = fc_carve(base, &used, kept * (ptrdiff_t)sizeof *l->rows);
+    l->cells = fc_carve(base, &used, j->p.out_size[2] * size);
+    l->divisors = fc_carve(base, &used, elements * size);
+    l->totals = fc_carve(base, &used, (elements + 2 * j->margin * j->inner) * size);
+    l->phases = fc_carve(base, &used, j->p.stride[2] * j->pitch * j->size);
+    return used;
+}
+
+static void share_row(const job *j, lane *l, ptrdiff_t plane, ptrdiff_t depth, ptrdiff_t height,
+                      double *shares) {
+    const fc_pool_problem *p = &j->p;
+    const ptrdiff_t outputs = p->out_size[2], elements = outputs * j->inner;
+    const double others = fc_pool_cells(p, 0, depth) * fc_pool_cells(p, 1, height);
+    for (ptrdiff_t i = 0; i < outputs; i++) {
+        const double divisor = p->divisor != 0 ? p->divisor : others * l->cells[i];
+        const double quotient = j->size == 4 ? 1 / divisor : divisor;
+        for (ptrdiff_t c = 0; c < j->inner; c++) l->divisors[i * j->inner + c] = quotient;
+    }
+    const ptrdiff_t row = (plane * p->out_size[0] + depth) * p->out_size[1] + height;
+    j->kernels->pool.shares(elements, j->dy + row * elements * j->size, l->divisors, shares);
+}
+
+static void repeat(const job *j, const char *value, ptrdiff_t count, char *target) {
+    if (j->size == 4)
+        for (ptrdiff_t i = 0; i < count; i++) ((float *)target)[i] = *(const float *)value;
+    else
+        for (ptrdiff_t i = 0; i < count; i++) ((double *)target)[i] = *(const double *)value;
+}
+
+/* dx from the totals of its row; totals[0] is that of output 0, zeros beside them. */
+static void spread_row(const job *j, lane *l, const double *totals, char *dx) {
+    const fc_pool_problem *p = &j->p;
+    const fc_pool_kernels *k = &j->kernels->pool;
+    const ptrdiff_t width = p->in_size[2], stride = p->stride[2], pad = p->pad[2], inner = j->inner;
+    if (j->pitch) {
+        for (ptrdiff_t f = 0; f < stride && f < width; f++) {
+            const ptrdiff_t phase = (f + pad) % stride, count = (width - f - 1) / stride + 1;
+            const ptrdiff_t taps = phase < p->kernel[2] ? (p->kernel[2] - 1 - phase) / stride + 1 : 0;
+            char *target = stride == 1 ? dx : l->phases + f * j->pitch * j->size;
+            k->spread(count, taps, totals + (f + pad) / stride - most(taps - 1, 0), 1, target);
+        }
+        if (stride > 1) k->interleave(width, stride, l->phases, j->pitch, dx);
+        return;
+    }
+    for (ptrdiff_t i = 0; i < width;) {
+        const fc_range reached = fc_pool_outputs(p, 2, i);
+        ptrdiff_t alike = 1; /* positions that the same outputs reach */
+        if (p->out_size[2] == 1)
+            while (i + alike < width && fc_pool_outputs(p, 2, i + alike).count == reached.count) alike++;
+        char *target = dx + i * inner * j->size;
+        k->spread(inner, reached.count, totals + reached.first * inner, inner, target);
+        if (inner == 1) repeat(j, target, alike - 1, target + j->size);
+        else
+            for (ptrdiff_t a = 1; a < alike; a++)
+                memcpy(target + a * inner * j->size, target, (size_t)(inner * j->size));
+        i += alike;
+    }
+}
+
+/* Units are rows of dx. */
+static void backward_part(void *context, int index) {
+    job *j = context;
+    const fc_pool_problem *p = &j->p;
+    const ptrdiff_t begin = j->units / j->parts * index + least(index, j->units % j->parts);
+    const ptrdiff_t end = begin + j->units / j->parts + (index < j->units % j->parts);
+    const ptrdiff_t elements = row_elements(j), count = p->out_size[2] * j->inner;
+    lane l = {0};
+    char *base = fc_scratch_acquire(lay_out(j, &l, NULL));
+    if (!base) {
+        fc_stop(&j->run, FC_NO_MEMORY);
+        return;
+    }
+    memset(base, 0, lay_out(j, &l, base));
+    for (ptrdiff_t i = 0; i < p->out_size[2]; i++) l.cells[i] = fc_pool_cells(p, 2, i);
+    for (ptrdiff_t i = 0; i < elements; i++) l.divisors[i] = 1;
+    double *totals = l.totals + j->margin * j->inner;
+    ptrdiff_t before = -1;
+    for (ptrdiff_t u = begin; u < end && !fc_stopped_at(&j->run, u - begin); u++) {
+        const ptrdiff_t height = u % p->in_size[1], group = u / p->in_size[1];
+        const ptrdiff_t depth = group % p->in_size[0], plane = group / p->in_size[0];
+        if (group != before) {
+            before = group;
+            for (ptrdiff_t i = 0; i < j->depths * j->slots; i++) l.held[i] = -1;
+        }
+        const fc_range d = fc_pool_outputs(p, 0, depth), h = fc_pool_outputs(p, 1, height);
+        ptrdiff_t rows = 0;
+        for (ptrdiff_t a = 0; a < d.count; a++)
+            for (ptrdiff_t b = h.first; b < h.first + h.count; b++) {
+                const ptrdiff_t row = (d.first + a) * p->out_size[1] + b, kept = a * j->slots + b % j->slots;
+                double *shares = l.shares + kept * elements;
+                if (l.held[kept] != row) share_row(j, &l, plane, d.first + a, b, shares);
+                l.held[kept] = row;
+                l.rows[rows++] = shares;
+            }
+        j->kernels->pool.total_rows(count, rows, l.rows, totals);
+        /* The last vector may have passed the end of the row, where zeros belong. */
+        for (ptrdiff_t i = count; i < count + FC_POOL_SLACK / 2; i++) totals[i] = 0;
+        spread_row(j, &l, totals, j->dx + u * p->in_size[2] * j->inner * j->size);
+    }
+    fc_scratch_release(base);
+}
+
+/* One window per plane, all of it. */
+static void whole_part(void *context, int index) {
+    job *j = context;
+    const fc_pool_problem *p = &j->p;
+    const ptrdiff_t begin = j->planes / j->parts * index + least(index, j->planes % j->parts);
+    const ptrdiff_t end = begin + j->planes / j->parts + (index < j->planes % j->parts);
+    const ptrdiff_t count = p->in_size[0] * p->in_size[1] * p->in_size[2];
+    const double divisor = p->divisor != 0 ? p->divisor : (double)count;
+    for (ptrdiff_t u = begin; u < end && !fc_stopped_at(&j->run, u - begin); u++) {
+        float single;
+        double share;
+        if (j->size == 4) single = (float)(((const float *)j->dy)[u] / divisor);
+        else share = ((const double *)j->dy)[u] / divisor;
+        repeat(j, j->size == 4 ? (const char *)&single : (const char *)&share, count,
+               j->dx + u * count * j->size);
+    }
+}
+
+static int is_whole(const job *j) {
+    const fc_pool_problem *p = &j->p;
+    for (int axis = 0; axis < 3; axis++)
+        if (p->kernel[axis] != p->in_size[axis] || p->pad[axis] || p->pad_after[axis]) return 0;
+    return j->inner == 1 && !p->adaptive;
+}
+
+fc_status fc_avg_pool_backward(const fc_pool_problem *problem, const void *dy, void *dx) {
+    if (problem->batch == 0) return FC_OK;
+    const fc_pool_problem regular = fc_pool_regular(problem), *p = &regular;
+    const fc_dtype dtype = fc_pool_dtype(p->element);
+    job j = {
+        .p = regular,
+        .kernels = fc_find_kernels(p->isa, dtype),
+        .run = fc_start(p->threads, p->interrupted),
+        .dy = dy,
+        .dx = dx,
+        .size = dtype == FC_FLOAT32 ? 4 : 8,
+        .inner = p->channels_last ? p->channels : 1,
+    };
+    ptrdiff_t reached[2];
+    for (int axis = 0; axis < 2; axis++) {
+        const ptrdiff_t most_of_all = p->adaptive ? p->out_size[axis] / p->in_size[axis] + 2
+                                                  : (p->kernel[axis] - 1) / p->stride[axis] + 1;
+        reached[axis] = least(most_of_all, p->out_size[axis]);
+    }
+    j.depths = reached[0];
+    j.slots = reached[1];
+    if (j.inner == 1 && !p->adaptive && p->out_size[2] > 1) {
+        j.margin = p->kernel[2] / p->stride[2] + 2;
+        j.pitch = (p->in_size[2] - 1) / p->stride[2] + 1;
+    }
+    j.planes = p->batch * p->channels / j.inner;
+    j.units = j.planes * p->in_size[0] * p->in_size[1];
+    j.parts = least(j.units, fc_pool_threads(p));
+    double bytes = 8.0 * (double)(j.depths * j.slots + 3) * (double)p->out_size[2] * (double)j.inner +
+                   8.0 * (double)p->in_size[2];
+    if (bytes > (double)FC_POOL_WORKSPACE) return FC_REFUSED;
+    const int whole = is_whole(&j);
+    if (whole) j.parts = least(j.planes, j.run.threads);
+    fc_parallel(&j.run, (int)j.parts, whole ? whole_part : backward_part, &j);
+    return (fc_status)j.run.status;
+}
+
+typedef struct {
+    const fc_scatter_problem *p;
+    const fc_kernels *kernels;
+    fc_run run;
+    const char *source;
+    const long long *indices;
+    char *target;
+    ptrdiff_t size, chunk, chunks, units, parts; /* units: planes, or chunks of channels of images */
+} scatter;
+
+static void scatter_part(void *context, int index) {
+    scatter *j = context;
+    const fc_scatter_problem *p = j->p;
+    const ptrdiff_t begin = j->units / j->parts * index + least(index, j->units % j->parts);
+    const ptrdiff_t end = begin + j->units / j->parts + (index < j->units % j->parts);
+    for (ptrdiff_t u = begin; u < end && !fc_stopped_at(&j->run, u - begin); u++) {
+        fc_scattered shape = {p->count, 1, 1, p->plane, p->add};
+        ptrdiff_t from = u * p->count, to = u * p->plane;
+        if (p->channels_last) {
+            const ptrdiff_t image = u / j->chunks, c = u % j->chunks * j->chunk;
+            shape.channels = least(j->chunk, p->channels - c);
+            shape.stride = p->channels;
+            from = image * p->count * p->channels + c;
+            to = image * p->plane * p->channels + c;
+            for (ptrdiff_t i = 0; i < (j->chunks == 1 ? 1 : p->plane); i++)
+                memset(j->target + (to + i * p->channels) * j->size, 0,
+                       (size_t)((j->chunks == 1 ? p->plane * p->channels : shape.channels) * j->size));
+        } else {
+            memset(j->target + to * j->size, 0, (size_t)(p->plane * j->size));
+        }
+        if (!j->kernels->pool.scatter(&shape, j->source + from * j->size,
+                                      (const int64_t *)j->indices + from, j->target + to * j->size))
+            fc_stop(&j->run, FC_REFUSED);
+    }
+}
+
+fc_status fc_scatter(const fc_scatter_problem *p, const void *dy, const long long *indices, void *dx) {
+    if (p->batch == 0) return FC_OK;
+    const double bytes = (double)p->batch * (double)p->channels * (double)(p->plane + 3 * p->count) * 4;
+    const double threads = 1 + bytes / FC_POOL_THREAD_BYTES;
+    scatter j = {
+        .p = p,
+        .kernels = fc_find_kernels(p->isa, p->dtype),
+        .run = fc_start(threads < p->threads ? (int)threads : p->threads, p->interrupted),
+        .source = dy,
+        .indices = indices,
+        .target = dx,
+        .size = p->dtype == FC_FLOAT32 ? 4 : 8,
+    };
+    /* A chunk is whole lines, so that threads do not write to the same ones. */
+    j.chunk = p->channels_last && p->batch < j.run.threads ? most(16, even_block(p->channels, 64)) : p->channels;
+    j.chunks = quotient_up(p->channels, j.chunk);
+    j.units = p->batch * (p->channels_last ? j.chunks : p->channels);
+    j.parts = least(j.units, j.run.threads);
+    fc_parallel(&j.run, (int)j.parts, scatter_part, &j);
+    return (fc_status)j.run.status;
+}

@@ -1,0 +1,256 @@
+/* Kernels of batch norm and ReLU. Sums are kept in double. A run is a channel's adjacent elements; in rows
+ * the channels are adjacent. Runs and rows are short enough to stay in L1 while they are read twice. */
+
+/* mean, and the sum of the squared differences from it: two passes, so that nothing cancels. */
+static FC_TARGET void FC_NAME(moments_run)(ptrdiff_t count, const void *x_, double *mean,
+                                           double *squares) {
+    const FC_DTYPE *x = x_;
+    const double centre = FC_NAME(sum_run)(count, x) / (double)count;
+    const DVEC centres = DSET1(centre);
+    double lanes[DLANES], total = 0;
+    DVEC sums[4] = {DSET1(0), DSET1(0), DSET1(0), DSET1(0)};
+    ptrdiff_t i = 0;
+    for (; i + 4 * DLANES <= count; i += 4 * DLANES)
+        FC_UNROLL for (int j = 0; j < 4; j++) {
+            const DVEC distance = DSUB(DWIDEN(x + i + j * DLANES), centres);
+            sums[j] = DFMA(distance, distance, sums[j]);
+        }
+    DSTORE(lanes, DADD(DADD(sums[0], sums[1]), DADD(sums[2], sums[3])));
+    for (int j = 0; j < DLANES; j++) total += lanes[j];
+    for (; i < count; i++) total += (x[i] - centre) * (x[i] - centre);
+    *mean = centre;
+    *squares = total;
+}
+
+/* The same of the `vecs` vectors of channels from x on. */
+FC_INLINE FC_TARGET void FC_NAME(moments_vecs)(const int vecs, ptrdiff_t rows, const FC_DTYPE *x,
+                                               ptrdiff_t stride, double *mean, double *squares) {
+    DVEC sums[4], centres[4];
+    FC_UNROLL for (int j = 0; j < vecs; j++) sums[j] = DSET1(0);
+    for (ptrdiff_t r = 0; r < rows; r++)
+        FC_UNROLL for (int j = 0; j < vecs; j++)
+            sums[j] = DADD(sums[j], DWIDEN(x + r * stride + j * DLANES));
+    FC_UNROLL for (int j = 0; j < vecs; j++) {
+        centres[j] = DDIV(sums[j], DSET1((double)rows));
+        DSTORE(mean + j * DLANES, centres[j]);
+        sums[j] = DSET1(0);
+    }
+    for (ptrdiff_t r = 0; r < rows; r++)
+        FC_UNROLL for (int j = 0; j < vecs; j++) {
+            const DVEC distance = DSUB(DWIDEN(x + r * stride + j * DLANES), centres[j]);
+            sums[j] = DFMA(distance, distance, sums[j]);
+        }
+    FC_UNROLL for (int j = 0; j < vecs; j++) DSTORE(squares + j * DLANES, sums[j]);
+}
+
+static FC_TARGET void FC_NAME(moments_rows)(ptrdiff_t rows, ptrdiff_t channels, const void *x_,
+                                            ptrdiff_t stride, double *mean, double *squares) {
+    const FC_DTYPE *x = x_;
+    ptrdiff_t c = 0;
+    for (; c + 4 * DLANES <= channels; c += 4 * DLANES)
+        FC_NAME(moments_vecs)(4, rows, x + c, stride, mean + c, squares + c);
+    for (; c + DLANES <= channels; c += DLANES)
+        FC_NAME(moments_vecs)(1, rows, x + c, stride, mean + c, squares + c);
+    for (; c < channels; c++) {
+        double sum = 0, square = 0;
+        for (ptrdiff_t r = 0; r < rows; r++) sum += x[r * stride + c];
+        const double centre = sum / (double)rows;
+        for (ptrdiff_t r = 0; r < rows; r++)
+            square += (x[r * stride + c] - centre) * (x[r * stride + c] - centre);
+        mean[c] = centre;
+        squares[c] = square;
+    }
+}
+
+/* sum of dy, and of dy * (x - mean). */
+static FC_TARGET void FC_NAME(products_run)(ptrdiff_t count, const void *dy_, const void *x_,
+                                            double mean, double *sum, double *product) {
+    const FC_DTYPE *x = x_, *dy = dy_;
+    const DVEC centre = DSET1(mean);
+    double lanes[DLANES], total = 0, products = 0;
+    DVEC sums[2] = {DSET1(0), DSET1(0)}, product_sums[2] = {DSET1(0), DSET1(0)};
+    ptrdiff_t i = 0;
+    for (; i + 2 * DLANES <= count; i += 2 * DLANES)
+        FC_UNROLL for (int j = 0; j < 2; j++) {
+            const DVEC d = DWIDEN(dy + i + j * DLANES);
+            sums[j] = DADD(sums[j], d);
+            product_sums[j] = DFMA(d, DSUB(DWIDEN(x + i + j * DLANES), centre), product_sums[j]);
+        }
+    DSTORE(lanes, DADD(sums[0], sums[1]));
+    for (int j = 0; j < DLANES; j++) total += lanes[j];
+    DSTORE(lanes, DADD(product_sums[0], product_sums[1]));
+    for (int j = 0; j < DLANES; j++) products += lanes[j];
+    for (; i < count; i++) {
+        total += dy[i];
+        products += dy[i] * (x[i] - mean);
+    }
+    *sum = total;
+    *product = products;
+}
+
+FC_INLINE FC_TARGET void FC_NAME(products_vecs)(const int vecs, ptrdiff_t rows, const FC_DTYPE *dy,
+                                                const FC_DTYPE *x, ptrdiff_t stride,
+                                                const double *mean, double *sum, double *product) {
+    DVEC sums[4], products[4], centres[4];
+    FC_UNROLL for (int j = 0; j < vecs; j++) {
+        sums[j] = products[j] = DSET1(0);
+        centres[j] = DLOAD(mean + j * DLANES);
+    }
+    for (ptrdiff_t r = 0; r < rows; r++)
+        FC_UNROLL for (int j = 0; j < vecs; j++) {
+            const DVEC d = DWIDEN(dy + r * stride + j * DLANES);
+            const DVEC distance = DSUB(DWIDEN(x + r * stride + j * DLANES), centres[j]);
+            sums[j] = DADD(sums[j], d);
+            products[j] = DFMA(d, distance, products[j]);
+        }
+    FC_UNROLL for (int j = 0; j < vecs; j++) {
+        DSTORE(sum + j * DLANES, sums[j]);
+        DSTORE(product + j * DLANES, products[j]);
+    }
+}
+
+static FC_TARGET void FC_NAME(products_rows)(ptrdiff_t rows, ptrdiff_t channels, const void *dy_,
+                                             const void *x_, ptrdiff_t stride, const double *mean,
+                                             double *sum, double *product) {
+    const FC_DTYPE *x = x_, *dy = dy_;
+    ptrdiff_t c = 0;
+    for (; c + 4 * DLANES <= channels; c += 4 * DLANES)
+        FC_NAME(products_vecs)(4, rows, dy + c, x + c, stride, mean + c, sum + c, product + c);
+    for (; c + DLANES <= channels; c += DLANES)
+        FC_NAME(products_vecs)(1, rows, dy + c, x + c, stride, mean + c, sum + c, product + c);
+    for (; c < channels; c++) {
+        sum[c] = product[c] = 0;
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            sum[c] += dy[r * stride + c];
+            product[c] += dy[r * stride + c] * (x[r * stride + c] - mean[c]);
+        }
+    }
+}
+
+/* y = a * x + b, + d * dy if dy is not NULL: n <= DLANES elements, always by vectors, whose products and
+ * sums are rounded once. */
+FC_INLINE FC_TARGET void FC_NAME(apply_part)(ptrdiff_t n, const FC_DTYPE *x, DVEC a, DVEC b,
+                                             const FC_DTYPE *dy, DVEC d, FC_DTYPE *y) {
+    if (n >= DLANES) {
+        const DVEC value = DFMA(a, DWIDEN(x), b);
+        DNARROW(y, dy ? DFMA(d, DWIDEN(dy), value) : value);
+        return;
+    }
+    FC_DTYPE x_lanes[DLANES] = {0}, dy_lanes[DLANES] = {0}, y_lanes[DLANES];
+    memcpy(x_lanes, x, (size_t)n * sizeof *x);
+    if (dy) memcpy(dy_lanes, dy, (size_t)n * sizeof *dy);
+    const DVEC value = DFMA(a, DWIDEN(x_lanes), b);
+    DNARROW(y_lanes, dy ? DFMA(d, DWIDEN(dy_lanes), value) : value);
+    memcpy(y, y_lanes, (size_t)n * sizeof *y);
+}
+
+static FC_TARGET void FC_NAME(apply_run)(ptrdiff_t count, const void *x_, double a, double b,
+                                         const void *dy_, double d, void *y_) {
+    const FC_DTYPE *x = x_, *dy = dy_;
+    FC_DTYPE *y = y_;
+    const DVEC va = DSET1(a), vb = DSET1(b), vd = DSET1(d);
+    if (dy)
+        for (ptrdiff_t i = 0; i < count; i += DLANES)
+            FC_NAME(apply_part)(count - i, x + i, va, vb, dy + i, vd, y + i);
+    else
+        for (ptrdiff_t i = 0; i < count; i += DLANES)
+            FC_NAME(apply_part)(count - i, x + i, va, vb, NULL, vd, y + i);
+}
+
+/* The first n < DLANES doubles. */
+FC_INLINE FC_TARGET DVEC FC_NAME(first_doubles)(ptrdiff_t n, const double *source) {
+    double lanes[DLANES] = {0};
+    memcpy(lanes, source, (size_t)n * sizeof *source);
+    return DLOAD(lanes);
+}
+
+static FC_TARGET void FC_NAME(apply_rows)(ptrdiff_t rows, ptrdiff_t channels, const void *x_,
+                                          ptrdiff_t stride, const double *a, const double *b,
+                                          const void *dy_, const double *d, void *y_) {
+    const FC_DTYPE *x = x_, *dy = dy_;
+    FC_DTYPE *y = y_;
+    const ptrdiff_t whole = channels - channels % DLANES, rest = channels - whole;
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t c = 0; c < whole; c += DLANES) {
+            const ptrdiff_t i = r * stride + c;
+            const DVEC value = DFMA(DLOAD(a + c), DWIDEN(x + i), DLOAD(b + c));
+            DNARROW(y + i, dy ? DFMA(DLOAD(d + c), DWIDEN(dy + i), value) : value);
+        }
+    if (!rest) return;
+    const DVEC va = FC_NAME(first_doubles)(rest, a + whole), vb = FC_NAME(first_doubles)(rest, b + whole);
+    const DVEC vd = dy ? FC_NAME(first_doubles)(rest, d + whole) : va;
+    for (ptrdiff_t i = whole; i < rows * stride; i += stride)
+        FC_NAME(apply_part)(rest, x + i, va, vb, dy ? dy + i : NULL, vd, y + i);
+}
+
+/* y = max(x, 0), NaN kept; with dy: dy where x > 0, else 0. */
+static FC_TARGET void FC_NAME(relu)(ptrdiff_t count, const void *x_, const void *dy_, void *y_) {
+    const FC_DTYPE *FC_RESTRICT x = x_, *FC_RESTRICT dy = dy_;
+    FC_DTYPE *FC_RESTRICT y = y_;
+    if (dy)
+        for (ptrdiff_t i = 0; i < count; i++) y[i] = x[i] > 0 ? dy[i] : 0;
+    else
+        for (ptrdiff_t i = 0; i < count; i++) y[i] = x[i] < 0 ? 0 : x[i];
+}
+
+/* exp(x), x <= 0, to a rounding or two: 2**n times the Taylor series of what is left, |r| <= log(2) / 2,
+ * whose first missing term is below an eighth of an ulp (7 terms for float, 13 for double). */
+FC_INLINE FC_TARGET DVEC FC_NAME(exp_series)(DVEC r) {
+    static const double terms[] = {1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800,
+                                   1.0 / 362880,     1.0 / 40320,     1.0 / 5040,     1.0 / 720,
+                                   1.0 / 120,        1.0 / 24,        1.0 / 6,        1.0 / 2,
+                                   1.0,              1.0};
+    const int first = sizeof(FC_DTYPE) == 4 ? 6 : 0;
+    DVEC sum = DSET1(terms[first]);
+    FC_UNROLL for (int i = first + 1; i < 14; i++) sum = DFMA(sum, r, DSET1(terms[i]));
+    return sum;
+}
+
+/* y = 1 / (1 + exp(-x)), for x < 0 as exp(x) / (1 + exp(x)): nothing overflows or cancels. By blocks, in
+ * loops simple enough for the compiler to vectorise. */
+static FC_TARGET void FC_NAME(sigmoid)(ptrdiff_t count, const void *x_, void *y_) {
+    enum { BLOCK = 128 };
+    const FC_DTYPE *x = x_;
+    FC_DTYPE *y = y_;
+    /* Adding it rounds to a whole number, which then stands in the lowest bits. */
+    const double shift = 6755399441055744.0;
+    const uint64_t shift_bits = 0x4338000000000000;
+    for (ptrdiff_t i = 0; i < count; i += BLOCK) {
+        const ptrdiff_t n = count - i < BLOCK ? count - i : BLOCK;
+        double values[BLOCK], shifted[BLOCK], rest[BLOCK], first[BLOCK], second[BLOCK];
+        uint64_t bits[BLOCK], first_bits[BLOCK], second_bits[BLOCK];
+        for (ptrdiff_t j = 0; j < n; j++) values[j] = x[i + j];
+        for (ptrdiff_t j = n; j < BLOCK; j++) values[j] = 0;
+        for (int j = 0; j < BLOCK; j++) {
+            const double size = values[j] < 0 ? values[j] : -values[j];
+            const double power = size < -750 ? -750 : size; /* exp(-750) is 0 */
+            shifted[j] = power * 1.4426950408889634 + shift;
+            const double whole = shifted[j] - shift;
+            rest[j] = (power - whole * 0.693147180369123816490) - whole * 1.90821492927058770002e-10;
+        }
+        memcpy(bits, shifted, sizeof bits);
+        for (int j = 0; j < BLOCK; j++) {
+            /* 2**n as two factors, since it may be subnormal. */
+            const uint64_t exponent = bits[j] - shift_bits + 2048, half = exponent >> 1;
+            first_bits[j] = (half - 1) << 52;
+            second_bits[j] = (exponent - half - 1) << 52;
+        }
+        memcpy(first, first_bits, sizeof first);
+        memcpy(second, second_bits, sizeof second);
+        for (int j = 0; j < BLOCK; j += DLANES)
+            DSTORE(rest + j, FC_NAME(exp_series)(DLOAD(rest + j)));
+        for (int j = 0; j < BLOCK; j++) {
+            const double power = rest[j] * first[j] * second[j];
+            rest[j] = (values[j] < 0 ? power : 1) / (1 + power);
+        }
+        for (ptrdiff_t j = 0; j < n; j++) y[i + j] = (FC_DTYPE)rest[j];
+    }
+}
+
+/* dx = dy * y * (1 - y). */
+static FC_TARGET void FC_NAME(sigmoid_gradient)(ptrdiff_t count, const void *y_, const void *dy_,
+                                                void *dx_) {
+    const FC_DTYPE *FC_RESTRICT y = y_, *FC_RESTRICT dy = dy_;
+    FC_DTYPE *FC_RESTRICT dx = dx_;
+    for (ptrdiff_t i = 0; i < count; i++) dx[i] = dy[i] * (y[i] * (1 - y[i]));
+}

@@ -1,0 +1,347 @@
+/* Kernels of pooling. A window is pooled along its rows first, then across them, so that a row serves
+ * all windows that overlap it.
+ *
+ * Maxima: VTAKES(v, best) says where v is greater, or the first NaN. Rows before columns, each from its
+ * start: of equal elements the first in row-major order stays. Sums are kept in double, by vectors of
+ * DLANES. Arguments may be read, and results be written, up to two vectors beyond their end, except y,
+ * its indices, dy and dx. */
+#include <math.h>
+#include <string.h>
+
+/* values[i], columns[i]: of the taps tap[t][i]. */
+static FC_TARGET void FC_NAME(max_row)(const fc_pool_row *row, void *values_, void *columns_) {
+    FC_DTYPE *values = values_;
+    COLUMN *columns = columns_;
+    const COLUMN *first = row->first_column, *column = row->column;
+    const FC_DTYPE *const *tap = (const FC_DTYPE *const *)row->tap;
+    const VEC lowest = VSET1((FC_DTYPE)-INFINITY);
+    for (ptrdiff_t i = 0; i < row->outputs; i += LANES) {
+        VEC best = lowest;
+        VCOLUMN at = VCOLUMN_LOAD(first + i), here = VCOLUMN_LOAD(column + i);
+        const VCOLUMN step = VCOLUMN_SET1((COLUMN)row->step);
+        for (ptrdiff_t t = 0; t < row->taps; t++) {
+            const VEC value = VLOAD(tap[t] + i);
+            const VMASK takes = VTAKES(value, best);
+            best = VSELECT(takes, value, best);
+            at = VCOLUMN_SELECT(takes, here, at);
+            here = VCOLUMN_ADD(here, step);
+        }
+        VSTORE(values + i, best);
+        VCOLUMN_STORE(columns + i, at);
+    }
+}
+
+/* The same for each channel of one window; source: the first of its `taps` positions, `step` elements
+ * apart. The source is readable up to a vector beyond its end. */
+static FC_TARGET void FC_NAME(max_channels)(ptrdiff_t channels, ptrdiff_t taps, const void *source_,
+                                            ptrdiff_t step, ptrdiff_t column, ptrdiff_t column_step,
+                                            void *values_, void *columns_) {
+    const FC_DTYPE *source = source_;
+    FC_DTYPE *values = values_;
+    COLUMN *columns = columns_;
+    for (ptrdiff_t i = 0; i < channels; i += LANES) {
+        VEC best = VLOAD(source + i);
+        VCOLUMN at = VCOLUMN_SET1((COLUMN)column);
+        for (ptrdiff_t t = 1; t < taps; t++) {
+            const VEC value = VLOAD(source + t * step + i);
+            const VMASK takes = VTAKES(value, best);
+            best = VSELECT(takes, value, best);
+            at = VCOLUMN_SELECT(takes, VCOLUMN_SET1((COLUMN)(column + t * column_step)), at);
+        }
+        VSTORE(values + i, best);
+        VCOLUMN_STORE(columns + i, at);
+    }
+}
+
+FC_INLINE int FC_NAME(takes)(FC_DTYPE value, FC_DTYPE best) { return !(value <= best) && best == best; }
+
+/* The same for one window of adjacent taps; returns the position of the maximum among them. */
+static FC_TARGET ptrdiff_t FC_NAME(max_run)(ptrdiff_t taps, const void *source_, ptrdiff_t step,
+                                            void *value) {
+    const FC_DTYPE *source = source_;
+    FC_DTYPE best = source[0];
+    ptrdiff_t at = 0, t = 1;
+    if (step == 1 && taps >= 2 * LANES) {
+        FC_DTYPE lanes[LANES];
+        COLUMN starts[LANES];
+        VEC most = VLOAD(source);
+        VCOLUMN start = VCOLUMN_SET1(0);
+        for (t = LANES; t + LANES <= taps; t += LANES) {
+            const VEC v = VLOAD(source + t);
+            const VMASK takes = VTAKES(v, most);
+            most = VSELECT(takes, v, most);
+            start = VCOLUMN_SELECT(takes, VCOLUMN_SET1((COLUMN)t), start);
+        }
+        VSTORE(lanes, most);
+        VCOLUMN_STORE(starts, start);
+        best = lanes[0];
+        at = (ptrdiff_t)starts[0];
+        for (ptrdiff_t lane = 1; lane < LANES; lane++) {
+            const FC_DTYPE v = lanes[lane];
+            const ptrdiff_t position = (ptrdiff_t)starts[lane] + lane;
+            const int both_nan = v != v && best != best;
+            if (FC_NAME(takes)(v, best) || ((v == best || both_nan) && position < at)) {
+                best = v;
+                at = position;
+            }
+        }
+    }
+    for (; t < taps; t++)
+        if (FC_NAME(takes)(source[t * step], best)) {
+            best = source[t * step];
+            at = t;
+        }
+    *(FC_DTYPE *)value = best;
+    return at;
+}
+
+/* y[i], indices[i]: of rows[r].values[i]; the index is rows[r].base + rows[r].columns[i]. */
+static FC_TARGET void FC_NAME(max_rows)(ptrdiff_t count, ptrdiff_t rows, const fc_pooled_row *row,
+                                        void *y_, int64_t *indices) {
+    FC_DTYPE *y = y_;
+    for (ptrdiff_t i = 0; i < count; i += LANES) {
+        VEC best = VLOAD((const FC_DTYPE *)row[0].values + i);
+        VCOLUMN at = VCOLUMN_ADD(VCOLUMN_LOAD((const COLUMN *)row[0].columns + i),
+                               VCOLUMN_SET1((COLUMN)row[0].base));
+        for (ptrdiff_t r = 1; r < rows; r++) {
+            const VEC value = VLOAD((const FC_DTYPE *)row[r].values + i);
+            const VCOLUMN here = VCOLUMN_ADD(VCOLUMN_LOAD((const COLUMN *)row[r].columns + i),
+                                           VCOLUMN_SET1((COLUMN)row[r].base));
+            const VMASK takes = VTAKES(value, best);
+            best = VSELECT(takes, value, best);
+            at = VCOLUMN_SELECT(takes, here, at);
+        }
+        if (i + LANES <= count) {
+            VSTORE(y + i, best);
+            VCOLUMN_STORE_WIDE(indices + i, at);
+        } else {
+            FC_DTYPE values[LANES];
+            int64_t positions[LANES];
+            VSTORE(values, best);
+            VCOLUMN_STORE_WIDE(positions, at);
+            memcpy(y + i, values, (size_t)(count - i) * sizeof *y);
+            memcpy(indices + i, positions, (size_t)(count - i) * sizeof *indices);
+        }
+    }
+}
+
+/* Divisors of floats are their reciprocals: the error is 2**-29 of what rounding to float adds. */
+FC_INLINE FC_TARGET DVEC FC_NAME(quotient)(DVEC sum, const double *divisors) {
+    return sizeof(FC_DTYPE) == 4 ? DMUL(sum, DLOAD(divisors)) : DDIV(sum, DLOAD(divisors));
+}
+
+/* Whole windows of adjacent channels, straight to y; channels are a multiple of LANES. */
+static FC_TARGET void FC_NAME(max_windows)(const fc_pool_windows *windows, void *y_,
+                                           int64_t *indices) {
+    const fc_pool_windows w = *windows;
+    FC_DTYPE *y = y_;
+    for (ptrdiff_t o = 0; o < w.outputs; o++, y += w.channels, indices += w.channels) {
+        const ptrdiff_t first = w.first[o], taps = w.taps[o];
+        for (ptrdiff_t i = 0; i < w.channels; i += LANES) {
+            VEC best = VLOAD((const FC_DTYPE *)w.row[0] + first * w.channels + i);
+            VCOLUMN at = VCOLUMN_SET1((COLUMN)(w.base[0] + first));
+            for (ptrdiff_t r = 0; r < w.rows; r++) {
+                const FC_DTYPE *source = (const FC_DTYPE *)w.row[r] + first * w.channels + i;
+                for (ptrdiff_t t = r == 0; t < taps; t++) {
+                    const VEC value = VLOAD(source + t * w.step * w.channels);
+                    const VMASK takes = VTAKES(value, best);
+                    const COLUMN here = (COLUMN)(w.base[r] + first + t * w.step);
+                    best = VSELECT(takes, value, best);
+                    at = VCOLUMN_SELECT(takes, VCOLUMN_SET1(here), at);
+                }
+            }
+            VSTORE(y + i, best);
+            VCOLUMN_STORE_WIDE(indices + i, at);
+        }
+    }
+}
+
+static FC_TARGET void FC_NAME(sum_windows)(const fc_pool_windows *windows, const double *divisors,
+                                           void *y_) {
+    const fc_pool_windows w = *windows;
+    FC_DTYPE *y = y_;
+    for (ptrdiff_t o = 0; o < w.outputs; o++, y += w.channels, divisors += w.channels)
+        for (ptrdiff_t i = 0; i < w.channels; i += DLANES) {
+            DVEC sum = DSET1(0);
+            for (ptrdiff_t r = 0; r < w.rows; r++) {
+                const FC_DTYPE *source = (const FC_DTYPE *)w.row[r] + w.first[o] * w.channels + i;
+                for (ptrdiff_t t = 0; t < w.taps[o]; t++)
+                    sum = DADD(sum, DWIDEN(source + t * w.step * w.channels));
+            }
+            DNARROW(y + i, FC_NAME(quotient)(sum, divisors + i));
+        }
+}
+
+/* sums[i] = sum of tap[t][i]. */
+static FC_TARGET void FC_NAME(sum_row)(const fc_pool_row *row, double *sums) {
+    const FC_DTYPE *const *tap = (const FC_DTYPE *const *)row->tap;
+    for (ptrdiff_t i = 0; i < row->outputs; i += 2 * DLANES) {
+        DVEC low = DSET1(0), high = DSET1(0);
+        for (ptrdiff_t t = 0; t < row->taps; t++) {
+            low = DADD(low, DWIDEN(tap[t] + i));
+            high = DADD(high, DWIDEN(tap[t] + i + DLANES));
+        }
+        DSTORE(sums + i, low);
+        DSTORE(sums + i + DLANES, high);
+    }
+}
+
+static FC_TARGET void FC_NAME(sum_channels)(ptrdiff_t channels, ptrdiff_t taps, const void *source_,
+                                            ptrdiff_t step, double *sums) {
+    const FC_DTYPE *source = source_;
+    for (ptrdiff_t i = 0; i < channels; i += DLANES) {
+        DVEC sum = DSET1(0);
+        for (ptrdiff_t t = 0; t < taps; t++) sum = DADD(sum, DWIDEN(source + t * step + i));
+        DSTORE(sums + i, sum);
+    }
+}
+
+static FC_TARGET double FC_NAME(sum_run)(ptrdiff_t taps, const void *source_) {
+    const FC_DTYPE *source = source_;
+    double lanes[DLANES], total = 0;
+    DVEC sums[4] = {DSET1(0), DSET1(0), DSET1(0), DSET1(0)};
+    ptrdiff_t t = 0;
+    for (; t + 4 * DLANES <= taps; t += 4 * DLANES)
+        FC_UNROLL for (int j = 0; j < 4; j++)
+            sums[j] = DADD(sums[j], DWIDEN(source + t + j * DLANES));
+    DSTORE(lanes, DADD(DADD(sums[0], sums[1]), DADD(sums[2], sums[3])));
+    for (int j = 0; j < DLANES; j++) total += lanes[j];
+    for (; t < taps; t++) total += source[t];
+    return total;
+}
+
+/* y[i] = sum of rows[r][i] / divisors[i]. */
+static FC_TARGET void FC_NAME(sum_rows)(ptrdiff_t count, ptrdiff_t rows, const double *const *row,
+                                        const double *divisors, void *y_) {
+    FC_DTYPE *y = y_;
+    for (ptrdiff_t i = 0; i < count; i += DLANES) {
+        DVEC sum = DLOAD(row[0] + i);
+        for (ptrdiff_t r = 1; r < rows; r++) sum = DADD(sum, DLOAD(row[r] + i));
+        sum = FC_NAME(quotient)(sum, divisors + i);
+        if (i + DLANES <= count) {
+            DNARROW(y + i, sum);
+        } else {
+            double lanes[DLANES];
+            DSTORE(lanes, sum);
+            for (ptrdiff_t j = i; j < count; j++) y[j] = (FC_DTYPE)lanes[j - i];
+        }
+    }
+}
+
+/* shares[i] = dy[i] / divisors[i]. */
+static FC_TARGET void FC_NAME(shares)(ptrdiff_t count, const void *dy_, const double *divisors,
+                                      double *shares) {
+    const FC_DTYPE *dy = dy_;
+    ptrdiff_t i = 0;
+    for (; i + DLANES <= count; i += DLANES)
+        DSTORE(shares + i, FC_NAME(quotient)(DWIDEN(dy + i), divisors + i));
+    for (; i < count; i++)
+        shares[i] = sizeof(FC_DTYPE) == 4 ? dy[i] * divisors[i] : dy[i] / divisors[i];
+}
+
+/* totals[i] = sum of rows[r][i], rows >= 0. */
+static FC_TARGET void FC_NAME(total_rows)(ptrdiff_t count, ptrdiff_t rows, const double *const *row,
+                                          double *totals) {
+    for (ptrdiff_t i = 0; i < count; i += DLANES) {
+        DVEC sum = DSET1(0);
+        for (ptrdiff_t r = 0; r < rows; r++) sum = DADD(sum, DLOAD(row[r] + i));
+        DSTORE(totals + i, sum);
+    }
+}
+
+/* dx[i] = sum over t < taps of totals[t * step + i], i < count. */
+static FC_TARGET void FC_NAME(spread)(ptrdiff_t count, ptrdiff_t taps, const double *totals,
+                                      ptrdiff_t step, void *dx_) {
+    FC_DTYPE *dx = dx_;
+    for (ptrdiff_t i = 0; i < count; i += DLANES) {
+        DVEC sum = DSET1(0);
+        for (ptrdiff_t t = 0; t < taps; t++) sum = DADD(sum, DLOAD(totals + t * step + i));
+        if (i + DLANES <= count) {
+            DNARROW(dx + i, sum);
+        } else {
+            double lanes[DLANES];
+            DSTORE(lanes, sum);
+            for (ptrdiff_t j = i; j < count; j++) dx[j] = (FC_DTYPE)lanes[j - i];
+        }
+    }
+}
+
+/* target[i] = source[(i % phases) * pitch + i / phases]. */
+static FC_TARGET void FC_NAME(interleave)(ptrdiff_t count, ptrdiff_t phases, const void *source_,
+                                          ptrdiff_t pitch, void *target_) {
+    const FC_DTYPE *FC_RESTRICT source = source_;
+    FC_DTYPE *FC_RESTRICT target = target_;
+    if (phases == 2) {
+        const FC_DTYPE *FC_RESTRICT odd = source + pitch;
+        for (ptrdiff_t i = 0; i < count / 2; i++) {
+            target[2 * i] = source[i];
+            target[2 * i + 1] = odd[i];
+        }
+        if (count % 2) target[count - 1] = source[count / 2];
+        return;
+    }
+    for (ptrdiff_t f = 0; f < phases; f++)
+        for (ptrdiff_t i = f, j = f * pitch; i < count; i += phases, j++) target[i] = source[j];
+}
+
+/* Returns whether all indices are in the plane; up to the first that is not, it is done. */
+static FC_TARGET int FC_NAME(scatter)(const fc_scattered *shape, const void *source_,
+                                      const int64_t *indices, void *target_) {
+    const FC_DTYPE *source = source_;
+    FC_DTYPE *target = target_;
+    const fc_scattered s = *shape;
+    if (s.stride == 1 && s.add) {
+        for (ptrdiff_t i = 0; i < s.count; i++) {
+            if ((uint64_t)indices[i] >= (uint64_t)s.plane) return 0;
+            target[indices[i]] += source[i];
+        }
+        return 1;
+    }
+    for (ptrdiff_t i = 0; i < s.count; i++, source += s.stride, indices += s.stride)
+        for (ptrdiff_t c = 0; c < s.channels; c++) {
+            if ((uint64_t)indices[c] >= (uint64_t)s.plane) return 0;
+            FC_DTYPE *to = target + indices[c] * s.stride + c;
+            *to = s.add ? *to + source[c] : source[c];
+        }
+    return 1;
+}
+
+#define FC_WIDEN(type) \
+    for (ptrdiff_t i = 0; i < count; i++) target[i] = (FC_DTYPE)((const type *)source)[i]
+
+/* Elements of a type that FC_DTYPE holds exactly. */
+static FC_TARGET void FC_NAME(widen)(fc_element element, ptrdiff_t count, const void *source,
+                                     void *target_) {
+    FC_DTYPE *FC_RESTRICT target = target_;
+    switch (element) {
+    case FC_UINT8: FC_WIDEN(uint8_t); break;
+    case FC_INT8: FC_WIDEN(int8_t); break;
+    case FC_UINT16: FC_WIDEN(uint16_t); break;
+    case FC_INT16: FC_WIDEN(int16_t); break;
+    case FC_UINT32: FC_WIDEN(uint32_t); break;
+    case FC_INT32: FC_WIDEN(int32_t); break;
+    case FC_ELEMENT_FLOAT32: FC_WIDEN(float); break;
+    case FC_ELEMENT_FLOAT64: FC_WIDEN(double); break;
+    }
+}
+
+#undef FC_WIDEN
+#define FC_NARROW(type) \
+    for (ptrdiff_t i = 0; i < count; i++) ((type *)target)[i] = (type)source[i]
+
+static FC_TARGET void FC_NAME(narrow)(fc_element element, ptrdiff_t count, const void *source_,
+                                      void *target) {
+    const FC_DTYPE *FC_RESTRICT source = source_;
+    switch (element) {
+    case FC_UINT8: FC_NARROW(uint8_t); break;
+    case FC_INT8: FC_NARROW(int8_t); break;
+    case FC_UINT16: FC_NARROW(uint16_t); break;
+    case FC_INT16: FC_NARROW(int16_t); break;
+    case FC_UINT32: FC_NARROW(uint32_t); break;
+    case FC_INT32: FC_NARROW(int32_t); break;
+    case FC_ELEMENT_FLOAT32: FC_NARROW(float); break;
+    case FC_ELEMENT_FLOAT64: FC_NARROW(double); break;
+    }
+}
+
+#undef FC_NARROW

@@ -1,0 +1,327 @@
+/* Pools, columns and batch norm at every instruction set against plain loops, between guard pages. */
+#ifndef OPERATORS_H
+#define OPERATORS_H
+
+#include <math.h>
+
+#include "guarded.h"
+
+/* One random problem, used by every operator. */
+typedef struct {
+    ptrdiff_t N, C, size[3], kernel[3], stride[3], dilation[3], pad[3], pad_after[3], out[3];
+    int last, at_end, adaptive;
+    fc_element element;
+    const char *isa;
+} operand;
+
+static size_t bytes_of(fc_element element) {
+    static const size_t sizes[] = {1, 1, 2, 2, 4, 4, 4, 8};
+    return sizes[element];
+}
+
+static double get(const void *array, ptrdiff_t i, fc_element element) {
+    switch (element) {
+    case FC_UINT8: return ((const uint8_t *)array)[i];
+    case FC_INT8: return ((const int8_t *)array)[i];
+    case FC_UINT16: return ((const uint16_t *)array)[i];
+    case FC_INT16: return ((const int16_t *)array)[i];
+    case FC_ELEMENT_FLOAT32: return ((const float *)array)[i];
+    case FC_UINT32: return ((const uint32_t *)array)[i];
+    case FC_INT32: return ((const int32_t *)array)[i];
+    default: return ((const double *)array)[i];
+    }
+}
+
+static void put(void *array, ptrdiff_t i, fc_element element, double value) {
+    switch (element) {
+    case FC_UINT8: ((uint8_t *)array)[i] = (uint8_t)value; break;
+    case FC_INT8: ((int8_t *)array)[i] = (int8_t)value; break;
+    case FC_UINT16: ((uint16_t *)array)[i] = (uint16_t)value; break;
+    case FC_INT16: ((int16_t *)array)[i] = (int16_t)value; break;
+    case FC_ELEMENT_FLOAT32: ((float *)array)[i] = (float)value; break;
+    case FC_UINT32: ((uint32_t *)array)[i] = (uint32_t)value; break;
+    case FC_INT32: ((int32_t *)array)[i] = (int32_t)value; break;
+    default: ((double *)array)[i] = value;
+    }
+}
+
+static ptrdiff_t volume(const ptrdiff_t size[3]) { return size[0] * size[1] * size[2]; }
+
+/* Element (n, c, i) of an array whose planes have `plane` positions. */
+static ptrdiff_t place(const operand *o, ptrdiff_t n, ptrdiff_t c, ptrdiff_t i, ptrdiff_t plane) {
+    return o->last ? (n * plane + i) * o->C + c : (n * o->C + c) * plane + i;
+}
+
+static void same(const char *what, const operand *o, const void *actual, const void *expected,
+                 ptrdiff_t count, fc_element element, double tolerance) {
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const double a = get(actual, i, element), b = get(expected, i, element);
+        if (a == b || (a != a && b != b) || fabs(a - b) <= tolerance * (1 + fabs(b))) continue;
+        printf("FAILED %s %s element %d last %d adaptive %d N%td C%td in %tdx%tdx%td kernel %tdx%tdx%td "
+               "stride %td,%td,%td dilation %td,%td,%td pad %td,%td,%td at %td: %g, expected %g\n",
+               what, o->isa, element, o->last, o->adaptive, o->N, o->C, o->size[0], o->size[1], o->size[2],
+               o->kernel[0], o->kernel[1], o->kernel[2], o->stride[0], o->stride[1], o->stride[2],
+               o->dilation[0], o->dilation[1], o->dilation[2], o->pad[0], o->pad[1], o->pad[2], i, a, b);
+        failed++;
+        return;
+    }
+    passed++;
+}
+
+/* The position of tap t of output q on an axis, or -1; the number of taps. */
+static ptrdiff_t taps_of(const operand *o, int axis, ptrdiff_t q) {
+    if (!o->adaptive) return o->kernel[axis];
+    const ptrdiff_t in = o->size[axis], out = o->out[axis];
+    return ((q + 1) * in + out - 1) / out - q * in / out;
+}
+
+static ptrdiff_t position(const operand *o, int axis, ptrdiff_t q, ptrdiff_t t) {
+    const ptrdiff_t i = o->adaptive ? q * o->size[axis] / o->out[axis] + t
+                                    : q * o->stride[axis] - o->pad[axis] + t * o->dilation[axis];
+    return i >= 0 && i < o->size[axis] ? i : -1;
+}
+
+/* All positions of the window of output q, flat, and their number. */
+static int window_of(const operand *o, ptrdiff_t q, ptrdiff_t *positions) {
+    const ptrdiff_t at[3] = {q / (o->out[1] * o->out[2]), q / o->out[2] % o->out[1], q % o->out[2]};
+    int count = 0;
+    for (ptrdiff_t a = 0; a < taps_of(o, 0, at[0]); a++)
+        for (ptrdiff_t b = 0; b < taps_of(o, 1, at[1]); b++)
+            for (ptrdiff_t c = 0; c < taps_of(o, 2, at[2]); c++) {
+                const ptrdiff_t d = position(o, 0, at[0], a), h = position(o, 1, at[1], b);
+                const ptrdiff_t w = position(o, 2, at[2], c);
+                if (d >= 0 && h >= 0 && w >= 0)
+                    positions[count++] = (d * o->size[1] + h) * o->size[2] + w;
+            }
+    return count;
+}
+
+static fc_pool_problem pool_of(const operand *o, int isa) {
+    fc_pool_problem p = {.element = o->element, .isa = isa, .threads = 1 + isa % 3, .batch = o->N,
+                         .channels = o->C, .channels_last = o->last, .adaptive = o->adaptive};
+    memcpy(p.in_size, o->size, sizeof p.in_size);
+    memcpy(p.kernel, o->kernel, sizeof p.kernel);
+    memcpy(p.out_size, o->out, sizeof p.out_size);
+    memcpy(p.stride, o->stride, sizeof p.stride);
+    memcpy(p.dilation, o->dilation, sizeof p.dilation);
+    memcpy(p.pad, o->pad, sizeof p.pad);
+    memcpy(p.pad_after, o->pad_after, sizeof p.pad_after);
+    return p;
+}
+
+static void max_pools(const operand *o, int isa, const void *x, ptrdiff_t *positions) {
+    const ptrdiff_t plane = volume(o->size), outputs = volume(o->out), count = o->N * o->C * outputs;
+    const size_t size = bytes_of(o->element);
+    void *y = guarded((size_t)count * size, o->at_end), *expected = malloc((size_t)count * size);
+    long long *indices = guarded((size_t)count * sizeof *indices, o->at_end);
+    double *index = malloc((size_t)count * sizeof *index), *found = malloc((size_t)count * sizeof *found);
+    const fc_pool_problem p = pool_of(o, isa);
+    for (ptrdiff_t n = 0; n < o->N; n++)
+        for (ptrdiff_t c = 0; c < o->C; c++)
+            for (ptrdiff_t q = 0; q < outputs; q++) {
+                const int taps = window_of(o, q, positions);
+                ptrdiff_t best = positions[0];
+                double most = get(x, place(o, n, c, best, plane), o->element);
+                for (int t = 1; t < taps && most == most; t++) {
+                    const double value = get(x, place(o, n, c, positions[t], plane), o->element);
+                    if (!(value <= most)) best = positions[t], most = value;
+                }
+                put(expected, place(o, n, c, q, outputs), o->element, most);
+                index[place(o, n, c, q, outputs)] = (double)best;
+            }
+    if (fc_pool_forward(FC_MAX_POOL, &p, x, y, indices) != FC_OK) printf("FAILED to pool\n"), failed++;
+    for (ptrdiff_t i = 0; i < count; i++) found[i] = (double)indices[i];
+    same("max pool", o, y, expected, count, o->element, 0);
+    same("index of max pool", o, found, index, count, FC_ELEMENT_FLOAT64, 0);
+    if (o->element == FC_ELEMENT_FLOAT32 || o->element == FC_ELEMENT_FLOAT64) {
+        const fc_scatter_problem s = {
+            .dtype = size == 4 ? FC_FLOAT32 : FC_FLOAT64, .isa = isa, .threads = 1 + isa % 3,
+            .channels_last = o->last, .add = 1, .batch = o->N, .channels = o->C, .count = outputs,
+            .plane = plane};
+        const ptrdiff_t elements = o->N * o->C * plane;
+        void *dx = guarded((size_t)elements * size, o->at_end);
+        void *sums = calloc((size_t)elements, size);
+        for (ptrdiff_t n = 0; n < o->N; n++)
+            for (ptrdiff_t c = 0; c < o->C; c++)
+                for (ptrdiff_t q = 0; q < outputs; q++) {
+                    const ptrdiff_t from = place(o, n, c, q, outputs);
+                    const ptrdiff_t to = place(o, n, c, (ptrdiff_t)indices[from], plane);
+                    put(sums, to, o->element, get(sums, to, o->element) + get(y, from, o->element));
+                }
+        if (fc_scatter(&s, y, indices, dx) != FC_OK) printf("FAILED to scatter\n"), failed++;
+        same("scatter", o, dx, sums, elements, o->element, 0);
+        indices[count / 2] = plane;
+        if (fc_scatter(&s, y, indices, dx) != FC_REFUSED) printf("FAILED to refuse\n"), failed++;
+        free(sums);
+    }
+    free(expected), free(index), free(found);
+}
+
+static void average_pools(const operand *o, int isa, const void *x, int count_include_pad,
+                          ptrdiff_t *positions) {
+    const ptrdiff_t plane = volume(o->size), outputs = volume(o->out), count = o->N * o->C * outputs;
+    const size_t size = bytes_of(o->element);
+    void *y = guarded((size_t)count * size, o->at_end), *expected = malloc((size_t)count * size);
+    void *dx = guarded((size_t)(o->N * o->C * plane) * size, o->at_end);
+    double *sums = calloc((size_t)(o->N * o->C * plane), sizeof *sums);
+    void *rounded = malloc((size_t)(o->N * o->C * plane) * size);
+    fc_pool_problem p = pool_of(o, isa);
+    p.count_include_pad = count_include_pad;
+    for (ptrdiff_t n = 0; n < o->N; n++)
+        for (ptrdiff_t c = 0; c < o->C; c++)
+            for (ptrdiff_t q = 0; q < outputs; q++) {
+                const ptrdiff_t at[3] = {q / (o->out[1] * o->out[2]), q / o->out[2] % o->out[1],
+                                         q % o->out[2]};
+                const int taps = window_of(o, q, positions);
+                double sum = 0, cells = taps;
+                if (count_include_pad && !o->adaptive) {
+                    cells = 1;
+                    for (int axis = 0; axis < 3; axis++) {
+                        const ptrdiff_t start = at[axis] * o->stride[axis] - o->pad[axis];
+                        const ptrdiff_t room = o->size[axis] + o->pad_after[axis] - start;
+                        cells *= (double)(room < o->kernel[axis] ? room : o->kernel[axis]);
+                    }
+                }
+                for (int t = 0; t < taps; t++)
+                    sum += get(x, place(o, n, c, positions[t], plane), o->element);
+                put(expected, place(o, n, c, q, outputs), o->element, sum / cells);
+                for (int t = 0; t < taps; t++)
+                    sums[place(o, n, c, positions[t], plane)] +=
+                        get(expected, place(o, n, c, q, outputs), o->element) / cells;
+            }
+    for (ptrdiff_t i = 0; i < o->N * o->C * plane; i++) put(rounded, i, o->element, sums[i]);
+    if (fc_pool_forward(FC_AVG_POOL, &p, x, y, NULL) != FC_OK) printf("FAILED to average\n"), failed++;
+    const double tolerance = size == 4 ? 2e-7 : 1e-14;
+    same("average pool", o, y, expected, count, o->element, 0);
+    if (o->dilation[0] == 1 && o->dilation[1] == 1 && o->dilation[2] == 1) {
+        if (fc_avg_pool_backward(&p, y, dx) != FC_OK) printf("FAILED to share out\n"), failed++;
+        same("dx of average pool", o, dx, rounded, o->N * o->C * plane, o->element, tolerance);
+    }
+    free(expected), free(sums), free(rounded);
+}
+
+static void columns(const operand *o, int isa, const void *x) {
+    fc_columns_problem p = {.dtype = bytes_of(o->element) == 4 ? FC_FLOAT32 : FC_FLOAT64, .isa = isa,
+                            .threads = 1 + isa % 3, .batch = o->N, .channels = o->C};
+    memcpy(p.in_size, o->size, sizeof p.in_size);
+    memcpy(p.kernel, o->kernel, sizeof p.kernel);
+    memcpy(p.out_size, o->out, sizeof p.out_size);
+    memcpy(p.stride, o->stride, sizeof p.stride);
+    memcpy(p.dilation, o->dilation, sizeof p.dilation);
+    memcpy(p.pad, o->pad, sizeof p.pad);
+    const ptrdiff_t plane = volume(o->size), outputs = volume(o->out), taps = volume(o->kernel);
+    const ptrdiff_t count = o->N * o->C * taps * outputs, elements = o->N * o->C * plane;
+    const size_t size = bytes_of(o->element);
+    void *cols = guarded((size_t)count * size, o->at_end), *back = guarded((size_t)elements * size, o->at_end);
+    void *expected = malloc((size_t)count * size), *sums = calloc((size_t)elements, size);
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const ptrdiff_t q = i % outputs, t = i / outputs % taps, image = i / outputs / taps;
+        const ptrdiff_t d = position(o, 0, q / (o->out[1] * o->out[2]), t / (o->kernel[1] * o->kernel[2]));
+        const ptrdiff_t h = position(o, 1, q / o->out[2] % o->out[1], t / o->kernel[2] % o->kernel[1]);
+        const ptrdiff_t w = position(o, 2, q % o->out[2], t % o->kernel[2]);
+        const int inside = d >= 0 && h >= 0 && w >= 0;
+        const ptrdiff_t at = image * plane + (d * o->size[1] + h) * o->size[2] + w;
+        const double value = inside ? get(x, at, o->element) : 0;
+        put(expected, i, o->element, value);
+        if (inside) put(sums, at, o->element, get(sums, at, o->element) + value);
+    }
+    if (fc_im2col(&p, x, cols) != FC_OK || fc_col2im(&p, cols, back) != FC_OK)
+        printf("FAILED to run columns\n"), failed++;
+    same("im2col", o, cols, expected, count, o->element, 0);
+    same("col2im", o, back, sums, elements, o->element, 0);
+    free(expected), free(sums);
+}
+
+static void norms(const operand *o, int isa, const void *x) {
+    const ptrdiff_t plane = volume(o->size), elements = o->N * o->C * plane;
+    const fc_norm_problem p = {.dtype = bytes_of(o->element) == 4 ? FC_FLOAT32 : FC_FLOAT64, .isa = isa,
+                               .threads = 1 + isa % 3, .outer = o->last ? o->N * plane : o->N,
+                               .channels = o->C, .inner = o->last ? 1 : plane};
+    const size_t size = bytes_of(o->element), room = (size_t)o->C * sizeof(double);
+    double *got[4], *expected[4];
+    for (int i = 0; i < 4; i++) got[i] = guarded(room, o->at_end), expected[i] = calloc(1, room);
+    void *y = guarded((size_t)elements * size, o->at_end), *dx = malloc((size_t)elements * size);
+    for (int pass = 0; pass < 2; pass++)
+        for (ptrdiff_t c = 0; c < o->C; c++)
+            for (ptrdiff_t n = 0; n < o->N; n++)
+                for (ptrdiff_t i = 0; i < plane; i++) {
+                    const double value = get(x, place(o, n, c, i, plane), o->element);
+                    const double distance = value - expected[0][c];
+                    if (!pass) expected[0][c] += value / (double)(o->N * plane);
+                    else expected[1][c] += distance * distance, expected[2][c] += value,
+                        expected[3][c] += value * distance;
+                }
+    for (ptrdiff_t i = 0; i < elements; i++) {
+        const ptrdiff_t c = o->last ? i % o->C : i / plane % o->C;
+        const double value = get(x, i, o->element);
+        put(dx, i, o->element, expected[0][c] * value + expected[1][c] + expected[2][c] * value);
+    }
+    if (fc_moments(&p, x, got[0], got[1]) != FC_OK ||
+        fc_norm_sums(&p, x, x, expected[0], got[2], got[3]) != FC_OK ||
+        fc_norm_apply(&p, x, expected[0], expected[1], x, expected[2], y) != FC_OK)
+        printf("FAILED to run batch norm\n"), failed++;
+    for (int i = 0; i < 4; i++)
+        same("statistics", o, got[i], expected[i], o->C, FC_ELEMENT_FLOAT64, 1e-10);
+    same("scaled", o, y, dx, elements, o->element, size == 4 ? 3e-7 : 1e-12);
+    fc_activate(FC_RELU, p.dtype, isa, p.threads, elements, x, x, y);
+    for (ptrdiff_t i = 0; i < elements; i++)
+        put(dx, i, o->element, get(x, i, o->element) > 0 ? get(x, i, o->element) : 0);
+    same("relu", o, y, dx, elements, o->element, 0);
+    fc_activate(FC_SIGMOID, p.dtype, isa, p.threads, elements, x, NULL, y);
+    for (ptrdiff_t i = 0; i < elements; i++) put(dx, i, o->element, 1 / (1 + exp(-get(x, i, o->element))));
+    same("sigmoid", o, y, dx, elements, o->element, size == 4 ? 3e-7 : 1e-14);
+    free(dx);
+    for (int i = 0; i < 4; i++) free(expected[i]);
+}
+
+static operand random_operand(int number) {
+    const int axes = 1 + number % 3;
+    operand o = {.N = 1 + random_below(3), .C = 1 + random_below(number % 4 ? 5 : 40),
+                 .last = number / 3 % 2, .at_end = number / 6 % 2, .adaptive = number % 5 == 4};
+    for (int a = 0; a < 3; a++) {
+        const int used = a >= 3 - axes;
+        o.size[a] = used ? 1 + random_below(a == 2 ? 60 : axes == 3 ? 5 : 12) : 1;
+        o.kernel[a] = used ? 1 + random_below(5) : 1;
+        o.stride[a] = used ? 1 + random_below(4) : 1;
+        o.dilation[a] = used && number % 2 && !o.adaptive ? 1 + random_below(3) : 1;
+        const ptrdiff_t extent = (o.kernel[a] - 1) * o.dilation[a] + 1;
+        /* Every window has a tap on the data. */
+        const ptrdiff_t most = o.dilation[a] > o.size[a] ? 1 : extent;
+        o.pad[a] = used && !o.adaptive ? random_below((int)most) : 0;
+        o.pad_after[a] = used && !o.adaptive ? random_below((int)most) : 0;
+        const ptrdiff_t room = o.size[a] + o.pad[a] + o.pad_after[a] - extent;
+        if (room < 0) return random_operand(number);
+        o.out[a] = o.adaptive ? (used ? 1 + random_below(9) : 1) : room / o.stride[a] + 1;
+    }
+    return o;
+}
+
+static void run_operators(int number) {
+    operand o = random_operand(number);
+    static const fc_element elements[] = {FC_ELEMENT_FLOAT32, FC_ELEMENT_FLOAT64, FC_UINT8,
+                                          FC_ELEMENT_FLOAT32, FC_INT16, FC_ELEMENT_FLOAT64, FC_INT32};
+    o.element = elements[number % 7];
+    const int is_float = o.element == FC_ELEMENT_FLOAT32 || o.element == FC_ELEMENT_FLOAT64;
+    const ptrdiff_t count = o.N * o.C * volume(o.size);
+    ptrdiff_t *positions = malloc((size_t)volume(o.size) * sizeof *positions);
+    for (int isa = 0; fc_isa_name(isa); isa++) {
+        if (!fc_isa_available(isa)) continue;
+        o.isa = fc_isa_name(isa);
+        void *x = guarded((size_t)count * bytes_of(o.element), o.at_end);
+        for (ptrdiff_t i = 0; i < count; i++) put(x, i, o.element, random_below(9) - (is_float ? 4 : 0));
+        if (is_float) {
+            average_pools(&o, isa, x, number / 2 % 2, positions);
+            release_all();
+            x = guarded((size_t)count * bytes_of(o.element), o.at_end);
+            for (ptrdiff_t i = 0; i < count; i++) put(x, i, o.element, random_below(9) - 4);
+            if (!o.adaptive && !o.last) columns(&o, isa, x);
+            norms(&o, isa, x);
+            put(x, random_below((int)count), o.element, NAN);
+        }
+        max_pools(&o, isa, x, positions);
+        release_all();
+    }
+    free(positions);
+}
+
+#endif
