@@ -1,11 +1,18 @@
 """fastconv beside its peers on real layers: forward, dx, dw with db, at given numbers of threads.
 
     python bench/compare.py --layers 'rn50_*' --threads 1,2 --peers pytorch,ncnn
+    python bench/compare.py --ops pool,transpose,columns,norm --peers numpy,pytorch
+
+Convolutions run on the layers of layers.csv, the families of operators (pools, transposed
+convolutions, im2col and col2im, norms and activations) on the problems named in operators.py.
 
 For each number of threads one process runs all libraries on so many cores, fastconv and one peer
 in turn. Results are compared before anything is timed. Printed are fastconv's best times and, per
 peer, its best time over fastconv's: above 1 fastconv is faster. `--out` receives compare.json with
-every best and median, ratios.png and roofline.png.
+every best and median, and the pictures: ratios.png and roofline.png of convolutions, operators.png.
+
+Tables of operators have GB/s: the bytes of arguments and results, each counted once. With --layout
+NHWC PyTorch's operators get channels_last tensors; its convolutions are always tried both ways.
 
 With `--plan` fastconv runs a ConvPlan made before the timing, as the inference engines run what
 they have prepared; NumPy, PyTorch and JAX still get plain weights in each call.
@@ -29,8 +36,10 @@ import machine
 import report
 from layers import OPS, load, select
 from library import Fastconv
+from operators import PROBLEMS
 from peers import PEERS
 from progress import Progress
+from tasks import TABLES, tasks
 
 HERE = Path(__file__).resolve().parent
 MALLOC = {"warm": ("warm",), "default": ("default",), "both": ("warm", "default")}
@@ -81,6 +90,10 @@ def _ops(options):
     return ["forward"]
 
 
+def _patterns(names):
+    return ["*" if name == "all" else name for name in names]
+
+
 def parse_arguments(arguments=None):
     summary, _, details = __doc__.partition("\n")
     parser = argparse.ArgumentParser(
@@ -88,13 +101,15 @@ def parse_arguments(arguments=None):
     )
     add = parser.add_argument
     add("--layers", type=_list(), default=["*"], help="names or patterns of layers.csv; or all")
+    add("--problems", type=_list(), default=["*"], help="the same of operators.py")
     add("--threads", type=_list(convert=_thread_count), default=None, help="default 1,2")
     add("--peers", type=_list(PEERS), help=f"of {', '.join(PEERS)}; default: all installed")
-    add("--ops", type=_list(OPS), help="default forward,dx,dw; with --plan forward")
+    help_ops = f"of {', '.join(TABLES)}; default forward,dx,dw; with --plan forward"
+    add("--ops", type=_list(TABLES), help=help_ops)
     add("--plan", action="store_true", help="forward by a ConvPlan made before the timing")
     add("--dtype", choices=("float32", "float64"), default="float32")
     add("--layout", choices=("NCHW", "NHWC"), default="NCHW", help="of fastconv's arrays")
-    add("--algorithm", default="auto", help="passed to fastconv")
+    add("--algorithm", default="auto", help="passed to fastconv's convolutions")
     isa_default = os.environ.get("FASTCONV_ISA") or "best"
     help_isa = "instruction set of fastconv alone, one of fastconv.isas() (%(default)s)"
     add("--isa", type=_isa, default=isa_default, help=help_isa)
@@ -107,9 +122,12 @@ def parse_arguments(arguments=None):
     add("--markdown", action="store_true", help="print the tables as GitHub markdown")
     options = parser.parse_args(arguments)
     try:
-        patterns = ["*" if name == "all" else name for name in options.layers]
-        options.layers = [layer.name for layer in select(patterns, load())]
+        options.layers = select(_patterns(options.layers), [layer.name for layer in load()])
+        problems = [one.name for family in PROBLEMS.values() for one in family]
+        options.problems = select(_patterns(options.problems), problems, "problem")
         options.ops = _ops(options)
+        if not tasks(vars(options)):
+            raise ValueError(f"none of --problems belongs to --ops {','.join(options.ops)}")
     except ValueError as error:
         parser.error(str(error))
     if options.threads is None:
@@ -125,6 +143,7 @@ class Comparison:
     def __init__(self, options, scratch):
         self.options, self.scratch = options, scratch
         self.records, self.limits, self.passes = [], {}, []
+        self.keys = [task.key for task in tasks(self.settings)]
 
     @property
     def settings(self):
@@ -135,13 +154,13 @@ class Comparison:
     def run(self):
         options = self.options
         passes = [(m, t) for m in MALLOC[options.malloc] for t in options.threads]
-        cells = len(options.layers) * len(options.ops) * (1 + len(options.peers))
+        cells = len(self.keys) * (1 + len(options.peers))
         with Progress(cells * len(passes)) as progress:
             for number, (malloc, threads) in enumerate(passes):
-                later = (len(passes) - 1 - number) * len(options.layers)
+                later = (len(passes) - 1 - number) * len(self.keys)
                 self._run_pass(malloc, threads, progress, later)
 
-    def _run_pass(self, malloc, threads, progress, layers_later):
+    def _run_pass(self, malloc, threads, progress, rows_later):
         """Processes until every cell is done: a new one takes over where one has died."""
         done, log = set(), Path(self.scratch, "log.txt")
         while True:
@@ -155,7 +174,7 @@ class Comparison:
                         kind = event.pop("event")
                         if kind == "start":
                             running = event
-                            self._show(event, threads, progress, layers_later)
+                            self._show(event, threads, progress, rows_later)
                         elif kind == "record":
                             running = None
                             self._record(event, malloc, threads, done, progress)
@@ -172,10 +191,11 @@ class Comparison:
             crash = {"status": "crashed", "reason": f"the process ended with {status}"}
             self._record({**running, **crash}, malloc, threads, done, progress)
 
-    def _show(self, running, threads, progress, layers_later):
-        left = len(self.options.layers) - self.options.layers.index(running["layer"])
+    def _show(self, running, threads, progress, rows_later):
+        key = {"layer": running["layer"], "op": running["op"]}
+        left = len(self.keys) - self.keys.index(key)
         label = f"{running['layer']} {running['op']} {running['peer'] or 'fastconv'} x{threads}"
-        progress.at(label, left + layers_later)
+        progress.at(label, left + rows_later)
 
     def _record(self, record, malloc, threads, done, progress):
         key = record["layer"], record["op"], record["peer"]

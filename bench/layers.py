@@ -7,6 +7,7 @@ A 1-D layer has H = R = 1.
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -98,6 +99,12 @@ class Problem:
         return {"forward": ("y",), "dx": ("dx",), "dw": ("dw", "db")}[self.op]
 
     @property
+    def operands(self):
+        """The arrays that the op reads."""
+        x, w, b, dy = self.x, self.w, self.b, self.dy
+        return {"forward": (x, w, b), "dx": (dy, w), "dw": (dy, x)}[self.op]
+
+    @property
     def geometry(self):
         """The keyword arguments of conv_forward and conv_backward."""
         layer = self.layer
@@ -108,6 +115,17 @@ class Problem:
             "groups": layer.groups,
         }
 
+    def exact(self, name, index):
+        """One element of the result `name`, summed in float64 from the definition."""
+        if name == "db":
+            return float(self.dy[:, index[0]].sum(dtype=np.float64))
+        return {"y": _exact_y, "dx": _exact_dx, "dw": _exact_dw}[name](self, *index)
+
+    def unit(self, name):
+        """The size in which errors are stated: eps sqrt(L)."""
+        op = {"y": "forward", "dx": "dx", "dw": "dw", "db": "dw"}[name]
+        return float(np.finfo(self.dtype).eps) * math.sqrt(self.layer.depth(op))
+
 
 def load(path=CSV):
     with open(path, newline="") as file:
@@ -116,13 +134,12 @@ def load(path=CSV):
     return [Layer(row["name"], *(int(row[name]) for name in names[1:])) for row in rows]
 
 
-def select(patterns, layers):
-    """Layers whose name matches one of the shell patterns, in the order of the file."""
+def select(patterns, names, kind="layer"):
+    """The names that match one of the shell patterns, in their order."""
     for pattern in patterns:
-        if not any(fnmatchcase(layer.name, pattern) for layer in layers):
-            known = ", ".join(layer.name for layer in layers)
-            raise ValueError(f"no layer is called {pattern!r}; there are {known}")
-    return [layer for layer in layers if any(fnmatchcase(layer.name, p) for p in patterns)]
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ValueError(f"no {kind} is called {pattern!r}; there are {', '.join(names)}")
+    return [name for name in names if any(fnmatchcase(name, p) for p in patterns)]
 
 
 def random_problem(layer, op, *, dtype, threads, seed=0):
@@ -174,10 +191,3 @@ def _exact_dw(problem, k, c, r, s):
     p, q = (rows >= 0) & (rows < layer.H), (cols >= 0) & (cols < layer.W)
     taps = plane[:, rows[p][:, None], cols[q]].astype(np.float64)
     return float((taps * problem.dy[:, k][:, p][:, :, q]).sum())
-
-
-def exact(problem, name, index):
-    """One element of the result `name`, summed in float64 from the definition."""
-    if name == "db":
-        return float(problem.dy[:, index[0]].sum(dtype=np.float64))
-    return {"y": _exact_y, "dx": _exact_dx, "dw": _exact_dw}[name](problem, *index)

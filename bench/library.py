@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from layers import OPS
+from operators import OPERATIONS
 
 
 class Refusal(Exception):
@@ -35,8 +36,9 @@ class Library:
     name = ""
     modules: tuple[str, ...] = ()  # what has to be importable
     distributions: tuple[str, ...] = ()  # whose versions are reported
-    ops = OPS
+    ops = OPS  # convolutions, of these dtypes
     dtypes = ("float32", "float64")
+    operators: tuple[str, ...] = ()  # of operators.py
 
     def missing(self):
         """The modules that are not installed."""
@@ -51,18 +53,28 @@ class Library:
                 found[name] = getattr(importlib.import_module(self.modules[0]), "__version__", "?")
         return found
 
+    def has(self, op):
+        return op in self.ops or op in self.operators
+
     def ways(self, problem):
         """Ways to run the problem, or Refusal."""
-        if problem.op not in self.ops:
+        if not self.has(problem.op):
             raise Refusal(f"{self.name} has no {problem.op}")
-        if problem.dtype.name not in self.dtypes:
-            raise Refusal(f"{self.name} has no {problem.dtype.name} convolution")
         missing = self.missing()
         if missing:
             raise Refusal(f"not installed: {', '.join(missing)}")
+        if problem.op in self.operators:
+            return self._operator_ways(problem)
+        if problem.dtype.name not in self.dtypes:
+            raise Refusal(f"{self.name} has no {problem.dtype.name} convolution")
         return self._ways(problem)
 
     def _ways(self, problem):
+        """problem: of layers.py."""
+        raise NotImplementedError
+
+    def _operator_ways(self, problem):
+        """problem: of operators.py."""
         raise NotImplementedError
 
 
@@ -76,6 +88,7 @@ def channels_first(array):
 
 class Fastconv(Library):
     name, modules, distributions = "fastconv", ("fastconv",), ("fastconv",)
+    operators = tuple(OPERATIONS)
 
     def __init__(self, layout="NCHW", algorithm="auto", *, plan=False):
         self.layout, self.algorithm, self.plan = layout, algorithm, plan
@@ -91,9 +104,7 @@ class Fastconv(Library):
     def _ways(self, problem):
         import fastconv
 
-        set_num_threads = getattr(fastconv, "set_num_threads", None)
-        if set_num_threads:
-            set_num_threads(problem.threads)
+        fastconv.set_num_threads(problem.threads)
         last = self.layout == "NHWC"
         x, dy = (channels_last(a) if last else a for a in (problem.x, problem.dy))
         w, b, need = problem.w, problem.b, problem.result_names
@@ -118,3 +129,24 @@ class Fastconv(Library):
             return fastconv.conv_backward(dy, x, w, need=need, **options)
 
         return [Way(self.layout, backward, to_arrays)]
+
+    def _operator_ways(self, problem):
+        import fastconv
+
+        function = getattr(fastconv, problem.op, None)
+        if function is None:
+            raise Refusal(f"fastconv has no {problem.op}")
+        if problem.layout not in problem.operator.layouts:
+            raise Refusal(f"{problem.op} has no layout {problem.layout}")
+        fastconv.set_num_threads(problem.threads)
+        arguments = [
+            channels_last(array) if problem.channels_last(name, array) else array
+            for name, array in zip(problem.argument_names, problem.operands, strict=True)
+        ]
+        options = problem.options
+
+        def to_arrays(result):
+            arrays = zip(problem.result_names, problem.as_arrays(result), strict=True)
+            return tuple(channels_first(a) if problem.channels_last(n, a) else a for n, a in arrays)
+
+        return [Way(problem.layout, lambda: function(*arguments, **options), to_arrays)]

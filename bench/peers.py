@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib.util
 
 import numpy as np
+import numpy_operators
+import torch_operators
 from engines import Mnn, Ncnn, OnnxRuntime, OpenVINO
 from library import Library, Way, channels_first, channels_last
 
@@ -21,6 +23,7 @@ class NumpyIm2col(Library):
     """
 
     name, distributions = "numpy", ("numpy",)
+    operators = numpy_operators.OPS
 
     def _ways(self, problem):
         from contextlib import nullcontext
@@ -39,6 +42,9 @@ class NumpyIm2col(Library):
                 return getattr(self, "_" + problem.op)(problem)
 
         return [Way("im2col", run, tuple)]
+
+    def _operator_ways(self, problem):
+        return numpy_operators.ways(problem)
 
     @staticmethod
     def _indices(layer):
@@ -97,12 +103,21 @@ class NumpyIm2col(Library):
 
 class PyTorch(Library):
     name, modules, distributions = "pytorch", ("torch",), ("torch",)
+    operators = torch_operators.OPS
 
-    def _ways(self, problem):
+    @staticmethod
+    def _torch(problem):
         import torch
 
         torch.set_num_threads(problem.threads)
         torch.set_grad_enabled(False)
+        return torch
+
+    def _operator_ways(self, problem):
+        return torch_operators.ways(self._torch(problem), problem)
+
+    def _ways(self, problem):
+        torch = self._torch(problem)
         formats = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
         return [self._way(torch, problem, name, fmt) for name, fmt in formats.items()]
 

@@ -1,4 +1,4 @@
-"""Bars of the ratios to each peer, and the roofline. Needs matplotlib."""
+"""Bars of the ratios to each peer, and the roofline of convolutions. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import report
+from layers import OPS
 
 # Okabe and Ito's colours, told apart by colour-blind eyes too.
 COLOURS = {
@@ -25,39 +26,37 @@ MARKERS = {"forward": "o", "dx": "^", "dw": "s"}
 MANY = 12  # layers; more of them are not named in the roofline
 
 
-def _panels(results):
-    return [(op, t) for t in results.settings["threads"] for op in results.settings["ops"]]
-
-
-def _bars(axes, results, op, threads):
-    peers, layers = results.peers(op), results.layers
-    where = {"op": op, "threads": threads, "malloc": results.mallocs[0]}
+def _bars(axes, results, table, threads):
+    peers, tasks = results.peers(table), results.rows(table)
+    where = {"threads": threads, "malloc": results.mallocs[0]}
     width = 0.85 / max(1, len(peers))
     for i, peer in enumerate(peers):
         heights = [
-            report.ratio(results.record(**where, layer=layer.name, peer=peer)) or np.nan
-            for layer in layers
+            report.ratio(results.record(**where, **task.key, peer=peer)) or np.nan for task in tasks
         ]
-        at = np.arange(len(layers)) + (i - (len(peers) - 1) / 2) * width
+        at = np.arange(len(tasks)) + (i - (len(peers) - 1) / 2) * width
         # From 1 up or down, so that a bar that hangs is a peer that is faster.
         axes.bar(at, np.array(heights) - 1, width, bottom=1, color=COLOURS[peer])
     axes.axhline(1, color="black", linewidth=1)
     axes.set_yscale("log", base=2)
     axes.yaxis.set_major_formatter(lambda v, _: f"{v:g}" if v >= 1 else f"1/{1 / v:g}")
-    axes.set_xlim(-0.6, len(layers) - 0.4)
-    axes.set_xticks(range(len(layers)), [layer.name for layer in layers], rotation=60, ha="right")
+    axes.set_xlim(-0.6, len(tasks) - 0.4)
+    axes.set_xticks(range(len(tasks)), [task.label for task in tasks], rotation=60, ha="right")
     axes.set_ylabel("peer's time / fastconv's")
-    axes.set_title(results.heading(op, threads), loc="left")
+    axes.set_title(results.heading(table, threads), loc="left")
     axes.grid(axis="y", linewidth=0.4)
     axes.set_axisbelow(True)
 
 
-def draw_ratios(results, path):
-    panels = _panels(results)
-    size = (max(8, 2 + 0.55 * len(results.layers)), 2 + 2.6 * len(panels))
-    figure, axes = plt.subplots(len(panels), 1, figsize=size, squeeze=False, sharex=True)
-    for panel, (op, threads) in zip(axes[:, 0], panels, strict=True):
-        _bars(panel, results, op, threads)
+def draw_ratios(results, tables, path):
+    """One panel per table and number of threads; those of convolutions share their layers."""
+    panels = [(table, t) for t in results.settings["threads"] for table in tables]
+    shared, widest = tables[0] in OPS, max(len(results.rows(table)) for table in tables)
+    height = 2 + 2.6 * len(panels) if shared else 5.2 * len(panels)
+    size = (max(8, 2 + 0.55 * widest), height)
+    figure, axes = plt.subplots(len(panels), 1, figsize=size, squeeze=False, sharex=shared)
+    for panel, (table, threads) in zip(axes[:, 0], panels, strict=True):
+        _bars(panel, results, table, threads)
     keys = [plt.Rectangle((0, 0), 1, 1, color=COLOURS[p]) for p in results.settings["peers"]]
     if keys:
         options = {"loc": "upper center", "ncols": len(keys), "frameon": False}
@@ -72,11 +71,11 @@ def _best_peer(results, **where):
     return min((r["theirs"]["best"] for r in records), default=None)
 
 
-def _points(axes, results, op, threads):
+def _points(axes, results, op, threads, named):
     """fastconv filled, the best peer hollow."""
-    dtype = results.settings["dtype"]
+    dtype, tasks = results.settings["dtype"], results.rows(op)
     where = {"op": op, "threads": threads, "malloc": results.mallocs[0]}
-    for layer in results.layers:
+    for layer in (task.subject for task in tasks):
         at = layer.intensity(op, dtype)
         ours = results.ours(**where, layer=layer.name)
         theirs = _best_peer(results, **where, layer=layer.name)
@@ -86,7 +85,7 @@ def _points(axes, results, op, threads):
         if ours:
             rate = layer.flops / ours / 1e9
             axes.plot(at, rate, MARKERS[op], color=COLOURS["ncnn"])
-            if len(results.layers) <= MANY and op == results.settings["ops"][0]:
+            if named and len(tasks) <= MANY:
                 spot = {"xytext": (4, -9), "textcoords": "offset points", "fontsize": 7}
                 axes.annotate(layer.name, (at, rate), **spot)
 
@@ -100,7 +99,7 @@ def _roof(axes, limits):
     axes.set_xlim(low, high)
 
 
-def draw_roofline(results, path):
+def draw_roofline(results, ops, path):
     """Rates count the multiply-adds of the definition, so Winograd may pass the roof."""
     counts = [t for t in results.settings["threads"] if t in results.limits]
     figure, axes = plt.subplots(
@@ -110,8 +109,8 @@ def draw_roofline(results, path):
         panel.set_xscale("log", base=2)
         panel.set_yscale("log", base=2)
         panel.margins(x=0.15, y=0.1)
-        for op in results.settings["ops"]:
-            _points(panel, results, op, threads)
+        for op in ops:
+            _points(panel, results, op, threads, named=op == ops[0])
             panel.plot([], [], "k" + MARKERS[op], label=results.measured(op))
         panel.plot([], [], "o", color=COLOURS["ncnn"], label="fastconv")
         panel.plot([], [], "o", mfc="none", mec=COLOURS["mnn"], label="best peer")
@@ -129,9 +128,15 @@ def draw_roofline(results, path):
 
 
 def draw(results, folder):
-    paths = [Path(folder, "ratios.png"), Path(folder, "roofline.png")]
-    draw_ratios(results, paths[0])
-    if not results.limits:
-        return paths[:1]
-    draw_roofline(results, paths[1])
+    shown = [table for table in results.settings["ops"] if results.rows(table)]
+    convolutions = [table for table in shown if table in OPS]
+    operators = [table for table in shown if table not in OPS]
+    paths = []
+    for name, tables in (("ratios.png", convolutions), ("operators.png", operators)):
+        if tables:
+            paths.append(Path(folder, name))
+            draw_ratios(results, tables, paths[-1])
+    if convolutions and results.limits:
+        paths.append(Path(folder, "roofline.png"))
+        draw_roofline(results, convolutions, paths[-1])
     return paths

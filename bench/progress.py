@@ -49,11 +49,11 @@ class Progress:
             f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"
         )
 
-    def at(self, label, layers_left):
+    def at(self, label, rows_left):
         if not self.visible or time.monotonic() - self.shown < 0.2:
             return
         self.shown = time.monotonic()
-        text = f"{label}: {layers_left} layers left, {self._left()}"
+        text = f"{label}: {rows_left} rows left, {self._left()}"
         if self.bar:
             self.bar.update(self.task, description=text, completed=self.finished, refresh=True)
         else:

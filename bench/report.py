@@ -1,4 +1,4 @@
-"""What a comparison found: tables, one JSON file, two pictures."""
+"""What a comparison found: tables, one JSON file, pictures."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from layers import load
+from layers import OPS
 from peers import PEERS
+from tasks import rows
 
 TIMED = ("ok", "imprecise")
 DISTURBED = 0.03  # a share of the cores, taken by others, from which tables carry a warning
@@ -19,7 +20,7 @@ DISTURBED = 0.03  # a share of the cores, taken by others, from which tables car
 class Results:
     """provenance, settings: as written. limits: per number of threads, from machine.limits.
 
-    passes: one per process. records: one per layer, op and peer, see worker.Case.
+    passes: one per process. records: one per layer (or problem), op and peer, see worker.Case.
     """
 
     provenance: dict
@@ -28,25 +29,25 @@ class Results:
     passes: list
     records: list
 
-    @property
-    def layers(self):
-        return [layer for layer in load() if layer.name in self.settings["layers"]]
+    def rows(self, table):
+        return rows(self.settings, table)
 
     @property
     def mallocs(self):
         """The settings measured; tables are about the first."""
         return list(dict.fromkeys(record["malloc"] for record in self.records))
 
-    def peers(self, op):
-        """Those that have the op at all."""
-        return [name for name in self.settings["peers"] if op in PEERS[name].ops]
+    def peers(self, table):
+        """Those that have one of its ops at all."""
+        ops = {task.op for task in self.rows(table)}
+        return [name for name in self.settings["peers"] if any(map(PEERS[name].has, ops))]
 
-    def measured(self, op):
-        """The op, and how fastconv ran it if not by its function."""
-        return f"{op} by a prepared ConvPlan" if self.settings["plan"] else op
+    def measured(self, table):
+        """The table, and how fastconv ran it if not by its function."""
+        return f"{table} by a prepared ConvPlan" if self.settings["plan"] else table
 
-    def heading(self, op, threads):
-        return f"{self.measured(op)}, {threads} thread{'s' if threads > 1 else ''}"
+    def heading(self, table, threads):
+        return f"{self.measured(table)}, {threads} thread{'s' if threads > 1 else ''}"
 
     def select(self, **wanted):
         items = wanted.items()
@@ -109,20 +110,26 @@ def _best(ratios):
     return f"{ratios[name]:.2f} {name}"
 
 
-def _row(results, layer, op, threads):
-    """The cells of one layer, and per malloc setting its ratios by peer."""
-    where = {"layer": layer.name, "op": op, "threads": threads}
+def _rates(results, task, threads, seconds):
+    """Per second: what a convolution computes, of the peak too; what another operator moves."""
+    if task.table not in OPS:
+        alone = results.record(**task.key, threads=threads, malloc=results.mallocs[0], peer=None)
+        return [f"{alone['bytes'] / seconds / 1e9:.1f}"] if seconds else ["-"]
+    if not seconds:
+        return ["-", "-"]
+    rate, limits = task.subject.flops / seconds, results.limits.get(threads)
+    share = f"{100 * rate / limits['peak']:.0f} %" if limits else "-"
+    return [f"{rate / 1e9:.1f}", share]
+
+
+def _row(results, task, threads):
+    """The cells of one row, and per malloc setting its ratios by peer."""
+    where = {**task.key, "threads": threads}
     seconds = [results.ours(**where, malloc=malloc) for malloc in results.mallocs]
-    cells = [layer.name, *(f"{s * 1e3:.3g}" if s else "-" for s in seconds)]
-    if seconds[0]:
-        rate = layer.flops / seconds[0]
-        limits = results.limits.get(threads)
-        share = f"{100 * rate / limits['peak']:.0f} %" if limits else "-"
-        cells += [f"{rate / 1e9:.1f}", share]
-    else:
-        cells += ["-", "-"]
+    cells = [task.label, *(f"{s * 1e3:.3g}" if s else "-" for s in seconds)]
+    cells += _rates(results, task, threads, seconds[0])
     ratios = [{} for _ in results.mallocs]
-    for peer in results.peers(op):
+    for peer in results.peers(task.table):
         pairs = [results.record(**where, malloc=m, peer=peer) for m in results.mallocs]
         for found, record in zip(ratios, pairs, strict=True):
             if ratio(record) is not None:
@@ -140,8 +147,23 @@ def _summary(label, columns, reduce, lead):
     return [label, *[""] * lead, *cells]
 
 
-def _notes(results, op, threads):
-    records = results.select(op=op, threads=threads)
+def _faults(records, labels):
+    """Who could not do what, and why; a line for all rows with the same reason."""
+    found = {}
+    for r in records:
+        if is_our_fault(r) or r["status"] == "wrong" or (r["peer"] is None and r["reason"]):
+            culprit = r["peer"] if r["status"] == "wrong" and r["peer"] else "fastconv"
+            row = labels[r["layer"], r["op"]]
+            found.setdefault((culprit, r["malloc"], r["reason"]), []).append(row)
+    return [
+        f"{culprit}, {', '.join(dict.fromkeys(names))}, malloc {malloc}: {reason}"
+        for (culprit, malloc, reason), names in found.items()
+    ]
+
+
+def _notes(results, table, threads):
+    labels = {(task.name, task.op): task.label for task in results.rows(table)}
+    records = [r for r in results.select(threads=threads) if (r["layer"], r["op"]) in labels]
     notes = []
     for one in results.passes:
         taken = one["taken_by_others"] or 0.0
@@ -149,24 +171,22 @@ def _notes(results, op, threads):
             notes.append(
                 f"other processes took {taken:.0%} of these cores (malloc {one['malloc']})"
             )
-    for peer in results.peers(op):
+    for peer in results.peers(table):
         rough = [r["error"] for r in records if r["peer"] == peer and r["status"] == "imprecise"]
         if rough:
-            notes.append(f"~ {peer}: errors up to {max(rough):.0f} eps sqrt(L)")
-    for r in records:
-        if is_our_fault(r) or r["status"] == "wrong" or (r["peer"] is None and r["reason"]):
-            culprit = r["peer"] if r["status"] == "wrong" and r["peer"] else "fastconv"
-            notes.append(f"{culprit}, {r['layer']}, malloc {r['malloc']}: {r['reason']}")
-    return notes
+            unit = "eps sqrt(L)" if table in OPS else "of the unit in operators.py"
+            notes.append(f"~ {peer}: errors up to {max(rough):.0f} {unit}")
+    return notes + _faults(records, labels)
 
 
-def table(results, op, threads):
-    peers, both = results.peers(op), results.mallocs[1:]
-    lead = ["ms", *(f"ms ({malloc} malloc)" for malloc in both), "GFLOP/s", "of peak"]
-    rows, ratios = [], []
-    for layer in results.layers:
-        cells, found = _row(results, layer, op, threads)
-        rows.append(cells)
+def table(results, name, threads):
+    peers, both = results.peers(name), results.mallocs[1:]
+    subject, *rates = ["layer", "GFLOP/s", "of peak"] if name in OPS else ["problem", "GB/s"]
+    lead = ["ms", *(f"ms ({malloc} malloc)" for malloc in both), *rates]
+    lines, ratios = [], []
+    for task in results.rows(name):
+        cells, found = _row(results, task, threads)
+        lines.append(cells)
         ratios.append(found)
     per_malloc = list(zip(*ratios, strict=True))
     columns = [[[r[peer] for r in found if peer in r] for found in per_malloc] for peer in peers]
@@ -176,18 +196,19 @@ def table(results, op, threads):
         _summary("worst", columns, min, len(lead)),
     ]
     settings = results.settings
-    title = f"{results.heading(op, threads)}, {settings['dtype']}, {settings['layout']}, "
+    title = f"{results.heading(name, threads)}, {settings['dtype']}, {settings['layout']}, "
     title += f"{settings['isa']}, malloc {results.mallocs[0]}"
     limits = results.limits.get(threads)
     if limits:
         title += f"; peak {limits['peak'] / 1e9:.0f} GFLOP/s, {limits['bandwidth'] / 1e9:.0f} GB/s"
-    header = ["layer", *lead, *peers, "best peer"]
-    return Table(title, header, rows, summary, _notes(results, op, threads))
+    header = [subject, *lead, *peers, "best peer"]
+    return Table(title, header, lines, summary, _notes(results, name, threads))
 
 
 def tables(results):
     settings = results.settings
-    return [table(results, op, t) for t in settings["threads"] for op in settings["ops"]]
+    shown = [name for name in settings["ops"] if results.rows(name)]
+    return [table(results, name, t) for t in settings["threads"] for name in shown]
 
 
 def as_markdown(found):

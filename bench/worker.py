@@ -1,4 +1,4 @@
-"""One process of the comparison: one number of threads, one malloc setting, all layers.
+"""One process of the comparison: one number of threads, one malloc setting, all tasks.
 
 compare.py starts it with its cores and environment set, writes a job to its input (see run_job) and
 reads events, one JSON object a line. What libraries print goes to the error stream instead.
@@ -13,10 +13,10 @@ import sys
 from functools import partial
 
 import measure
-from layers import load, random_problem
 from library import Fastconv, Refusal
 from machine import OtherLoad, limits
 from peers import PEERS
+from tasks import tasks
 
 
 def _message(error):
@@ -24,13 +24,11 @@ def _message(error):
 
 
 class Case:
-    """One layer in one direction: fastconv's result, against which each peer is checked."""
+    """One row of a table: fastconv's result, against which each peer is checked."""
 
-    def __init__(self, job, layer, op):
+    def __init__(self, job, task):
         self.budget = measure.Budget(job["repeat"], job["min_time"])
-        self.problem = random_problem(
-            layer, op, dtype=job["dtype"], threads=job["threads"], seed=job["seed"]
-        )
+        self.problem = task.random_problem(job)
         fastconv = Fastconv(job["layout"], job["algorithm"], plan=job["plan"])
         try:
             (self.way,) = fastconv.ways(self.problem)
@@ -46,7 +44,13 @@ class Case:
         if found.error > measure.TOLERANCE:
             return {"status": "wrong", "reason": found.reason, "error": found.error}
         (times,) = measure.time_in_turn([self.way.run], self.budget)
-        return {"status": "ok", "reason": "", "error": found.error, "ours": measure.summary(times)}
+        return {
+            "status": "ok",
+            "reason": "",
+            "error": found.error,
+            "bytes": measure.bytes_moved(self.problem, self.results),
+            "ours": measure.summary(times),
+        }
 
     def against(self, peer):
         """The record of one peer: how far its results are, then both times."""
@@ -84,13 +88,13 @@ def guarded(action):
         return {"status": "failed", "reason": _message(error)}
 
 
-def run_layer(job, layer, op, emit):
+def run_task(job, task, emit):
     done = {(name, o, peer) for name, o, peer in job["done"]}
 
     def cell(peer, action):
-        if (layer.name, op, peer) in done:
+        if (task.name, task.op, peer) in done:
             return None
-        key = {"layer": layer.name, "op": op, "peer": peer}
+        key = {**task.key, "peer": peer}
         emit({"event": "start", **key})
         record = guarded(action)
         emit({"event": "record", **key, **record})
@@ -98,12 +102,12 @@ def run_layer(job, layer, op, emit):
         return record
 
     wanted = [None, *job["peers"]]
-    if all((layer.name, op, peer) in done for peer in wanted):
+    if all((task.name, task.op, peer) in done for peer in wanted):
         return
-    emit({"event": "start", "layer": layer.name, "op": op, "peer": None})
-    case = guarded(partial(Case, job, layer, op))
+    emit({"event": "start", **task.key, "peer": None})
+    case = guarded(partial(Case, job, task))
     if isinstance(case, dict):
-        emit({"event": "record", "layer": layer.name, "op": op, "peer": None, **case})
+        emit({"event": "record", **task.key, "peer": None, **case})
         return
     alone = cell(None, case.ours)
     if alone and alone["status"] != "ok":
@@ -113,15 +117,13 @@ def run_layer(job, layer, op, emit):
 
 
 def run_job(job, emit):
-    """job: layers, ops, peers, threads, dtype, layout, algorithm, plan, repeat, min_time, seed,
-    scratch, and done, the (layer, op, peer) that an earlier process has finished or died of."""
+    """job: layers, problems, ops, peers, threads, dtype, layout, algorithm, plan, repeat, min_time,
+    seed, scratch; done, the (layer, op, peer) that an earlier process has finished or died of."""
     load_by_others = OtherLoad()
     if job["measure_limits"]:
         emit({"event": "limits", **limits(job["scratch"], job["threads"], job["dtype"])})
-    layers = {layer.name: layer for layer in load()}
-    for name in job["layers"]:
-        for op in job["ops"]:
-            run_layer(job, layers[name], op, emit)
+    for task in tasks(job):
+        run_task(job, task, emit)
     emit({"event": "done", "taken_by_others": load_by_others.share()})
 
 
