@@ -1,6 +1,10 @@
 /* Kernels of batch norm and ReLU. Sums are kept in double. A run is a channel's adjacent elements; in rows
  * the channels are adjacent. Runs and rows are short enough to stay in L1 while they are read twice. */
 
+/* Elements ahead that are fetched: forward takes 1.3 times as long without, backward 1.2 times. */
+enum { FC_NAME(ahead) = 2048 / (int)sizeof(FC_DTYPE) };
+#define AHEAD FC_NAME(ahead)
+
 /* mean, and the sum of the squared differences from it: two passes, so that nothing cancels. */
 static FC_TARGET void FC_NAME(moments_run)(ptrdiff_t count, const void *x_, double *mean,
                                            double *squares) {
@@ -68,17 +72,22 @@ static FC_TARGET void FC_NAME(products_run)(ptrdiff_t count, const void *dy_, co
     const FC_DTYPE *x = x_, *dy = dy_;
     const DVEC centre = DSET1(mean);
     double lanes[DLANES], total = 0, products = 0;
-    DVEC sums[2] = {DSET1(0), DSET1(0)}, product_sums[2] = {DSET1(0), DSET1(0)};
+    DVEC sums[4], product_sums[4];
+    FC_UNROLL for (int j = 0; j < 4; j++) sums[j] = product_sums[j] = DSET1(0);
     ptrdiff_t i = 0;
-    for (; i + 2 * DLANES <= count; i += 2 * DLANES)
-        FC_UNROLL for (int j = 0; j < 2; j++) {
+    for (; i + 4 * DLANES <= count; i += 4 * DLANES) {
+        FC_PREFETCH(dy + i + AHEAD);
+        FC_PREFETCH(x + i + AHEAD);
+        FC_UNROLL for (int j = 0; j < 4; j++) {
             const DVEC d = DWIDEN(dy + i + j * DLANES);
             sums[j] = DADD(sums[j], d);
             product_sums[j] = DFMA(d, DSUB(DWIDEN(x + i + j * DLANES), centre), product_sums[j]);
         }
-    DSTORE(lanes, DADD(sums[0], sums[1]));
+    }
+    DSTORE(lanes, DADD(DADD(sums[0], sums[1]), DADD(sums[2], sums[3])));
     for (int j = 0; j < DLANES; j++) total += lanes[j];
-    DSTORE(lanes, DADD(product_sums[0], product_sums[1]));
+    DSTORE(lanes,
+           DADD(DADD(product_sums[0], product_sums[1]), DADD(product_sums[2], product_sums[3])));
     for (int j = 0; j < DLANES; j++) products += lanes[j];
     for (; i < count; i++) {
         total += dy[i];
@@ -98,6 +107,8 @@ FC_INLINE FC_TARGET void FC_NAME(products_vecs)(const int vecs, ptrdiff_t rows, 
     }
     for (ptrdiff_t r = 0; r < rows; r++)
         FC_UNROLL for (int j = 0; j < vecs; j++) {
+            FC_PREFETCH(dy + r * stride + j * DLANES + AHEAD);
+            FC_PREFETCH(x + r * stride + j * DLANES + AHEAD);
             const DVEC d = DWIDEN(dy + r * stride + j * DLANES);
             const DVEC distance = DSUB(DWIDEN(x + r * stride + j * DLANES), centres[j]);
             sums[j] = DADD(sums[j], d);
@@ -132,6 +143,9 @@ static FC_TARGET void FC_NAME(products_rows)(ptrdiff_t rows, ptrdiff_t channels,
 FC_INLINE FC_TARGET void FC_NAME(apply_part)(ptrdiff_t n, const FC_DTYPE *x, DVEC a, DVEC b,
                                              const FC_DTYPE *dy, DVEC d, FC_DTYPE *y) {
     if (n >= DLANES) {
+        FC_PREFETCH(x + AHEAD);
+        if (dy) FC_PREFETCH(dy + AHEAD);
+        FC_PREFETCH_TO_WRITE(y + AHEAD);
         const DVEC value = DFMA(a, DWIDEN(x), b);
         DNARROW(y, dy ? DFMA(d, DWIDEN(dy), value) : value);
         return;
@@ -173,6 +187,9 @@ static FC_TARGET void FC_NAME(apply_rows)(ptrdiff_t rows, ptrdiff_t channels, co
     for (ptrdiff_t r = 0; r < rows; r++)
         for (ptrdiff_t c = 0; c < whole; c += DLANES) {
             const ptrdiff_t i = r * stride + c;
+            FC_PREFETCH(x + i + AHEAD);
+            if (dy) FC_PREFETCH(dy + i + AHEAD);
+            FC_PREFETCH_TO_WRITE(y + i + AHEAD);
             const DVEC value = DFMA(DLOAD(a + c), DWIDEN(x + i), DLOAD(b + c));
             DNARROW(y + i, dy ? DFMA(DLOAD(d + c), DWIDEN(dy + i), value) : value);
         }
@@ -254,3 +271,5 @@ static FC_TARGET void FC_NAME(sigmoid_gradient)(ptrdiff_t count, const void *y_,
     FC_DTYPE *FC_RESTRICT dx = dx_;
     for (ptrdiff_t i = 0; i < count; i++) dx[i] = dy[i] * (y[i] * (1 - y[i]));
 }
+
+#undef AHEAD
