@@ -6,7 +6,8 @@
 
 static inline ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 static inline ptrdiff_t most(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
-static inline ptrdiff_t quotient_up(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
+/* a >= 0, b > 0; both may be as large as sizes go. */
+static inline ptrdiff_t quotient_up(ptrdiff_t a, ptrdiff_t b) { return a / b + (a % b > 0); }
 
 /* Size of the blocks when `total` is cut evenly into blocks of at most `limit`. */
 static inline ptrdiff_t even_block(ptrdiff_t total, ptrdiff_t limit) {

@@ -163,16 +163,23 @@ fc_status fc_moments(const fc_norm_problem *problem, const void *x, double *mean
 /* sum of dy, and of dy * (x - mean[c]). */
 fc_status fc_norm_sums(const fc_norm_problem *problem, const void *dy, const void *x,
                        const double *mean, double *sum, double *product);
-/* y = a[c] * x + b[c] + d[c] * dy; dy and d may be NULL. */
-fc_status fc_norm_apply(const fc_norm_problem *problem, const void *x, const double *a, const double *b,
-                        const void *dy, const double *d, void *y);
+/* y = a[c] * (x - mean[c]) + b[c] + d[c] * dy; dy and d may be NULL. */
+fc_status fc_norm_apply(const fc_norm_problem *problem, const void *x, const double *mean, const double *a,
+                        const double *b, const void *dy, const double *d, void *y);
 
-/* Of `count` elements x; with dy not NULL the gradient dx, x being what the forward returned.
+/* y of x; with dy not NULL the gradient dx, x being what the forward returned.
  * ReLU: max(x, 0), NaN kept; dy where x > 0, else 0. Sigmoid: 1 / (1 + exp(-x)); dy * x * (1 - x). */
 typedef enum { FC_RELU, FC_SIGMOID } fc_activation;
 
-void fc_activate(fc_activation activation, fc_dtype dtype, int isa, int threads, ptrdiff_t count,
-                 const void *x, const void *dy, void *y);
+typedef struct {
+    fc_activation activation;
+    fc_dtype dtype;
+    int isa, threads;
+    int (*interrupted)(void);
+    ptrdiff_t count;
+} fc_activation_problem;
+
+fc_status fc_activate(const fc_activation_problem *problem, const void *x, const void *dy, void *y);
 
 /* How many threads a call may use that does not say otherwise. By these two names and through its
  * own loader threadpoolctl finds the setting; they are the only exported ones. */

@@ -25,9 +25,20 @@ void fc_parallel(fc_run *run, int parts, void (*task)(void *context, int part), 
 /* Whether a task should return early. Cheap; to be asked every few milliseconds of work. */
 int fc_stopped(fc_run *run);
 
-/* The same for loops over units of work shorter than that, asked at every one of them. */
-static inline int fc_stopped_at(fc_run *run, ptrdiff_t unit) {
-    return unit % 32 == 0 && fc_stopped(run);
+/* The same for loops over units of work that move so many bytes each, asked at every one of them. */
+static inline int fc_stopped_at(fc_run *run, ptrdiff_t unit, ptrdiff_t bytes) {
+    return (bytes >= 64 << 10 || unit % 32 == 0) && fc_stopped(run);
+}
+
+/* The units of a part, of `units` dealt evenly to `parts`. */
+typedef struct {
+    ptrdiff_t begin, end;
+} fc_share;
+
+static inline fc_share fc_share_of(ptrdiff_t units, ptrdiff_t parts, ptrdiff_t part) {
+    const ptrdiff_t each = units / parts, more = units % parts;
+    const ptrdiff_t begin = each * part + (part < more ? part : more);
+    return (fc_share){begin, begin + each + (part < more)};
 }
 
 void fc_stop(fc_run *run, fc_status status);

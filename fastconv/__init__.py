@@ -1,11 +1,12 @@
 """Convolution and pooling for plain NumPy arrays, forward and backward, compiled.
 
-    conv.py         what you call: docstring, checks, computation
-      _problem.py     arguments -> a frozen problem; _values.py: one argument alone; the messages
-        _core.pyx       the bridge: data pointers and strides in, a status out
-          csrc/plan.c     picks an algorithm; algorithms/, gemm/, packing/, kernels/, isa/ run it
-    pool.py, columns.py -> _pool.pyx, _columns.pyx
-    reference/      the same functions as plain loops
+    conv.py, conv_transpose.py      what you call: docstring, checks, computation
+      _problem.py, _values.py         arguments -> a frozen problem; one alone; the messages
+        _core.pyx                       the bridge: data pointers and strides in, a status out
+          csrc/plan.c                     picks an algorithm; gemm/, packing/, kernels/, isa/ run it
+    pool.py, columns.py, layers.py  the same way, to the one algorithm of the op in csrc/algorithms/
+      _pool.pyx, _columns.pyx         where csrc has no kernel for the dtype, or refuses
+    reference/                      the same operations as plain loops
 
 `algorithms()` names what can run, `show_config()` says what does.
 """

@@ -148,12 +148,19 @@ cdef extern from "fastconv.h" nogil:
                          double *squares)
     fc_status fc_norm_sums(const fc_norm_problem *problem, const void *dy, const void *x,
                            const double *mean, double *sum, double *product)
-    fc_status fc_norm_apply(const fc_norm_problem *problem, const void *x, const double *a,
-                            const double *b, const void *dy, const double *d, void *y)
+    fc_status fc_norm_apply(const fc_norm_problem *problem, const void *x, const double *mean,
+                            const double *a, const double *b, const void *dy, const double *d, void *y)
 
     ctypedef enum fc_activation:
         FC_RELU
         FC_SIGMOID
 
-    void fc_activate(fc_activation activation, fc_dtype dtype, int isa, int threads,
-                     ptrdiff_t count, const void *x, const void *dy, void *y)
+    ctypedef struct fc_activation_problem:
+        fc_activation activation
+        fc_dtype dtype
+        int isa
+        int threads
+        int (*interrupted)() noexcept nogil
+        ptrdiff_t count
+
+    fc_status fc_activate(const fc_activation_problem *problem, const void *x, const void *dy, void *y)

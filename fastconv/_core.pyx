@@ -425,31 +425,37 @@ def norm_sums(cnp.ndarray dy, cnp.ndarray x, sizes, cnp.ndarray mean, cnp.ndarra
     finish(status, "batch_norm_backward")
 
 
-def norm_apply(cnp.ndarray x, sizes, cnp.ndarray a, cnp.ndarray b, cnp.ndarray dy, cnp.ndarray d,
-               cnp.ndarray y):
+def norm_apply(cnp.ndarray x, sizes, cnp.ndarray mean, cnp.ndarray a, cnp.ndarray b,
+               cnp.ndarray dy, cnp.ndarray d, cnp.ndarray y):
     cdef fc_norm_problem p = norm_problem_of(x, sizes)
     cdef void *x_data = pointer(x)
     cdef void *dy_data = pointer(dy)
     cdef void *y_data = pointer(y)
+    cdef double *centre = <double *>pointer(mean)
     cdef double *factors = <double *>pointer(a)
     cdef double *terms = <double *>pointer(b)
     cdef double *dy_factors = <double *>pointer(d)
     cdef fc_status status
     with nogil:
-        status = fc_norm_apply(&p, x_data, factors, terms, dy_data, dy_factors, y_data)
+        status = fc_norm_apply(&p, x_data, centre, factors, terms, dy_data, dy_factors, y_data)
     finish(status, "batch norm")
 
 
 cdef activate(fc_activation activation, cnp.ndarray x, cnp.ndarray dy, cnp.ndarray y):
-    cdef fc_dtype dtype = dtype_of(x)
-    cdef ptrdiff_t count = cnp.PyArray_SIZE(x)
-    cdef int isa = current_isa
-    cdef int threads = fastconv_get_num_threads()
+    cdef fc_activation_problem p
+    p.activation = activation
+    p.dtype = dtype_of(x)
+    p.isa = current_isa
+    p.threads = fastconv_get_num_threads()
+    p.interrupted = ask()
+    p.count = cnp.PyArray_SIZE(x)
+    cdef fc_status status
     cdef void *x_data = pointer(x)
     cdef void *dy_data = pointer(dy)
     cdef void *y_data = pointer(y)
     with nogil:
-        fc_activate(activation, dtype, isa, threads, count, x_data, dy_data, y_data)
+        status = fc_activate(&p, x_data, dy_data, y_data)
+    finish(status, "an activation")
 
 
 def relu(x, dy, y):

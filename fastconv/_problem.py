@@ -122,11 +122,22 @@ def window(in_size, kernel, kernel_name, *, stride, padding, dilation, ceil_mode
     )
 
 
-def conv_problem(x_shape, w_shape, stride=1, padding=0, dilation=1, groups=1, layout=None):
+def conv_problem(
+    x_shape,
+    w_shape,
+    stride=1,
+    padding=0,
+    dilation=1,
+    groups=1,
+    layout=None,
+    *,
+    x_name="shape of x",
+    w_name="shape of w",
+):
     """The problem of `conv_forward` for arrays of these shapes."""
-    w_shape = shape("shape of w", w_shape, minimum=1)
+    w_shape = shape(w_name, w_shape, minimum=1)
     axes = len(w_shape) - 2
-    x_shape = shape("shape of x", x_shape, axes)
+    x_shape = shape(x_name, x_shape, axes)
     channels_last = is_channels_last(layout, axes)
     groups = integer("groups", groups, 1)
     in_channels, in_size = channels_and_size(x_shape, channels_last)
@@ -253,7 +264,7 @@ def plan_arguments(x_shape, w, b, dtype, geometry):
     if dtype.char not in "fd":
         raise TypeError(f"dtype is {dtype}, expected float32 or float64")
     w = np.array(w, dtype, order="C")
-    problem = conv_problem(x_shape, w.shape, *geometry)
+    problem = conv_problem(x_shape, w.shape, *geometry, x_name="x_shape")
     if b is not None:
         b = bias_array(real_array("b", b).astype(dtype), w, problem.out_channels)
     return w, b, problem

@@ -58,9 +58,7 @@ def im2col(x, kernel_size, *, stride=1, padding=0, dilation=1):
         return cols
     # A copy moves bits: half precision, which has no C type, goes as integers of its size.
     source, target = (x.view(np.uint16), cols.view(np.uint16)) if x.itemsize == 2 else (x, cols)
-    source = _geometry.canonical(source)
-    for n in range(x_shape[0]):
-        _columns.im2col_tile(source[n : n + 1], window, 1, 0, 0, 0, target[n : n + 1])
+    _columns.im2col(_geometry.canonical(source), window, target)
     return cols
 
 
@@ -110,9 +108,7 @@ def col2im(cols, x_shape, kernel_size, *, stride=1, padding=0, dilation=1):
         if _core.col2im(window, np.ascontiguousarray(wide), x):
             return x.astype(cols.dtype, copy=False)
     x = np.zeros(x_shape, wide.dtype)
-    target = _geometry.canonical(x)
-    for n in range(x_shape[0]):
-        _columns.col2im_tile(wide[n : n + 1], window, 1, 0, 0, 0, target[n : n + 1])
+    _columns.col2im(wide, window, _geometry.canonical(x))
     return x.astype(cols.dtype, copy=False)
 
 
@@ -158,7 +154,9 @@ def conv_matrix(w, x_shape, *, stride=1, padding=0, dilation=1, groups=1, sparse
     """
     w = _values.float_array("w", w)
     sparse = _values.flag("sparse", sparse)
-    problem = _problem.conv_problem(x_shape, w.shape, stride, padding, dilation, groups)
+    problem = _problem.conv_problem(
+        x_shape, w.shape, stride, padding, dilation, groups, x_name="x_shape"
+    )
     window, per_group = problem.window, w.shape[1]
     plane = window.in_size[0] * window.in_size[1] * window.in_size[2]
     shape = problem.out_channels * window.out_pixels, problem.in_channels * plane

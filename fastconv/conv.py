@@ -318,7 +318,9 @@ def conv_jvp(
     dilation=1,
     groups=1,
     layout=None,
+    activation=None,
     algorithm="auto",
+    out=None,
 ):
     """Directional derivative of `conv_forward`: forward-mode differentiation.
 
@@ -337,10 +339,17 @@ def conv_jvp(
         Tangent of the bias.
     stride, padding, dilation, groups, layout, algorithm
         As in `conv_forward`.
+    activation : {None, "relu"}
+        "relu": the derivative of relu(conv(x, w)), at b = 0: y_dot where conv_forward(x, w) > 0,
+        else 0, and 0 where that is NaN, as in `relu_backward`. For another bias take
+        relu_backward(y_dot, y) of y_dot without activation and y = conv_forward(x, w, b).
+    out : ndarray, optional
+        C-contiguous array of y's shape and dtype to write to; it may overlap an input.
 
     Returns
     -------
     y_dot : ndarray, shape of conv_forward's y
+        In the dtype of x, C-contiguous; `out` if given.
 
     Raises
     ------
@@ -358,22 +367,29 @@ def conv_jvp(
     geometry = (stride, padding, dilation, groups, layout)
     arguments = _problem.tangent_arguments(x, w, x_dot, w_dot, b_dot, geometry)
     x, w, x_dot, w_dot, b_dot, problem = arguments
+    relu = _values.activation_is_relu(activation)
     algorithm = _values.algorithm_name(algorithm, ALGORITHMS)
+    inputs = (x, w, x_dot, w_dot, b_dot)
+    y_dot, target = _values.result_array(out, problem.y_shape, x.dtype, inputs)
+    tangent = np.empty_like(y_dot) if relu else y_dot
     parts = []
     for image, filters in ((x_dot, w), (x, w_dot)):
         if image is None or filters is None:
             continue
-        y = np.empty(problem.y_shape, x.dtype)
+        part = np.empty_like(tangent) if parts else tangent
         bias = None if parts else b_dot
-        _core.conv_forward(algorithm, problem, image, filters, bias, False, y)
-        parts.append(y)
+        _core.conv_forward(algorithm, problem, image, filters, bias, False, part)
+        parts.append(part)
     if not parts:
         channel = -1 if problem.channels_last else 1
-        y = np.zeros(problem.y_shape, x.dtype)
-        if b_dot is not None:
-            np.moveaxis(y, channel, -1)[...] = b_dot
-        return y
+        np.moveaxis(tangent, channel, -1)[...] = 0 if b_dot is None else b_dot
     if len(parts) == 2:
         with np.errstate(all="ignore"):
-            parts[0] += parts[1]
-    return parts[0]
+            tangent += parts[1]
+    if relu:
+        y = np.empty_like(tangent)
+        _core.conv_forward(algorithm, problem, x, w, None, False, y)
+        _core.relu(y, tangent, y_dot)
+    if target is not y_dot:
+        target[...] = y_dot
+    return y_dot if out is None else out

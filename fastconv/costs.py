@@ -52,6 +52,8 @@ def conv_output_shape(
         dilation=dilation,
         groups=groups,
         layout=layout,
+        x_name="x_shape",
+        w_name="w_shape",
     ).y_shape
 
 
@@ -131,6 +133,8 @@ def conv_cost(
         dilation=dilation,
         groups=groups,
         layout=layout,
+        x_name="x_shape",
+        w_name="w_shape",
     )
     window = problem.window
     depth = problem.in_channels // problem.groups * window.taps

@@ -77,9 +77,8 @@ def outer_channels_inner(x, channel):
 
 def scaled(x, sizes, gamma, mean, inv_std, beta):
     """gamma * (x - mean) * inv_std + beta of each channel, the statistics in float64."""
-    factor = gamma * inv_std
     y = np.empty(x.shape, x.dtype)
-    _core.norm_apply(x, sizes, factor, beta - mean * factor, None, None, y)
+    _core.norm_apply(x, sizes, mean, gamma * inv_std, beta, None, None, y)
     return y
 
 
@@ -132,7 +131,7 @@ def batch_norm_backward(dy, x, gamma, mean, inv_std, *, layout=None):
     factor = gamma * inv_std
     slope = -factor * inv_std * dgamma / count
     dx = np.empty(x.shape, x.dtype)
-    _core.norm_apply(x, sizes, slope, -factor * dbeta / count - slope * mean, dy, factor, dx)
+    _core.norm_apply(x, sizes, mean, slope, -factor * dbeta / count, dy, factor, dx)
     return dx, dgamma.astype(x.dtype), dbeta.astype(x.dtype)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import CONV, REAL, assert_close, broadcast, odd_strides
+from cases import CONV, REAL, assert_close, assert_same_bits, broadcast, odd_strides
 
 import fastconv
 from fastconv import reference
@@ -78,6 +78,63 @@ def test_broadcast_arguments_are_read_with_stride_zero():
         fastconv.col2im(view, (2, 3, 5, 4), 3, padding=1),
         fastconv.col2im(dense, (2, 3, 5, 4), 3, padding=1),
     )
+
+
+# Enough bytes for three threads; planes of several bands (64 KiB of x), and rows longer than one.
+LARGE = {
+    "layer": ((2, 17, 40, 50), {"kernel_size": 3, "padding": 1}),
+    "stride_2": ((2, 17, 41, 50), {"kernel_size": 3, "stride": 2, "padding": 1}),
+    "stride_beyond_kernel": ((3, 65, 30, 33), {"kernel_size": 2, "stride": (4, 3)}),
+    "dilated_line": ((2, 3, 9001), {"kernel_size": 5, "dilation": 16, "padding": 7}),
+    "rows_beyond_a_band": ((1, 2, 5, 20000), {"kernel_size": (2, 3), "padding": 1}),
+    "bands_of_a_tall_plane": ((1, 3, 700, 61), {"kernel_size": (4, 2), "stride": (2, 1)}),
+    "volume": ((2, 5, 9, 20, 35), {"kernel_size": 3, "stride": (1, 2, 2), "padding": 1}),
+}
+
+
+@pytest.fixture(params=fastconv.isas())
+def isa(request):
+    """Every instruction set of this processor in use in turn."""
+    with fastconv.use_isa(request.param):
+        yield request.param
+
+
+def tap_slices(shape, kernel_size, stride=1, padding=0, dilation=1):
+    """What each tap reads of padded planes, as an index; shape is that of x."""
+    axes = len(shape) - 2
+    kernel, stride = np.broadcast_to(kernel_size, axes), np.broadcast_to(stride, axes)
+    room = np.array(shape[2:]) + 2 * padding - dilation * (kernel - 1)
+    return [
+        (..., *map(slice, first, first + room, stride))
+        for first in dilation * np.array(list(np.ndindex(*kernel)))
+    ]
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("name", LARGE)
+def test_larger_arrays_are_right_with_the_same_bits_at_every_thread_count(name, dtype, isa):
+    shape, options = LARGE[name]
+    rng, taps = np.random.default_rng(4), tap_slices(shape, **options)
+    x = rng.integers(-4, 5, shape).astype(dtype)
+    width = options.get("padding", 0)
+    padded = np.pad(x, [(0, 0), (0, 0), *[(width, width)] * (x.ndim - 2)])
+    cols = np.stack([padded[tap] for tap in taps], axis=2)
+    values = rng.integers(-4, 5, cols.shape).astype(dtype)
+    back = np.zeros_like(padded)
+    for number, tap in enumerate(taps):
+        back[tap] += values[:, :, number]
+    back = back[(..., *(slice(width, width + n) for n in shape[2:]))]
+    matrix = len(x), x.shape[1] * len(taps), -1
+    cols, values = cols.reshape(matrix), values.reshape(matrix)
+    noise = rng.standard_normal(cols.shape).astype(dtype)
+    rounded = []
+    for threads in (1, 2, 3):
+        with fastconv.num_threads(threads):
+            assert_same_bits(fastconv.im2col(x, **options), cols)
+            np.testing.assert_array_equal(fastconv.col2im(values, shape, **options), back)
+            rounded.append(fastconv.col2im(noise, shape, **options))
+    for other in rounded[1:]:
+        assert_same_bits(other, rounded[0])
 
 
 @pytest.mark.parametrize("stride", [2**62, 2**63 - 1])

@@ -189,12 +189,12 @@ W = np.ones((4, 2, 3, 3), np.float32)
         ((1, 2, 5, 5), {"groups": 3}, "groups is 3"),
         ((1, 2, 5, 5), {"groups": 2}, "expected 1"),
         ((1, 3, 5, 5), {}, "w has 2 channels per group"),
-        ((1, 2, 5), {}, "expected 4"),
-        ((1, 2, 5, 5, 5), {}, "expected 4"),
-        ((2, 5, 5), {}, "expected 4"),
+        ((1, 2, 5), {}, r"^x_shape is \(1, 2, 5\) with 3 axes, expected 4"),
+        ((1, 2, 5, 5, 5), {}, "^x_shape is .* expected 4"),
+        ((2, 5, 5), {}, "^x_shape is .* expected 4"),
         ((1, 2, 2, 5), {}, "spans"),
-        ((1, 2, 0, 5), {}, r"\[2\] is 0"),
-        ((1, 2, -5, 5), {}, r"\[2\] is -5"),
+        ((1, 2, 0, 5), {}, r"^x_shape\[2\] is 0"),
+        ((1, 2, -5, 5), {}, r"^x_shape\[2\] is -5"),
     ],
     ids=str,
 )
@@ -209,7 +209,7 @@ def test_types_that_do_not_fit_are_named():
         with pytest.raises(TypeError, match="w has dtype"):
             fastconv.conv_matrix(np.ones((4, 2, 3, 3), dtype), (1, 2, 5, 5))
     for x_shape in (5, None, "abcd", (1, 2, 5.0, 5), (1, 2, True, 5)):
-        with pytest.raises((TypeError, ValueError), match=r"x_shape|shape of x"):
+        with pytest.raises((TypeError, ValueError), match=r"^x_shape"):
             fastconv.conv_matrix(W, x_shape)
     for sparse in (None, 1, "yes"):
         with pytest.raises(TypeError, match=r"sparse is .* expected a bool"):

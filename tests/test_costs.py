@@ -70,7 +70,15 @@ def test_layout_groups_and_dilation_are_counted():
 
 @pytest.mark.parametrize("shape", [(1, 3), (1, 3, 0), (-1, 3, 5), "abc", (1, 3, 2.0), 7])
 def test_impossible_shapes_are_refused(shape):
-    with pytest.raises((ValueError, TypeError), match="shape"):
+    with pytest.raises((ValueError, TypeError), match=r"^x_shape"):
         fastconv.pool_output_shape(shape, 1)
-    with pytest.raises((ValueError, TypeError), match="shape"):
-        fastconv.conv_output_shape(shape, (1, 3, 1))
+    for call in (fastconv.conv_output_shape, fastconv.conv_cost):
+        with pytest.raises((ValueError, TypeError), match=r"^x_shape"):
+            call(shape, (1, 3, 1))
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (1, 3, 0), (0, 3, 5), "abc", (1, 3, 2.0), 7])
+def test_impossible_weights_are_refused(shape):
+    for call in (fastconv.conv_output_shape, fastconv.conv_cost):
+        with pytest.raises((ValueError, TypeError), match=r"^w_shape"):
+            call((1, 3, 9), shape)

@@ -7,6 +7,7 @@ from cases import (
     CONV_BY_NAME,
     LAYOUT_LAST,
     assert_close,
+    assert_same_bits,
     broadcast,
     channels_last,
     distinct,
@@ -176,11 +177,113 @@ def test_jvp_memory_layout_of_the_arguments_does_not_matter():
     )
 
 
+@pytest.mark.parametrize("activation", [None, "relu"])
 @pytest.mark.parametrize("layout", [None, "NHWC"])
-def test_jvp_of_an_empty_batch_is_empty(layout):
+def test_jvp_of_an_empty_batch_is_empty(layout, activation):
     x, w = np.ones((0, 6, 6, 2) if layout else (0, 2, 6, 6)), np.ones((4, 2, 3, 3))
+    options = {"layout": layout, "activation": activation}
     for arguments in ((x, w, np.ones(4)), (None, None)):
-        assert fastconv.conv_jvp(x, w, *arguments, layout=layout).shape == (0, 4, 4, 4)
+        assert fastconv.conv_jvp(x, w, *arguments, **options).shape == (0, 4, 4, 4)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@EVERY
+def test_jvp_of_the_activation_is_the_tangent_where_the_forward_is_positive(case, dtype, algorithm):
+    x, w, _ = case.integers(dtype=dtype)
+    x_dot, w_dot, b_dot, _ = directions_of(case, dtype=dtype, integers=True)
+    options = dict(case.options, activation="relu")
+    y_dot = fastconv.conv_jvp(x, w, x_dot, w_dot, b_dot, algorithm=algorithm, **options)
+    assert y_dot.dtype == dtype and y_dot.flags.c_contiguous
+    expected = reference.conv_jvp(x, w, x_dot, w_dot, b_dot, **options)
+    np.testing.assert_array_equal(y_dot, expected)
+    positive = fastconv.conv_forward(x, w, **case.options) > 0
+    whole = fastconv.conv_jvp(x, w, x_dot, w_dot, b_dot, **case.options)
+    np.testing.assert_array_equal(y_dot, np.where(positive, whole, 0))
+
+
+@pytest.mark.parametrize("tangents", ["x", "w", "b", "xb", "wb", "xw", ""])
+def test_jvp_of_the_activation_with_tangents_that_are_none(tangents, algorithm):
+    case = CONV_BY_NAME["groups_2"]
+    x, w, _ = case.integers()
+    x = channels_last(x)
+    x_dot, w_dot, b_dot, _ = directions_of(case, dtype=np.float32, integers=True)
+    given = (
+        channels_last(x_dot) if "x" in tangents else None,
+        w_dot if "w" in tangents else None,
+        b_dot if "b" in tangents else None,
+    )
+    options = dict(case.options, layout="NHWC", activation="relu")
+    y_dot = fastconv.conv_jvp(x, w, *given, algorithm=algorithm, **options)
+    np.testing.assert_array_equal(y_dot, reference.conv_jvp(x, w, *given, **options))
+
+
+@EVERY
+def test_jvp_of_the_activation_is_the_adjoint_of_relu_backward_and_conv_backward(case):
+    x, w, _ = case.random()
+    *direction, dy = directions_of(case)
+    y_dot = fastconv.conv_jvp(x, w, *direction, activation="relu", **case.options)
+    y = fastconv.conv_forward(x, w, activation="relu", **case.options)
+    gradients = fastconv.conv_backward(fastconv.relu_backward(dy, y), x, w, **case.options)
+    pulled = sum(np.vdot(g, v) for g, v in zip(gradients, direction, strict=True))
+    close_to_inner_product(np.vdot(dy, y_dot), pulled)
+
+
+def test_jvp_of_the_activation_is_zero_where_the_forward_is_zero_negative_or_nan(algorithm):
+    x = np.array([[[np.inf, 2.0, 0.0, -0.0, -3.0, np.nan, -np.inf, 1e-320]]])
+    w, x_dot = np.ones((1, 1, 1)), np.arange(1.0, 9).reshape(1, 1, 8)
+    y_dot = fastconv.conv_jvp(x, w, x_dot, None, activation="relu", algorithm=algorithm)
+    np.testing.assert_array_equal(y_dot, [[[1, 2, 0, 0, 0, 0, 0, 8]]])
+    expected = fastconv.relu_backward(x_dot, fastconv.conv_forward(x, w, activation="relu"))
+    assert_same_bits(y_dot, expected)
+    y_dot = fastconv.conv_jvp(x, w, x_dot * np.nan, None, activation="relu", algorithm=algorithm)
+    np.testing.assert_array_equal(np.isnan(y_dot), [[[1, 1, 0, 0, 0, 0, 0, 1]]])
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # torch's own use
+@pytest.mark.parametrize("name", ["same_3x3", "groups_2", "dilated", "stride_leaves_a_rest"])
+def test_jvp_pytorch_agrees(name, torch):
+    case = CONV_BY_NAME[name]
+    x, w, _ = case.random()
+    x_dot, w_dot, _, _ = directions_of(case)
+    point, tangents = ([torch.tensor(a) for a in pair] for pair in ((x, w), (x_dot, w_dot)))
+    for activation, f in ((None, lambda y: y), ("relu", torch.relu)):
+        _, theirs = torch.func.jvp(
+            lambda x, w, f=f: f(torch.nn.functional.conv2d(x, w, **case.options)),
+            tuple(point),
+            tuple(tangents),
+        )
+        ours = fastconv.conv_jvp(x, w, x_dot, w_dot, activation=activation, **case.options)
+        np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("activation", [None, "relu"])
+@pytest.mark.parametrize("tangents", ["x", "w", "b", "xwb", ""])
+def test_jvp_out_is_filled_and_returned(tangents, activation, algorithm):
+    case = CONV_BY_NAME["same_3x3"]
+    x, w, _ = case.integers()
+    *directions, dy = directions_of(case, dtype=np.float32, integers=True)
+    given = [v if name in tangents else None for name, v in zip("xwb", directions, strict=True)]
+    options = dict(case.options, activation=activation)
+    out = np.full_like(dy, np.nan)
+    assert fastconv.conv_jvp(x, w, *given, algorithm=algorithm, out=out, **options) is out
+    np.testing.assert_array_equal(out, reference.conv_jvp(x, w, *given, **options))
+
+
+@pytest.mark.parametrize("activation", [None, "relu"])
+@pytest.mark.parametrize("place", ["x", "w", "x_dot", "w_dot", "b_dot"])
+def test_jvp_out_may_overlap_an_input(place, activation, algorithm):
+    rng = np.random.default_rng(0)
+    shapes = {"x": (2, 4, 6, 6), "w": (4, 4, 3, 3), "b_dot": (4,)}
+    shapes |= {"x_dot": shapes["x"], "w_dot": shapes["w"]}
+    arrays = {name: rng.integers(-4, 5, shape).astype("f4") for name, shape in shapes.items()}
+    options = {"activation": activation, "algorithm": algorithm}
+    expected = fastconv.conv_jvp(**arrays, **options)
+    memory = np.zeros(600, np.float32)
+    view = memory[20:][: arrays[place].size].reshape(shapes[place])
+    view[...] = arrays[place]
+    arrays[place], out = view, memory[:128].reshape(2, 4, 4, 4)
+    assert fastconv.conv_jvp(**arrays, out=out, **options) is out
+    np.testing.assert_array_equal(out, expected)
 
 
 X, W = np.ones((2, 4, 6, 6), np.float32), np.ones((4, 4, 3, 3), np.float32)
@@ -204,7 +307,12 @@ def jvp(x=X, w=W, x_dot=X, w_dot=W, b_dot=None, **options):
         ({"dilation": 9}, "spans"),
         ({"groups": 3}, "groups is 3"),
         ({"layout": "NWC"}, "layout is 'NWC'"),
+        ({"activation": "tanh"}, "activation is 'tanh', expected None or 'relu'"),
         ({"algorithm": "fastest"}, "algorithm is 'fastest'"),
+        ({"out": np.ones((2, 4, 6, 6), "f4")}, r"^out has shape .* expected shape \(2, 4, 4, 4\)"),
+        ({"out": np.ones((2, 4, 4, 4))}, "^out has .* dtype float64, expected .* float32"),
+        ({"out": np.ones((4, 4, 4, 2), "f4").T}, "^out is strided"),
+        ({"out": np.broadcast_to(np.float32(0), (2, 4, 4, 4))}, "^out is "),
         ({"w": W[:, :3]}, "w has 3 channels per group"),
     ],
     ids=lambda value: "" if isinstance(value, dict) else value,

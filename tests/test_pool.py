@@ -267,6 +267,126 @@ def test_numerical_gradients_in_float64(name):
     )
 
 
+# ---------------------------------------------------------------------------------------------
+# Legal windows and strides of any size: all but a few of their elements are padding
+
+# name: elements of x, kernel, stride, padding; the reference would loop over the kernel
+HUGE = {"stride": (8, 1, 2**63 - 1, (0, 0)), "small": (7, 5, 2, (4, 3))}
+for n in (2**26, 2**31, 2**40, 2**61):
+    HUGE[f"two_windows_of_{n}"] = (64, n, n, (n - 1, n - 1))
+    HUGE[f"overlapping_windows_of_{n}"] = (8, n, 2, (n - 1, 0))
+    HUGE[f"one_window_of_{n}"] = (5, n, 1, (n // 2, n - n // 2 - 5))
+
+# axes before the one that is pooled, axes after it
+AROUND = {
+    "line": ((2, 3), ()),
+    "rows": ((2, 3), (4,)),
+    "columns": ((2, 3, 4), ()),
+    "planes": ((2, 3), (2, 4)),
+}
+
+
+def huge_problem(name, around):
+    """x shape, kernel, options, (begin, end, elements of the padded input) of each window."""
+    size, kernel, stride, (before, after) = HUGE[name]
+    lead, rest = AROUND[around]
+
+    def on_the_axis(value, other):
+        return (other,) * (len(lead) - 2) + (value,) + (other,) * len(rest)
+
+    windows = []
+    for start in range(-before, size + after - kernel + 1, stride):
+        begin, end = max(start, 0), min(start + kernel, size)
+        windows.append((begin, end, min(kernel, size + after - start)))
+    options = {
+        "stride": on_the_axis(stride, 1),
+        "padding": on_the_axis((before, after), (0, 0)),
+    }
+    return (*lead, size, *rest), on_the_axis(kernel, 1), options, windows
+
+
+def test_row_31_the_windows_of_a_small_problem_are_those_of_the_reference():
+    shape, kernel, options, windows = huge_problem("small", "rows")
+    x = distinct(0, *shape)
+    means = [x[:, :, begin:end].sum(2) / count for begin, end, count in windows]
+    expected = reference.avg_pool_forward(x, kernel, **options)
+    np.testing.assert_allclose(np.stack(means, 2), expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("isa", fastconv.isas())
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("name", HUGE)
+def test_row_31_windows_and_strides_of_an_average_may_be_huge(name, around, dtype, isa):
+    shape, kernel, options, windows = huge_problem(name, around)
+    axis, layout = len(AROUND[around][0]), LAYOUT_LAST[len(shape) - 2]
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0.5, 1, shape).astype(dtype)
+    dy_shape = list(shape)
+    dy_shape[axis] = len(windows)
+    dy = rng.uniform(0.5, 1, dy_shape).astype(dtype)
+    for average in AVERAGES:
+        weights = np.zeros((len(windows), shape[axis]))
+        for row, (begin, end, count) in zip(weights, windows, strict=True):
+            of_data = count if average.get("count_include_pad", True) else end - begin
+            row[begin:end] = 1 / average.get("divisor_override", of_data)
+        y = np.moveaxis(np.moveaxis(x, axis, -1) @ weights.T, -1, axis)
+        dx = np.moveaxis(np.moveaxis(dy, axis, -1) @ weights, -1, axis)
+        given = options | average
+        with fastconv.use_isa(isa):
+            ours = fastconv.avg_pool_forward(x, kernel, **given)
+            our_dx = fastconv.avg_pool_backward(dy, shape, kernel, **given)
+            given["layout"] = layout
+            last = fastconv.avg_pool_forward(channels_last(x), kernel, **given)
+            last_dx = fastconv.avg_pool_backward(
+                channels_last(dy), channels_last(x).shape, kernel, **given
+            )
+        rtol = 64 * np.finfo(dtype).eps
+        np.testing.assert_allclose(ours, y, rtol=rtol)
+        np.testing.assert_allclose(our_dx, dx, rtol=rtol)
+        np.testing.assert_allclose(last, channels_last(y), rtol=rtol)
+        np.testing.assert_allclose(last_dx, channels_last(dx), rtol=rtol)
+
+
+@pytest.mark.parametrize("isa", fastconv.isas())
+@pytest.mark.parametrize("dtype", ["i1", "f4", "i8"])
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("name", HUGE)
+def test_row_31_windows_and_strides_of_a_maximum_may_be_huge(name, around, dtype, isa):
+    shape, kernel, options, windows = huge_problem(name, around)
+    axis, layout = len(AROUND[around][0]), LAYOUT_LAST[len(shape) - 2]
+    x = np.random.default_rng(0).integers(-50, 50, shape).astype(dtype)
+    planes = np.broadcast_to(np.arange(np.prod(shape[2:])).reshape(shape[2:]), shape)
+    y, indices = [], []
+    for begin, end, _ in windows:
+        part = np.arange(shape[axis])[begin:end]
+        first = np.argmax(np.take(x, part, axis), axis, keepdims=True) + begin
+        y.append(np.take_along_axis(x, first, axis))
+        indices.append(np.take_along_axis(planes, first, axis))
+    y, indices = np.concatenate(y, axis), np.concatenate(indices, axis)
+    with fastconv.use_isa(isa):
+        ours = fastconv.max_pool_forward(x, kernel, **options)
+        last = fastconv.max_pool_forward(channels_last(x), kernel, layout=layout, **options)
+    for array, last_array, expected in zip(ours, last, (y, indices), strict=True):
+        np.testing.assert_array_equal(array, expected)
+        np.testing.assert_array_equal(last_array, channels_last(expected))
+
+
+@pytest.mark.parametrize("stride", [2**26, 2**31 - 1, 2**62, 2**63 - 1])
+@pytest.mark.parametrize("shape", [(1, 1, 8), (2, 3, 4, 4), (1, 2, 2, 3, 4)], ids=str)
+def test_row_31_stride_that_no_second_window_uses_may_be_huge(shape, stride):
+    x, corner = distinct(0, *shape), (..., *(slice(0, 1),) * (len(shape) - 2))
+    mean = fastconv.avg_pool_forward(x, 1, stride=stride)
+    y, indices = fastconv.max_pool_forward(x, 1, stride=stride)
+    for actual, expected in ((mean, x[corner]), (y, x[corner]), (indices, 0 * x[corner])):
+        np.testing.assert_array_equal(actual, expected)
+    expected = np.zeros_like(x)
+    expected[corner] = x[corner]
+    dx = fastconv.avg_pool_backward(mean, shape, 1, stride=stride)
+    np.testing.assert_array_equal(dx, expected)
+    np.testing.assert_array_equal(fastconv.max_pool_backward(y, indices, shape), expected)
+
+
 TORCH_PADDING_MAKES_NO_PAIRS = ("uneven_padding", "same", "same_lower")
 
 

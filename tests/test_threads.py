@@ -262,6 +262,27 @@ def test_ctrl_c_interrupts_a_call_and_leaves_the_library_usable(algorithm, op):
     assert done.stdout.split() == ["interrupted", "9.0"], done.stderr
 
 
+INTERRUPTED_SIGMOID = """
+import os, signal, threading, numpy as np, fastconv
+fastconv.set_num_threads(2)
+x = np.ones(30_000_000)
+threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    with fastconv.use_isa("portable"):
+        while True:
+            fastconv.sigmoid_forward(x)
+            print("ran to its end")
+except KeyboardInterrupt:
+    print("interrupted")
+print(fastconv.sigmoid_forward(x[:1] * 0).item())
+"""
+
+
+def test_ctrl_c_interrupts_an_activation():
+    done = run_python(INTERRUPTED_SIGMOID)
+    assert done.stdout.split() == ["interrupted", "0.5"], done.stderr
+
+
 def test_row_28_threads_that_the_system_refuses_are_done_without():
     code = """
 import resource, numpy as np, fastconv

@@ -5,33 +5,45 @@
 
 /* Bytes worth a thread more: about 10 us. */
 static const double THREAD_BYTES = 128 << 10;
+/* Elements of a unit of work. */
+enum { BLOCK = 4096 };
 
 typedef struct {
     fc_activation activation;
     const fc_norm_kernels *kernels;
+    fc_run run;
     const char *x, *dy;
     char *y;
-    ptrdiff_t count, size;
-    int parts;
+    ptrdiff_t count, size, units, parts;
 } job;
 
 static void activate_part(void *context, int index) {
-    const job *j = context;
-    const ptrdiff_t each = quotient_up(j->count, j->parts), begin = least(j->count, index * each);
-    const ptrdiff_t count = least(j->count - begin, each);
-    const char *x = j->x + begin * j->size, *dy = j->dy ? j->dy + begin * j->size : NULL;
-    char *y = j->y + begin * j->size;
-    if (j->activation == FC_RELU) j->kernels->relu(count, x, dy, y);
-    else if (dy) j->kernels->sigmoid_gradient(count, x, dy, y);
-    else j->kernels->sigmoid(count, x, y);
+    job *j = context;
+    const fc_share share = fc_share_of(j->units, j->parts, index);
+    for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped_at(&j->run, u - share.begin, BLOCK); u++) {
+        const ptrdiff_t count = least(BLOCK, j->count - u * BLOCK), at = u * BLOCK * j->size;
+        const char *dy = j->dy ? j->dy + at : NULL;
+        if (j->activation == FC_RELU) j->kernels->relu(count, j->x + at, dy, j->y + at);
+        else if (dy) j->kernels->sigmoid_gradient(count, j->x + at, dy, j->y + at);
+        else j->kernels->sigmoid(count, j->x + at, j->y + at);
+    }
 }
 
-void fc_activate(fc_activation activation, fc_dtype dtype, int isa, int threads, ptrdiff_t count,
-                 const void *x, const void *dy, void *y) {
-    const fc_norm_kernels *kernels = &fc_find_kernels(isa, dtype)->norm;
-    job j = {activation, kernels, x, dy, y, count, dtype == FC_FLOAT32 ? 4 : 8, 1};
-    const double useful = 1 + (double)count * (double)j.size / THREAD_BYTES;
-    j.parts = useful < threads ? (int)useful : threads;
-    fc_run run = fc_start(j.parts, NULL);
-    fc_parallel(&run, j.parts, activate_part, &j);
+fc_status fc_activate(const fc_activation_problem *p, const void *x, const void *dy, void *y) {
+    const ptrdiff_t size = p->dtype == FC_FLOAT32 ? 4 : 8;
+    const double useful = 1 + (double)p->count * (double)size / THREAD_BYTES;
+    job j = {
+        .activation = p->activation,
+        .kernels = &fc_find_kernels(p->isa, p->dtype)->norm,
+        .run = fc_start(useful < p->threads ? (int)useful : p->threads, p->interrupted),
+        .x = x,
+        .dy = dy,
+        .y = y,
+        .count = p->count,
+        .size = size,
+        .units = quotient_up(p->count, BLOCK),
+    };
+    j.parts = most(1, least(j.units, j.run.threads));
+    fc_parallel(&j.run, (int)j.parts, activate_part, &j);
+    return (fc_status)j.run.status;
 }

@@ -116,15 +116,13 @@ static void col2im_band(const job *j, ptrdiff_t u, char *phases) {
 
 static void im2col_part(void *context, int index) {
     job *j = context;
-    const ptrdiff_t begin = j->units / j->parts * index + least(index, j->units % j->parts);
-    const ptrdiff_t end = begin + j->units / j->parts + (index < j->units % j->parts);
-    for (ptrdiff_t u = begin; u < end && !fc_stopped_at(&j->run, u - begin); u++) im2col_row(j, u);
+    const fc_share share = fc_share_of(j->units, j->parts, index);
+    for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped_at(&j->run, u - share.begin, j->pixels * j->size); u++) im2col_row(j, u);
 }
 
 static void col2im_part(void *context, int index) {
     job *j = context;
-    const ptrdiff_t begin = j->units / j->parts * index + least(index, j->units % j->parts);
-    const ptrdiff_t end = begin + j->units / j->parts + (index < j->units % j->parts);
+    const fc_share share = fc_share_of(j->units, j->parts, index);
     char *phases = NULL;
     if (j->phases > 1) {
         phases = fc_scratch_acquire((size_t)(j->band * j->phases * j->pitch * j->size));
@@ -133,7 +131,7 @@ static void col2im_part(void *context, int index) {
             return;
         }
     }
-    for (ptrdiff_t u = begin; u < end && !fc_stopped_at(&j->run, u - begin); u++) col2im_band(j, u, phases);
+    for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped_at(&j->run, u - share.begin, BAND); u++) col2im_band(j, u, phases);
     fc_scratch_release(phases);
 }
 

@@ -373,8 +373,7 @@ static void output_row(const job *j, lane *l, ptrdiff_t o_height) {
 static void pool_part(void *context, int index) {
     job *j = context;
     const fc_pool_problem *p = &j->p;
-    const ptrdiff_t begin = j->units / j->parts * index + least(index, j->units % j->parts);
-    const ptrdiff_t end = begin + j->units / j->parts + (index < j->units % j->parts);
+    const fc_share share = fc_share_of(j->units, j->parts, index);
     lane l = {0};
     char *base = fc_scratch_acquire(lay_out(j, &l, NULL));
     if (!base) {
@@ -382,9 +381,10 @@ static void pool_part(void *context, int index) {
         return;
     }
     lay_out(j, &l, base);
-    ptrdiff_t group = begin / p->out_size[1], o_height = begin % p->out_size[1];
-    for (ptrdiff_t u = begin; u < end && !fc_stopped_at(&j->run, u - begin); u++) {
-        if (u == begin || o_height == 0) {
+    ptrdiff_t group = share.begin / p->out_size[1], o_height = share.begin % p->out_size[1];
+    const ptrdiff_t bytes = p->in_size[2] * j->inner * j->size * least(j->taps[1], 64);
+    for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped_at(&j->run, u - share.begin, bytes); u++) {
+        if (u == share.begin || o_height == 0) {
             const ptrdiff_t block = group / p->out_size[0] % j->blocks;
             l.o_depth = group % p->out_size[0];
             l.plane = group / p->out_size[0] / j->blocks;
@@ -403,12 +403,11 @@ static void pool_part(void *context, int index) {
 /* One window per plane, all of it, whose elements are adjacent. */
 static void whole_part(void *context, int index) {
     job *j = context;
-    const ptrdiff_t begin = j->units / j->parts * index + least(index, j->units % j->parts);
-    const ptrdiff_t end = begin + j->units / j->parts + (index < j->units % j->parts);
+    const fc_share share = fc_share_of(j->units, j->parts, index);
     const ptrdiff_t count = j->p.in_size[2];
     const double divisor = j->p.divisor != 0 ? j->p.divisor : (double)count;
-    const char *x = j->x + begin * count * j->size;
-    for (ptrdiff_t u = begin; u < end && !fc_stopped_at(&j->run, u - begin); u++, x += count * j->size) {
+    for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped_at(&j->run, u - share.begin, count * j->size); u++) {
+        const char *x = j->x + u * count * j->size;
         if (j->indices) {
             j->indices[u] = j->kernels->pool.max_run(count, x, 1, j->y + u * j->size);
             continue;
@@ -443,7 +442,7 @@ static int windows_are_few(const job *j) {
     return quotient_up(outputs, lanes) * taps > outputs * (quotient_up(taps, lanes) + 8);
 }
 
-static int is_too_large(const fc_pool_problem *p) {
+int fc_pool_is_too_large(const fc_pool_problem *p) {
     double plane = 1;
     for (int axis = 0; axis < 3; axis++)
         plane *= (double)p->in_size[axis] + (double)p->pad[axis] + (double)p->pad_after[axis] +
@@ -473,7 +472,7 @@ static fc_status plan(job *j) {
 fc_status fc_pool_forward(fc_pool_op op, const fc_pool_problem *problem, const void *x, void *y,
                           long long *indices) {
     if (problem->batch == 0) return FC_OK;
-    if (is_too_large(problem)) return FC_REFUSED;
+    if (fc_pool_is_too_large(problem)) return FC_REFUSED;
     const fc_pool_problem regular = fc_pool_regular(problem);
     const fc_dtype dtype = fc_pool_dtype(problem->element);
     job j = {

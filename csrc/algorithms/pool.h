@@ -31,6 +31,8 @@ fc_pool_problem fc_pool_regular(const fc_pool_problem *p);
 
 fc_dtype fc_pool_dtype(fc_element element);
 ptrdiff_t fc_element_size(fc_element element);
+/* Whether a place in the padded plane may not fit 31 bits. */
+int fc_pool_is_too_large(const fc_pool_problem *p);
 int fc_pool_threads(const fc_pool_problem *p);
 
 /* The next `bytes` of a workspace, aligned; with at NULL only counts. */

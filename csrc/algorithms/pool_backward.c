@@ -35,6 +35,9 @@ typedef struct {
 
 static ptrdiff_t row_elements(const job *j) { return j->p.out_size[2] * j->inner + FC_POOL_SLACK; }
 
+/* Those of the stride that dx has. */
+static ptrdiff_t phases_of(const job *j) { return least(j->p.stride[2], j->p.in_size[2]); }
+
 static size_t lay_out(const job *j, lane *l, char *base) {
     const ptrdiff_t size = sizeof(double), elements = row_elements(j), kept = j->depths * j->slots;
     size_t used = 0;
@@ -44,7 +47,7 @@ static size_t lay_out(const job *j, lane *l, char *base) {
     l->cells = fc_carve(base, &used, j->p.out_size[2] * size);
     l->divisors = fc_carve(base, &used, elements * size);
     l->totals = fc_carve(base, &used, (elements + 2 * j->margin * j->inner) * size);
-    l->phases = fc_carve(base, &used, j->p.stride[2] * j->pitch * j->size);
+    l->phases = fc_carve(base, &used, phases_of(j) * j->pitch * j->size);
     return used;
 }
 
@@ -75,13 +78,13 @@ static void spread_row(const job *j, lane *l, const double *totals, char *dx) {
     const fc_pool_kernels *k = &j->kernels->pool;
     const ptrdiff_t width = p->in_size[2], stride = p->stride[2], pad = p->pad[2], inner = j->inner;
     if (j->pitch) {
-        for (ptrdiff_t f = 0; f < stride && f < width; f++) {
+        for (ptrdiff_t f = 0; f < phases_of(j); f++) {
             const ptrdiff_t phase = (f + pad) % stride, count = (width - f - 1) / stride + 1;
             const ptrdiff_t taps = phase < p->kernel[2] ? (p->kernel[2] - 1 - phase) / stride + 1 : 0;
             char *target = stride == 1 ? dx : l->phases + f * j->pitch * j->size;
             k->spread(count, taps, totals + (f + pad) / stride - most(taps - 1, 0), 1, target);
         }
-        if (stride > 1) k->interleave(width, stride, l->phases, j->pitch, dx);
+        if (stride > 1) k->interleave(width, phases_of(j), l->phases, j->pitch, dx);
         return;
     }
     for (ptrdiff_t i = 0; i < width;) {
@@ -103,8 +106,7 @@ static void spread_row(const job *j, lane *l, const double *totals, char *dx) {
 static void backward_part(void *context, int index) {
     job *j = context;
     const fc_pool_problem *p = &j->p;
-    const ptrdiff_t begin = j->units / j->parts * index + least(index, j->units % j->parts);
-    const ptrdiff_t end = begin + j->units / j->parts + (index < j->units % j->parts);
+    const fc_share share = fc_share_of(j->units, j->parts, index);
     const ptrdiff_t elements = row_elements(j), count = p->out_size[2] * j->inner;
     lane l = {0};
     char *base = fc_scratch_acquire(lay_out(j, &l, NULL));
@@ -116,8 +118,9 @@ static void backward_part(void *context, int index) {
     for (ptrdiff_t i = 0; i < p->out_size[2]; i++) l.cells[i] = fc_pool_cells(p, 2, i);
     for (ptrdiff_t i = 0; i < elements; i++) l.divisors[i] = 1;
     double *totals = l.totals + j->margin * j->inner;
+    const ptrdiff_t bytes = p->in_size[2] * j->inner * j->size * least(j->depths * j->slots, 64);
     ptrdiff_t before = -1;
-    for (ptrdiff_t u = begin; u < end && !fc_stopped_at(&j->run, u - begin); u++) {
+    for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped_at(&j->run, u - share.begin, bytes); u++) {
         const ptrdiff_t height = u % p->in_size[1], group = u / p->in_size[1];
         const ptrdiff_t depth = group % p->in_size[0], plane = group / p->in_size[0];
         if (group != before) {
@@ -146,11 +149,10 @@ static void backward_part(void *context, int index) {
 static void whole_part(void *context, int index) {
     job *j = context;
     const fc_pool_problem *p = &j->p;
-    const ptrdiff_t begin = j->planes / j->parts * index + least(index, j->planes % j->parts);
-    const ptrdiff_t end = begin + j->planes / j->parts + (index < j->planes % j->parts);
+    const fc_share share = fc_share_of(j->planes, j->parts, index);
     const ptrdiff_t count = p->in_size[0] * p->in_size[1] * p->in_size[2];
     const double divisor = p->divisor != 0 ? p->divisor : (double)count;
-    for (ptrdiff_t u = begin; u < end && !fc_stopped_at(&j->run, u - begin); u++) {
+    for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped_at(&j->run, u - share.begin, count * j->size); u++) {
         float single;
         double share;
         if (j->size == 4) single = (float)(((const float *)j->dy)[u] / divisor);
@@ -169,6 +171,7 @@ static int is_whole(const job *j) {
 
 fc_status fc_avg_pool_backward(const fc_pool_problem *problem, const void *dy, void *dx) {
     if (problem->batch == 0) return FC_OK;
+    if (fc_pool_is_too_large(problem)) return FC_REFUSED;
     const fc_pool_problem regular = fc_pool_regular(problem), *p = &regular;
     const fc_dtype dtype = fc_pool_dtype(p->element);
     job j = {
@@ -195,9 +198,9 @@ fc_status fc_avg_pool_backward(const fc_pool_problem *problem, const void *dy, v
     j.planes = p->batch * p->channels / j.inner;
     j.units = j.planes * p->in_size[0] * p->in_size[1];
     j.parts = least(j.units, fc_pool_threads(p));
-    double bytes = 8.0 * (double)(j.depths * j.slots + 3) * (double)p->out_size[2] * (double)j.inner +
-                   8.0 * (double)p->in_size[2];
-    if (bytes > (double)FC_POOL_WORKSPACE) return FC_REFUSED;
+    const double rows = ((double)j.depths * (double)j.slots + 3) * (double)row_elements(&j);
+    const double others = 2 * (double)j.margin * (double)j.inner + 2 * (double)p->in_size[2];
+    if (8 * (rows + others) > (double)FC_POOL_WORKSPACE) return FC_REFUSED;
     const int whole = is_whole(&j);
     if (whole) j.parts = least(j.planes, j.run.threads);
     fc_parallel(&j.run, (int)j.parts, whole ? whole_part : backward_part, &j);
@@ -214,12 +217,14 @@ typedef struct {
     ptrdiff_t size, chunk, chunks, units, parts; /* units: planes, or chunks of channels of images */
 } scatter;
 
+/* Outputs between two questions whether to stop. */
+enum { PIECE = 64 << 10 };
+
 static void scatter_part(void *context, int index) {
     scatter *j = context;
     const fc_scatter_problem *p = j->p;
-    const ptrdiff_t begin = j->units / j->parts * index + least(index, j->units % j->parts);
-    const ptrdiff_t end = begin + j->units / j->parts + (index < j->units % j->parts);
-    for (ptrdiff_t u = begin; u < end && !fc_stopped_at(&j->run, u - begin); u++) {
+    const fc_share share = fc_share_of(j->units, j->parts, index);
+    for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped_at(&j->run, u - share.begin, p->plane * j->size); u++) {
         fc_scattered shape = {p->count, 1, 1, p->plane, p->add};
         ptrdiff_t from = u * p->count, to = u * p->plane;
         if (p->channels_last) {
@@ -234,9 +239,13 @@ static void scatter_part(void *context, int index) {
         } else {
             memset(j->target + to * j->size, 0, (size_t)(p->plane * j->size));
         }
-        if (!j->kernels->pool.scatter(&shape, j->source + from * j->size,
-                                      (const int64_t *)j->indices + from, j->target + to * j->size))
-            fc_stop(&j->run, FC_REFUSED);
+        for (ptrdiff_t i = 0; i < p->count && !fc_stopped_at(&j->run, i / PIECE, PIECE); i += PIECE) {
+            shape.count = least(PIECE, p->count - i);
+            if (!j->kernels->pool.scatter(&shape, j->source + (from + i * shape.stride) * j->size,
+                                          (const int64_t *)j->indices + from + i * shape.stride,
+                                          j->target + to * j->size))
+                fc_stop(&j->run, FC_REFUSED);
+        }
     }
 }
 

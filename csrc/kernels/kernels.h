@@ -12,6 +12,8 @@ enum {
     FC_MAX_ROWS = 8,                /* rows of the largest register tile */
     FC_MAX_VECS = 4,                /* vectors across it */
     FC_MAX_COLS = 16 * FC_MAX_VECS, /* elements across the widest tile of any instruction set */
+    FC_DIRECT_BLOCK = 8,   /* outputs of a block of direct kernels, at most */
+    FC_GRADIENT_BLOCK = 4, /* and of their adjoint */
 };
 
 /* A tile of a gathered GEMM: gemm_kernel.tmpl.h. */
@@ -63,6 +65,36 @@ typedef struct {
 } fc_padded_rows;
 
 typedef void (*fc_pad_kernel)(const fc_padded_rows *shape, const void *source, void *target);
+
+/* Outputs of one channel, or with channels in the vector of as many as it has lanes: `outputs` along the
+ * blocked axis, `width` adjacent elements each. Output m of element i is
+ *   bias + sum over k < others, r < taps of w[other_w[k] + r * w_tap]
+ *                                           * x[other_x[k] + m * x_step + r * tap_step + i].
+ * x is readable up to the outputs of a whole block, and to whole vectors of it. */
+typedef struct {
+    ptrdiff_t outputs, width;
+    ptrdiff_t taps, tap_step, w_tap;
+    ptrdiff_t x_step, y_step;
+    ptrdiff_t others;
+    const ptrdiff_t *other_x, *other_w;
+    const void *w, *bias;
+    int relu;
+} fc_direct;
+
+/* Its adjoint in the weights; elements `repeats` times, x_repeat and dy_repeat apart. */
+typedef struct {
+    ptrdiff_t outputs, repeats; /* outputs: a multiple of FC_GRADIENT_BLOCK */
+    ptrdiff_t x_repeat, dy_repeat;
+    ptrdiff_t taps, tap_step;
+    ptrdiff_t x_step, dy_step;
+    ptrdiff_t others;
+    const ptrdiff_t *other;
+} fc_direct_gradient;
+
+/* direct_kernel.tmpl.h says what each does. */
+typedef void (*fc_direct_kernel)(const fc_direct *d, const void *x, void *y);
+typedef void (*fc_direct_gradient_kernel)(const fc_direct_gradient *d, const void *x, const void *dy,
+                                          void *sums);
 
 /* The windows of a row: tap t of output i is tap[t][i], in column column[i] + t * step; first_column is
  * that of the first tap on the data. Columns are int32_t for float, int64_t for double. */
@@ -131,10 +163,11 @@ typedef struct {
                          double *product);
     void (*products_rows)(ptrdiff_t rows, ptrdiff_t channels, const void *dy, const void *x,
                           ptrdiff_t stride, const double *mean, double *sum, double *product);
-    void (*apply_run)(ptrdiff_t count, const void *x, double a, double b, const void *dy, double d,
-                      void *y);
+    void (*apply_run)(ptrdiff_t count, const void *x, double mean, double a, double b,
+                      const void *dy, double d, void *y);
     void (*apply_rows)(ptrdiff_t rows, ptrdiff_t channels, const void *x, ptrdiff_t stride,
-                       const double *a, const double *b, const void *dy, const double *d, void *y);
+                       const double *mean, const double *a, const double *b, const void *dy,
+                       const double *d, void *y);
     void (*relu)(ptrdiff_t count, const void *x, const void *dy, void *y);
     void (*sigmoid)(ptrdiff_t count, const void *x, void *y);
     void (*sigmoid_gradient)(ptrdiff_t count, const void *y, const void *dy, void *dx);
@@ -153,6 +186,8 @@ typedef struct {
     fc_transpose_kernel transpose;
     fc_copy_kernel copy;
     fc_pad_kernel pad;
+    fc_direct_kernel direct_pixels, direct_channels;
+    fc_direct_gradient_kernel direct_gradient;
     fc_pool_kernels pool;
     fc_norm_kernels norm;
 } fc_kernels;

@@ -138,37 +138,37 @@ static FC_TARGET void FC_NAME(products_rows)(ptrdiff_t rows, ptrdiff_t channels,
     }
 }
 
-/* y = a * x + b, + d * dy if dy is not NULL: n <= DLANES elements, always by vectors, whose products and
- * sums are rounded once. */
-FC_INLINE FC_TARGET void FC_NAME(apply_part)(ptrdiff_t n, const FC_DTYPE *x, DVEC a, DVEC b,
-                                             const FC_DTYPE *dy, DVEC d, FC_DTYPE *y) {
+/* y = a * (x - mean) + b, + d * dy if dy is not NULL: n <= DLANES elements, always by vectors, whose
+ * products and sums are rounded once. */
+FC_INLINE FC_TARGET void FC_NAME(apply_part)(ptrdiff_t n, const FC_DTYPE *x, DVEC mean, DVEC a,
+                                             DVEC b, const FC_DTYPE *dy, DVEC d, FC_DTYPE *y) {
     if (n >= DLANES) {
         FC_PREFETCH(x + AHEAD);
         if (dy) FC_PREFETCH(dy + AHEAD);
         FC_PREFETCH_TO_WRITE(y + AHEAD);
-        const DVEC value = DFMA(a, DWIDEN(x), b);
+        const DVEC value = DFMA(a, DSUB(DWIDEN(x), mean), b);
         DNARROW(y, dy ? DFMA(d, DWIDEN(dy), value) : value);
         return;
     }
     FC_DTYPE x_lanes[DLANES] = {0}, dy_lanes[DLANES] = {0}, y_lanes[DLANES];
     memcpy(x_lanes, x, (size_t)n * sizeof *x);
     if (dy) memcpy(dy_lanes, dy, (size_t)n * sizeof *dy);
-    const DVEC value = DFMA(a, DWIDEN(x_lanes), b);
+    const DVEC value = DFMA(a, DSUB(DWIDEN(x_lanes), mean), b);
     DNARROW(y_lanes, dy ? DFMA(d, DWIDEN(dy_lanes), value) : value);
     memcpy(y, y_lanes, (size_t)n * sizeof *y);
 }
 
-static FC_TARGET void FC_NAME(apply_run)(ptrdiff_t count, const void *x_, double a, double b,
-                                         const void *dy_, double d, void *y_) {
+static FC_TARGET void FC_NAME(apply_run)(ptrdiff_t count, const void *x_, double mean, double a,
+                                         double b, const void *dy_, double d, void *y_) {
     const FC_DTYPE *x = x_, *dy = dy_;
     FC_DTYPE *y = y_;
-    const DVEC va = DSET1(a), vb = DSET1(b), vd = DSET1(d);
+    const DVEC vm = DSET1(mean), va = DSET1(a), vb = DSET1(b), vd = DSET1(d);
     if (dy)
         for (ptrdiff_t i = 0; i < count; i += DLANES)
-            FC_NAME(apply_part)(count - i, x + i, va, vb, dy + i, vd, y + i);
+            FC_NAME(apply_part)(count - i, x + i, vm, va, vb, dy + i, vd, y + i);
     else
         for (ptrdiff_t i = 0; i < count; i += DLANES)
-            FC_NAME(apply_part)(count - i, x + i, va, vb, NULL, vd, y + i);
+            FC_NAME(apply_part)(count - i, x + i, vm, va, vb, NULL, vd, y + i);
 }
 
 /* The first n < DLANES doubles. */
@@ -179,8 +179,8 @@ FC_INLINE FC_TARGET DVEC FC_NAME(first_doubles)(ptrdiff_t n, const double *sourc
 }
 
 static FC_TARGET void FC_NAME(apply_rows)(ptrdiff_t rows, ptrdiff_t channels, const void *x_,
-                                          ptrdiff_t stride, const double *a, const double *b,
-                                          const void *dy_, const double *d, void *y_) {
+                                          ptrdiff_t stride, const double *mean, const double *a,
+                                          const double *b, const void *dy_, const double *d, void *y_) {
     const FC_DTYPE *x = x_, *dy = dy_;
     FC_DTYPE *y = y_;
     const ptrdiff_t whole = channels - channels % DLANES, rest = channels - whole;
@@ -190,14 +190,16 @@ static FC_TARGET void FC_NAME(apply_rows)(ptrdiff_t rows, ptrdiff_t channels, co
             FC_PREFETCH(x + i + AHEAD);
             if (dy) FC_PREFETCH(dy + i + AHEAD);
             FC_PREFETCH_TO_WRITE(y + i + AHEAD);
-            const DVEC value = DFMA(DLOAD(a + c), DWIDEN(x + i), DLOAD(b + c));
+            const DVEC distance = DSUB(DWIDEN(x + i), DLOAD(mean + c));
+            const DVEC value = DFMA(DLOAD(a + c), distance, DLOAD(b + c));
             DNARROW(y + i, dy ? DFMA(DLOAD(d + c), DWIDEN(dy + i), value) : value);
         }
     if (!rest) return;
     const DVEC va = FC_NAME(first_doubles)(rest, a + whole), vb = FC_NAME(first_doubles)(rest, b + whole);
+    const DVEC vm = FC_NAME(first_doubles)(rest, mean + whole);
     const DVEC vd = dy ? FC_NAME(first_doubles)(rest, d + whole) : va;
     for (ptrdiff_t i = whole; i < rows * stride; i += stride)
-        FC_NAME(apply_part)(rest, x + i, va, vb, dy ? dy + i : NULL, vd, y + i);
+        FC_NAME(apply_part)(rest, x + i, vm, va, vb, dy ? dy + i : NULL, vd, y + i);
 }
 
 /* y = max(x, 0), NaN kept; with dy: dy where x > 0, else 0. */

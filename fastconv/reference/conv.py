@@ -14,6 +14,7 @@ from ._geometry import (
     without_padding,
     zero_pad,
 )
+from .relu import relu_backward
 
 
 class ConvGradients(NamedTuple):
@@ -183,7 +184,9 @@ def conv_jvp(
     dilation=1,
     groups=1,
     layout=None,
+    activation=None,
     algorithm="auto",
+    out=None,
 ):
     """The derivative of the convolution along a direction: the Jacobian times a vector.
 
@@ -195,11 +198,17 @@ def conv_jvp(
     b itself has no influence. A direction that is None is zero, and its term is left out: not even
     an infinity of the other factor enters.
 
+    With activation "relu" it is the derivative of max(conv(x, w), 0), as if b were 0, and taken as
+    0 at the kink and at NaN as in :func:`~fastconv.reference.relu_backward`::
+
+        y_dot where conv(x, w) > 0, else 0
+
     Source: Griewank & Walther 2008, "Evaluating derivatives", section 3.1 (the forward mode).
 
     Parameters
     ----------
     x_dot, w_dot, b_dot : the shapes of x, w and b in :func:`conv_forward`, or None
+    out : an array of y_dot's shape and dtype that receives the result
     x, w and the rest : as there
 
     Returns
@@ -210,6 +219,8 @@ def conv_jvp(
     dtype = float_dtype(x)
     xp, windows = _pad(x, w, stride, padding, dilation, groups, layout)
     K = w.shape[0]
+    if activation not in (None, "relu"):
+        raise ValueError(f'activation is {activation!r}, expected None or "relu"')
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
 
     y_dot = np.zeros((xp.shape[0], K, *windows.out_size))
@@ -225,7 +236,11 @@ def conv_jvp(
         b_dot = np.asarray(b_dot, dtype=np.float64)
         check_shape("b_dot", b_dot, (K,))
         y_dot += b_dot.reshape(K, *(1 for _ in windows.out_size))
-    return in_layout(y_dot, layout, dtype)
+    if activation == "relu":
+        y = conv_forward(channels_first(x, layout), w, **options)
+        y_dot = relu_backward(y_dot, y.astype(np.float64))
+
+    return into(out, in_layout(y_dot, layout, dtype))
 
 
 def _pad(x, w, stride, padding, dilation, groups, layout):

@@ -254,20 +254,22 @@ static void norms(const operand *o, int isa, const void *x) {
     for (ptrdiff_t i = 0; i < elements; i++) {
         const ptrdiff_t c = o->last ? i % o->C : i / plane % o->C;
         const double value = get(x, i, o->element);
-        put(dx, i, o->element, expected[0][c] * value + expected[1][c] + expected[2][c] * value);
+        put(dx, i, o->element, expected[0][c] * (value - expected[0][c]) + expected[1][c] + expected[2][c] * value);
     }
     if (fc_moments(&p, x, got[0], got[1]) != FC_OK ||
         fc_norm_sums(&p, x, x, expected[0], got[2], got[3]) != FC_OK ||
-        fc_norm_apply(&p, x, expected[0], expected[1], x, expected[2], y) != FC_OK)
+        fc_norm_apply(&p, x, expected[0], expected[0], expected[1], x, expected[2], y) != FC_OK)
         printf("FAILED to run batch norm\n"), failed++;
     for (int i = 0; i < 4; i++)
         same("statistics", o, got[i], expected[i], o->C, FC_ELEMENT_FLOAT64, 1e-10);
     same("scaled", o, y, dx, elements, o->element, size == 4 ? 3e-7 : 1e-12);
-    fc_activate(FC_RELU, p.dtype, isa, p.threads, elements, x, x, y);
+    fc_activation_problem a = {FC_RELU, p.dtype, isa, p.threads, NULL, elements};
+    fc_activate(&a, x, x, y);
     for (ptrdiff_t i = 0; i < elements; i++)
         put(dx, i, o->element, get(x, i, o->element) > 0 ? get(x, i, o->element) : 0);
     same("relu", o, y, dx, elements, o->element, 0);
-    fc_activate(FC_SIGMOID, p.dtype, isa, p.threads, elements, x, NULL, y);
+    a.activation = FC_SIGMOID;
+    fc_activate(&a, x, NULL, y);
     for (ptrdiff_t i = 0; i < elements; i++) put(dx, i, o->element, 1 / (1 + exp(-get(x, i, o->element))));
     same("sigmoid", o, y, dx, elements, o->element, size == 4 ? 3e-7 : 1e-14);
     free(dx);

@@ -403,6 +403,42 @@ def test_jvp_channels_last_equals_channels_first_transposed(layout):
     assert_array_equal(last, np.moveaxis(y_dot, 1, -1))
 
 
+@pytest.mark.parametrize("layout", [None, "NHWC"])
+def test_jvp_of_the_activation_is_the_direction_where_the_forward_is_positive(layout):
+    (x, w, _), (x_dot, w_dot, b_dot), options = jvp_arguments("2d_groups")
+    if layout:
+        x, x_dot = np.moveaxis(x, 1, -1), np.moveaxis(x_dot, 1, -1)
+    options = options | {"layout": layout}
+    y = reference.conv_forward(x, w, **options)
+    assert (y > 0).any() and (y < 0).any()
+    y_dot = reference.conv_jvp(x, w, x_dot, w_dot, b_dot, **options)
+    rectified = reference.conv_jvp(x, w, x_dot, w_dot, b_dot, activation="relu", **options)
+    assert rectified.flags.c_contiguous
+    assert_array_equal(rectified, np.where(y > 0, y_dot, 0))
+
+
+def test_jvp_of_the_activation_is_zero_at_the_kink_and_at_nan():
+    x, x_dot = np.array([[[INF, 2.0, 0.0, -3.0, NAN, -INF]]]), np.full((1, 1, 6), 5.0)
+    y_dot = reference.conv_jvp(x, np.ones((1, 1, 1)), x_dot, None, activation="relu")
+    assert_array_equal(y_dot, [[[5, 5, 0, 0, 0, 0]]])
+
+
+def test_jvp_out_is_filled_and_returned():
+    (x, w, _), direction, options = jvp_arguments("2d")
+    y_dot = reference.conv_jvp(x, w, *direction, **options)
+    out = np.full(y_dot.shape, NAN)
+    assert reference.conv_jvp(x, w, *direction, out=out, **options) is out
+    assert_array_equal(out, y_dot)
+    with pytest.raises(ValueError, match="out has shape"):
+        reference.conv_jvp(x, w, *direction, out=out[..., 1:], **options)
+
+
+def test_jvp_refuses_an_unknown_activation():
+    x, w = np.ones((1, 2, 5)), np.ones((3, 2, 3))
+    with pytest.raises(ValueError, match="activation is 'tanh'"):
+        reference.conv_jvp(x, w, x, w, activation="tanh")
+
+
 def test_jvp_refuses_directions_of_another_shape():
     x, w = np.ones((1, 2, 5)), np.ones((3, 2, 3))
     with pytest.raises(ValueError, match="x_dot has shape"):
