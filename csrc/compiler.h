@@ -32,6 +32,15 @@
 #define FC_PREFETCH_TO_WRITE(address) ((void)0)
 #endif
 
+/* Keeps a vector that is used several times in a register; gcc would load it again for every use. */
+#if defined(__GNUC__) && defined(__x86_64__)
+#define FC_KEEP(vector) __asm__("" : "+v"(vector))
+#elif defined(__GNUC__) && defined(__aarch64__)
+#define FC_KEEP(vector) __asm__("" : "+w"(vector))
+#else
+#define FC_KEEP(vector) ((void)0)
+#endif
+
 /* Visible outside the extension module; nothing else is. */
 #if defined(_WIN32)
 #define FC_EXPORT __declspec(dllexport)

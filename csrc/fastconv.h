@@ -64,7 +64,7 @@ const char *fc_conv_algorithm_name(int index);
 /* Why `algorithm` cannot do the problem, as a sentence without a full stop; NULL if it can. */
 const char *fc_conv_refusal(fc_conv_op op, const char *algorithm, const fc_conv_problem *problem);
 
-/* Runs the named algorithm, or the first that does not refuse if `algorithm` is NULL. */
+/* Runs the named algorithm, or the first that suits the problem if `algorithm` is NULL. */
 fc_status fc_conv_run(fc_conv_op op, const char *algorithm, const fc_conv_problem *problem,
                       const fc_conv_arrays *arrays);
 

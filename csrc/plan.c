@@ -3,8 +3,9 @@
 
 #include "algorithms/conv_algorithm.h"
 
-/* The first that does not refuse wins; naive refuses nothing. */
+/* The first that suits and does not refuse is taken; naive refuses nothing. */
 static const fc_conv_algorithm *const conv_algorithms[] = {
+    &fc_conv_direct,
     &fc_conv_implicit_gemm,
     &fc_conv_naive,
 };
@@ -25,11 +26,11 @@ const char *fc_conv_refusal(fc_conv_op op, const char *algorithm, const fc_conv_
     return found ? found->refuses(op, problem) : "there is no algorithm of this name";
 }
 
-/* The named algorithm, or the first that does not refuse; NULL if the named one does. */
+/* The named algorithm, or the first that suits; NULL if it refuses. */
 static const fc_conv_algorithm *choose(fc_conv_op op, const char *name, const fc_conv_problem *problem) {
     for (int i = 0; i < CONV_ALGORITHMS; i++) {
         const fc_conv_algorithm *candidate = conv_algorithms[i];
-        if (name && strcmp(candidate->name, name)) continue;
+        if (name ? strcmp(candidate->name, name) : candidate->suits && !candidate->suits(op, problem)) continue;
         if (!candidate->refuses(op, problem)) return candidate;
     }
     return NULL;

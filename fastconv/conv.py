@@ -7,7 +7,7 @@ import numpy as np
 
 from . import _core, _problem, _values
 
-# In order of preference: "auto" takes the first that does not refuse.
+# In order of preference: "auto" takes the first that suits the problem.
 ALGORITHMS = _core.conv_algorithms()
 
 
@@ -217,7 +217,7 @@ class ConvPlan:
             f"ConvPlan: x {problem.x_shape}, w {self._w.shape} -> y {problem.y_shape}, "
             f"{self._w.dtype}, instruction set {_core.get_isa()}, {_core.get_threads()} thread(s)",
             f"  algorithm  {algorithm}: "
-            + ("as asked" if self._asked != "auto" else "the first that does not refuse"),
+            + ("as asked" if self._asked != "auto" else "the first that suits"),
             f"  how        {how or 'nothing to do'}",
             f"  workspace  {workspace / 2**20:.2f} MiB",
             f"  weights    {packed / 2**20:.2f} MiB, arranged once",

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import LAYOUT_LAST, broadcast, channels_last, odd_strides
+from cases import LAYOUT_LAST, assert_same_bits, broadcast, channels_last, odd_strides
 
 import fastconv
 from fastconv import reference
@@ -15,6 +15,13 @@ def batch(shape, dtype="f8", seed=0):
     x = rng.standard_normal(shape).astype(dtype)
     gamma, beta = rng.uniform(0.5, 2, shape[1]).astype(dtype), rng.standard_normal(shape[1])
     return x, gamma, beta.astype(dtype), rng.standard_normal(shape).astype(dtype)
+
+
+@pytest.fixture(params=fastconv.isas())
+def isa(request):
+    """Every instruction set of this processor in use in turn."""
+    with fastconv.use_isa(request.param):
+        yield request.param
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
@@ -96,6 +103,129 @@ def test_batch_norm_of_values_whose_squares_exceed_single_precision():
     np.testing.assert_allclose(inv_std, [1e-20], rtol=1e-6)
 
 
+# How the elements of a channel lie: adjacent, in few or in many images, or in columns.
+PATHS = {
+    "runs": ((3, 3, 9, 11), None),
+    "short_runs": ((9, 3, 9, 3), None),
+    "rows": ((4, 9, 7, 3), "NHWC"),
+}
+paths = pytest.mark.parametrize(("shape", "layout"), PATHS.values(), ids=PATHS)
+
+
+@paths
+def test_batch_norm_of_a_constant_is_beta(shape, layout):
+    x, one = np.full(shape, 1e8), np.ones(3)
+    y, mean, inv_std = fastconv.batch_norm_forward(x, one, 0 * one, layout=layout)
+    np.testing.assert_allclose(y, 0 * x, atol=1e-9)
+    np.testing.assert_array_equal(mean, 1e8 * one)
+    np.testing.assert_allclose(inv_std, 1e-5**-0.5 * one)
+    y = fastconv.batch_norm_inference(x, one, 0 * one, mean, 0 * one, layout=layout)
+    np.testing.assert_allclose(y, 0 * x, atol=1e-9)
+
+
+# Numbers near 1e10 are 1024 apart in single precision: all become 1e10, or a few neighbours of it.
+@pytest.mark.parametrize("deviation", [1, 1000])
+@paths
+def test_batch_norm_of_values_that_differ_by_their_rounding(shape, layout, deviation):
+    noise = np.random.default_rng(9).standard_normal(shape)
+    x = (1e10 + deviation * noise).astype("f4")
+    gamma, beta = np.float32([[1, 2, 3], [3, 2, 1]])
+    wide = (a.astype("f8") for a in (x, gamma, beta))
+    expected = reference.batch_norm_forward(*wide, layout=layout)
+    y, mean, _ = fastconv.batch_norm_forward(x, gamma, beta, layout=layout)
+    np.testing.assert_allclose(y, expected[0], atol=1e-5)
+    np.testing.assert_allclose(mean, expected[1], rtol=1e-7)
+
+
+@paths
+def test_batch_norm_gradients_are_exact_where_the_mean_is_far_from_zero(shape, layout):
+    rng = np.random.default_rng(9)
+    x, dy = 1e8 + rng.standard_normal(shape) / 1024, rng.standard_normal(shape)
+    gamma, mean, inv_std = np.ones(3), np.full(3, 1e8), np.full(3, 1024.0)
+    actual = fastconv.batch_norm_backward(dy, x, gamma, mean, inv_std, layout=layout)
+    expected = reference.batch_norm_backward(dy, x, gamma, mean, inv_std, layout=layout)
+    for ours, want in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(ours, want, rtol=1e-10, atol=1e-10)
+
+
+# Runs of several chunks (4096 float32, 2048 float64), rows of more than 64 channels, the last ones
+# shorter; short runs, and so many that images share a chunk. Bytes for two threads, often three.
+CHUNKED = {
+    "planes_of_several_chunks": ((2, 3, 100, 100), None),
+    "one_long_line": ((1, 1, 70000), None),
+    "small_planes": ((40, 65, 7, 9), None),
+    "two_pixels_of_many_images": ((2000, 64, 2), None),
+    "two_pixels_of_many_channels": ((17, 65537, 2), None),
+    "rows_of_70_channels": ((3000, 70), None),
+    "channels_last_130": ((2, 40, 50, 130), "NHWC"),
+    "long_line_channels_last": ((1, 20001, 65), "NWC"),
+}
+
+
+def exact_batch_norm(x, gamma, beta, dy, channel, eps=1e-5):
+    """(y, mean, inv_std, dx, dgamma, dbeta) in long double, dx and after of the rounded statistics.
+
+    The statistics are rounded to the dtype of x, the others to float64.
+    """
+    of_channels = np.moveaxis(x, channel, 0).shape
+
+    def rows(a):
+        return np.moveaxis(a, channel, 0).reshape(len(gamma), -1).astype(np.longdouble)
+
+    def like_x(a):
+        return np.moveaxis(a.astype("f8").reshape(of_channels), 0, channel)
+
+    x_rows, dy = rows(x), rows(dy)
+    gamma, beta = (a[:, None].astype(np.longdouble) for a in (gamma, beta))
+    mean = x_rows.mean(axis=1, keepdims=True)
+    var = ((x_rows - mean) ** 2).mean(axis=1, keepdims=True)
+    inv_std = 1 / np.sqrt(var + np.longdouble(eps))
+    y = gamma * (x_rows - mean) * inv_std + beta
+    mean, inv_std = mean.astype(x.dtype), inv_std.astype(x.dtype)
+    x_hat = (x_rows - mean) * inv_std
+    dgamma, dbeta = (x_hat * dy).sum(axis=1, keepdims=True), dy.sum(axis=1, keepdims=True)
+    dx = gamma * inv_std * (dy - (dbeta + x_hat * dgamma) / dy.shape[1])
+    sums = dgamma[:, 0].astype("f8"), dbeta[:, 0].astype("f8")
+    return like_x(y), mean[:, 0], inv_std[:, 0], like_x(dx), *sums
+
+
+@pytest.fixture(
+    scope="module", params=[(n, d) for n in CHUNKED for d in ("f4", "f8")], ids="-".join
+)
+def chunked(request):
+    """(x, gamma, beta, dy), their layout and what exact_batch_norm makes of them."""
+    name, dtype = request.param
+    shape, layout = CHUNKED[name]
+    channel = 1 if layout is None else len(shape) - 1
+    rng, C = np.random.default_rng(8), shape[channel]
+    across = tuple(C if axis == channel else 1 for axis in range(len(shape)))
+    spread, centre = rng.uniform(0.5, 2, across), rng.uniform(-3, 3, across)
+    x = (rng.standard_normal(shape) * spread + centre).astype(dtype)
+    gamma, beta = rng.uniform(0.5, 2, C).astype(dtype), rng.standard_normal(C).astype(dtype)
+    dy = (rng.standard_normal(shape) + centre).astype(dtype)
+    return (x, gamma, beta, dy), layout, exact_batch_norm(x, gamma, beta, dy, channel)
+
+
+def test_batch_norm_in_chunks_is_exact_with_the_same_bits_at_every_thread_count(chunked, isa):
+    (x, gamma, beta, dy), layout, expected = chunked
+    results = []
+    for count in (1, 2, 3):
+        with fastconv.num_threads(count):
+            forward = fastconv.batch_norm_forward(x, gamma, beta, layout=layout)
+            backward = fastconv.batch_norm_backward(dy, x, gamma, *expected[1:3], layout=layout)
+            results.append([*forward, *backward])
+    # Rounded once to the dtype of x; before, in double, errors of up to a thousand terms or partial
+    # sums add up to tens of its roundings, relative to terms of size 1, in sums to sqrt(M) of them.
+    double, M = 64 * 2.0**-52, x.size // gamma.size
+    for i, (actual, want) in enumerate(zip(results[0], expected, strict=True)):
+        scale = np.sqrt(M) if i >= 4 else 1
+        rounding = np.finfo(x.dtype).eps / 2
+        np.testing.assert_allclose(actual, want, rtol=rounding + double, atol=double * scale)
+    for other in results[1:]:
+        for actual, one in zip(other, results[0], strict=True):
+            assert_same_bits(actual, one)
+
+
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_batch_norm_gradients_are_right(shape):
     x, gamma, beta, _ = batch(shape)
@@ -140,6 +270,31 @@ def test_activations_match_the_reference(dtype):
         dx = getattr(fastconv, backward)(dy, y)
         assert dx.dtype == x.dtype
         np.testing.assert_allclose(dx, getattr(reference, backward)(dy, y), **tolerance)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_activations_are_exact_with_the_same_bits_at_every_thread_count(dtype, isa):
+    rng, count = np.random.default_rng(3), 200_003  # the last block and vector are not whole
+    x, dy = rng.normal(0, 8, count).astype(dtype), rng.standard_normal(count).astype(dtype)
+    x[-4:] = np.nan, np.inf, -np.inf, -0.0
+    results = []
+    for threads in (1, 2, 3):
+        with fastconv.num_threads(threads):
+            y, s = fastconv.relu_forward(x), fastconv.sigmoid_forward(x)
+            gradients = fastconv.relu_backward(dy, y), fastconv.sigmoid_backward(dy, s)
+            results.append([y, s, *gradients])
+    y, s, dx, ds = results[0]
+    np.testing.assert_array_equal(y, np.maximum(x, 0))
+    np.testing.assert_array_equal(dx, np.where(x > 0, dy, 0))
+    exact = 1 / (1 + np.exp(-x.astype(np.longdouble)))
+    np.testing.assert_allclose(s, exact.astype("f8"), rtol=4 * np.finfo(dtype).eps)
+    of_s = s.astype(np.longdouble)
+    slope = (dy * of_s * (1 - of_s)).astype("f8")
+    # Three roundings of half an eps.
+    np.testing.assert_allclose(ds, slope, rtol=2 * np.finfo(dtype).eps)
+    for other in results[1:]:
+        for actual, one in zip(other, results[0], strict=True):
+            assert_same_bits(actual, one)
 
 
 def test_relu_and_sigmoid_gradients_are_right():

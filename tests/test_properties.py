@@ -15,6 +15,8 @@ import fastconv
 from fastconv import reference
 
 FLOATS = ["f4", "f8"]
+# Around the 16 lanes of the widest vectors and the 64 channels that a kernel takes at once.
+MANY = [15, 16, 17, 33, 64, 65, 130]
 examples = settings(max_examples=300, deadline=None, derandomize=True)
 
 
@@ -51,6 +53,20 @@ class Drawn:
 
     def batch(self):
         return self.one_of(2, 1, 3, 0)
+
+    def planes(self, low=1, small=3):
+        """(N, C, *size): small, once in small + 2 with many channels and as often with a long axis.
+
+        Then with little else: the reference takes every element by itself.
+        """
+        form = self.one_of(*["small"] * small, "channels", "long")
+        if form == "small":
+            return self.batch(), self.integer(1, 3), *self.size(low)
+        size = [self.integer(low, {1: 8, 2: 4, 3: 3}[self.axes]) for _ in range(self.axes)]
+        if form == "channels":
+            return self.integer(1, 2), self.one_of(*MANY), *size
+        size[self.one_of(-1, -1, 0)] = self.integer(16, 100)
+        return self.integer(1, 2), self.integer(1, 2), *size
 
     def one_of(self, *values):
         return self.draw(st.sampled_from(values))
@@ -298,22 +314,23 @@ def test_conv_transpose_refuses_what_the_reference_refuses(data):
 
 
 @examples
-@given(st.data())
-def test_im2col_and_col2im(data):
+@given(st.data(), ISAS)
+def test_im2col_and_col2im(data, isa):
     d = Drawn(data)
     dtype = d.one_of(*REAL)
-    shape, kernel = (d.batch(), d.integer(1, 3), *d.size(2)), d.each(1, 4)
+    shape, kernel = d.planes(2), d.each(1, 4)
     options = {"stride": d.each(1, 4), "padding": d.padding(), "dilation": d.each(1, 3)}
     x = d.integers(shape, dtype)
-    both = same_refusal("im2col", x, kernel, **options)
-    if both is None:
-        return
-    check_equal(*both)
-    cols = d.integers(both[0].shape, dtype)
-    check_equal(
-        fastconv.col2im(cols, shape, kernel, **options),
-        reference.col2im(cols, shape, kernel, **options),
-    )
+    with fastconv.use_isa(isa):
+        both = same_refusal("im2col", x, kernel, **options)
+        if both is None:
+            return
+        check_equal(*both)
+        cols = d.integers(both[0].shape, dtype)
+        check_equal(
+            fastconv.col2im(cols, shape, kernel, **options),
+            reference.col2im(cols, shape, kernel, **options),
+        )
 
 
 @settings(examples, max_examples=100)
@@ -356,7 +373,7 @@ def test_max_pool_forward_and_backward(data, isa):
         "ceil_mode": d.one_of(False, True),
         "layout": d.layout,
     }
-    shape = d.in_layout((d.batch(), d.integer(1, 3), *d.size(3)))
+    shape = d.in_layout(d.planes(3))
     x = max_pool_data(d, shape)
     with fastconv.use_isa(isa):
         both = same_refusal("max_pool_forward", x, kernel, **options)
@@ -383,7 +400,7 @@ def test_avg_pool_forward_and_backward(data, isa):
         "divisor_override": d.one_of(None, None, 3),
         "layout": d.layout,
     }
-    shape = d.in_layout((d.batch(), d.integer(1, 3), *d.size(3)))
+    shape = d.in_layout(d.planes(3))
     x = d.integers(shape)
     with fastconv.use_isa(isa):
         both = same_refusal("avg_pool_forward", x, kernel, **options)
@@ -399,7 +416,7 @@ def test_avg_pool_forward_and_backward(data, isa):
 def test_adaptive_pools(data, isa):
     d = Drawn(data)
     output_size = d.each(1, 7)
-    shape = d.in_layout((d.batch(), d.integer(1, 3), *d.size()))
+    shape = d.in_layout(d.planes())
     x, y = max_pool_data(d, shape), d.integers(shape)
     layout = d.layout
     with fastconv.use_isa(isa):
@@ -414,9 +431,8 @@ def test_adaptive_pools(data, isa):
 @given(st.data())
 def test_max_pool_backward_and_unpool_of_any_indices(data):
     d = Drawn(data)
-    size = d.size()
+    N, C, *size = d.planes()
     layout, out_size = d.layout, tuple(d.integer(1, 5) for _ in size)
-    N, C = d.integer(0, 2), d.integer(1, 3)
     shape, y_shape = d.in_layout((N, C, *size)), d.in_layout((N, C, *out_size))
     plane = int(np.prod(size))
     indices = d.rng.integers(0, plane, y_shape)
@@ -434,39 +450,43 @@ def test_max_pool_backward_and_unpool_of_any_indices(data):
 
 
 @examples
-@given(st.data(), st.booleans())
-def test_batch_norm(data, matrix):
+@given(st.data(), ISAS)
+def test_batch_norm(data, isa):
     d = Drawn(data)
-    size = () if matrix else d.size()
+    matrix = d.one_of(False, False, True)
     layout = None if matrix else d.layout
-    C = d.integer(1, 4)
-    shape = (d.integer(1, 4), C) if matrix else d.in_layout((d.integer(1, 4), C, *size))
+    N, C, *size = d.planes(small=1)
+    N = max(N, d.one_of(1, 1, 9, 100))
+    shape = (N, C) if matrix else d.in_layout((N, C, *size))
     x, dy = d.integers(shape), d.integers(shape)
     gamma, beta, mean = (d.integers((C,)) for _ in range(3))
     var, eps = d.view(d.rng.uniform(0.5, 2, C).astype(d.dtype)), d.one_of(1e-5, 0.5)
     bound = {"ulps": 1000, "scale": 100}
     statistics = {"eps": 0.5, "layout": layout}
-    check_near(*same_refusal("batch_norm_forward", x, gamma, beta, **statistics), **bound)
-    check_near(
-        *same_refusal("batch_norm_inference", x, gamma, beta, mean, var, eps=eps, layout=layout),
-        **bound,
-    )
-    check_near(
-        *same_refusal("batch_norm_backward", dy, x, gamma, mean, var, layout=layout), **bound
-    )
+    with fastconv.use_isa(isa):
+        check_near(*same_refusal("batch_norm_forward", x, gamma, beta, **statistics), **bound)
+        statistics["eps"] = eps
+        check_near(
+            *same_refusal("batch_norm_inference", x, gamma, beta, mean, var, **statistics), **bound
+        )
+        check_near(
+            *same_refusal("batch_norm_backward", dy, x, gamma, mean, var, layout=layout), **bound
+        )
 
 
 @examples
-@given(st.data())
-def test_relu_and_sigmoid(data):
+@given(st.data(), ISAS)
+def test_relu_and_sigmoid(data, isa):
     d = Drawn(data)
-    shape = tuple(d.integer(0, 4) for _ in range(d.integer(1, 4)))
+    shape = tuple(d.integer(0, 4) for _ in range(d.integer(0, 3)))
+    shape += (d.one_of(0, 1, 4, d.integer(5, 300)),)
     x, dy = d.integers(shape), d.integers(shape)
-    check_equal(*same_refusal("relu_forward", x))
-    check_equal(*same_refusal("relu_backward", dy, x))
-    check_near(*same_refusal("sigmoid_forward", x), ulps=8)
     y = d.view(d.rng.uniform(0, 1, shape).astype(d.dtype))
-    check_near(*same_refusal("sigmoid_backward", dy, y), ulps=8)
+    with fastconv.use_isa(isa):
+        check_equal(*same_refusal("relu_forward", x))
+        check_equal(*same_refusal("relu_backward", dy, x))
+        check_near(*same_refusal("sigmoid_forward", x), ulps=8)
+        check_near(*same_refusal("sigmoid_backward", dy, y), ulps=8)
 
 
 @examples

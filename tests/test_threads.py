@@ -233,20 +233,23 @@ INTERRUPTED = """
 import os, signal, sys, threading, numpy as np, fastconv
 algorithm, op = sys.argv[1:]
 fastconv.set_num_threads(2)
-x, w = np.ones((64, 256, 128, 128), "f4"), np.ones((256, 256, 3, 3), "f4")
+x, w, options = np.ones((64, 256, 128, 128), "f4"), np.ones((256, 256, 3, 3), "f4"), {}
 dy = x[:, :, 1:-1, 1:-1]
+if algorithm == "direct":  # depthwise: all at once there would be too many channels for it
+    w, options = np.ones((256, 1, 21, 21), "f4"), {"groups": 256, "padding": 10}
+    dy = x
 threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
     with fastconv.use_isa("portable"):
         while True:
             if op == "forward":
-                fastconv.conv_forward(x, w, algorithm=algorithm)
+                fastconv.conv_forward(x, w, algorithm=algorithm, **options)
             else:
-                fastconv.conv_backward(dy, x, w, need=op, algorithm=algorithm)
+                fastconv.conv_backward(dy, x, w, need=op, algorithm=algorithm, **options)
             print("ran to its end")
 except KeyboardInterrupt:
     print("interrupted")
-print(fastconv.conv_forward(x[:1, :1, :3, :3], w[:1, :1]).item())
+print(fastconv.conv_forward(x[:1, :1, :3, :3], w[:1, :1, :3, :3]).item())
 """
 
 
@@ -264,9 +267,9 @@ def test_ctrl_c_interrupts_a_call_and_leaves_the_library_usable(algorithm, op):
 
 INTERRUPTED_SIGMOID = """
 import os, signal, threading, numpy as np, fastconv
-fastconv.set_num_threads(2)
-x = np.ones(30_000_000)
-threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+fastconv.set_num_threads(1)
+x = np.ones(60_000_000)
+threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
     with fastconv.use_isa("portable"):
         while True:

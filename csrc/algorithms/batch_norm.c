@@ -169,7 +169,8 @@ fc_status fc_moments(const fc_norm_problem *p, const void *x, double *mean, doub
         const fc_status status = fc_moments(&q, x, means, means + q.channels);
         for (ptrdiff_t c = 0; c < p->channels && status == FC_OK; c++) {
             mean[c] = squares[c] = 0;
-            for (ptrdiff_t i = c * inner; i < (c + 1) * inner; i++) mean[c] += means[i] / (double)inner;
+            for (ptrdiff_t i = c * inner; i < (c + 1) * inner; i++) mean[c] += means[i];
+            mean[c] /= (double)inner;
             for (ptrdiff_t i = c * inner; i < (c + 1) * inner; i++) {
                 const double distance = means[i] - mean[c];
                 squares[c] += means[q.channels + i] + (double)p->outer * distance * distance;

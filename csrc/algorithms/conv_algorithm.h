@@ -7,14 +7,15 @@
 
 typedef struct {
     const char *name;
-    const char *(*refuses)(fc_conv_op op, const fc_conv_problem *p);
+    const char *(*refuses)(fc_conv_op op, const fc_conv_problem *p); /* what it cannot do, or NULL */
+    int (*suits)(fc_conv_op op, const fc_conv_problem *p); /* whether it is the one to take unasked; NULL: yes */
     fc_status (*run)(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arrays *a);
     /* Of forward calls: fc_conv_prepare and fc_conv_describe. */
     fc_status (*prepare)(const fc_conv_problem *p, const fc_conv_arrays *a, fc_conv_weights **weights);
     void (*describe)(const fc_conv_problem *p, fc_conv_description *description);
 } fc_conv_algorithm;
 
-extern const fc_conv_algorithm fc_conv_implicit_gemm, fc_conv_naive;
+extern const fc_conv_algorithm fc_conv_direct, fc_conv_implicit_gemm, fc_conv_naive;
 
 /* What prepare gives: made by one algorithm for one instruction set, then its own. */
 struct fc_conv_weights {

@@ -128,26 +128,39 @@ static void backward_plane(fc_conv_job *j, ptrdiff_t g, ptrdiff_t i, const ptrdi
         .bias = element(j, j->a->b, g * j->C),
     };
     if (!c.planes) return;
+    fc_correlation phase[FC_MOST_PHASES];
+    int lines = 0, phases = 0;
     for (ptrdiff_t s = 0; s < p->kernel[1] && s < period[1]; s++) {
-        fc_correlation phase[FC_MOST_PHASES];
-        int phases = 0;
         ptrdiff_t first[2];
         c.axis[0] = backward_axis(p, 1, s, period[1], &first[0]);
         if (!c.axis[0].outputs) continue;
+        int count = 0;
         for (ptrdiff_t t = 0; t < p->kernel[2] && t < period[2]; t++) {
             c.axis[1] = backward_axis(p, 2, t, period[2], &first[1]);
             if (!c.axis[1].outputs) continue;
             c.y = (void *)element(j, j->a->x,
                                   g * j->C * p->x_strides[1] + i * p->x_strides[2] +
                                       first[0] * p->x_strides[3] + first[1] * p->x_strides[4]);
-            if (phases == FC_MOST_PHASES) {
-                if (j->run.status == FC_OK) each(j, phase, phases);
-                phases = 0;
+            if (lines * phases + count == FC_MOST_PHASES) { /* too many for one call */
+                if (lines && j->run.status == FC_OK) each(j, phase, lines, phases);
+                memmove(phase, phase + lines * phases, (size_t)count * sizeof *phase);
+                lines = 0;
             }
-            phase[phases++] = c;
+            if (count == FC_MOST_PHASES) {
+                if (j->run.status == FC_OK) each(j, phase, 1, count);
+                count = 0;
+            }
+            phase[lines * phases + count++] = c;
         }
-        if (phases && j->run.status == FC_OK) each(j, phase, phases);
+        if (lines && count != phases) {
+            if (j->run.status == FC_OK) each(j, phase, lines, phases);
+            memmove(phase, phase + lines * phases, (size_t)count * sizeof *phase);
+            lines = 0;
+        }
+        phases = count;
+        lines += count > 0;
     }
+    if (lines && j->run.status == FC_OK) each(j, phase, lines, phases);
 }
 
 /* Whether every position of dx is reached by some tap, so that all of dx will be written. */

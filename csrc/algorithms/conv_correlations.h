@@ -29,9 +29,10 @@ fc_axis fc_conv_backward_axis(const fc_conv_problem *p, int axis);
 /* The correlation whose y is output plane o of group g: of the forward, and of dw. It uses the lists. */
 fc_correlation fc_conv_forward_correlation(const fc_conv_job *j, ptrdiff_t g, ptrdiff_t o);
 
-/* Correlations whose targets differ by the phase of the stride along the last axis. */
+/* Correlations whose targets differ by their phases of the stride: `lines` along the height, and of each
+ * `phases` along the width. */
 enum { FC_MOST_PHASES = 8 };
-typedef void (*fc_conv_each)(fc_conv_job *j, const fc_correlation *phase, int phases);
+typedef void (*fc_conv_each)(fc_conv_job *j, const fc_correlation *phase, int lines, int phases);
 
 /* Fills and sums all of dx: calls `each` for the planes and phases of the first `groups` groups. */
 void fc_conv_backward_data(fc_conv_job *j, ptrdiff_t groups, fc_conv_each each);

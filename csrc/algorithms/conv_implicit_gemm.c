@@ -45,8 +45,8 @@ static void backward_weights(fc_conv_job *j) {
         }
 }
 
-static void correlate_each(fc_conv_job *j, const fc_correlation *phase, int phases) {
-    for (int i = 0; i < phases && j->run.status == FC_OK; i++)
+static void correlate_each(fc_conv_job *j, const fc_correlation *phase, int lines, int phases) {
+    for (int i = 0; i < lines * phases && j->run.status == FC_OK; i++)
         fc_correlate(j->kernels, j->size, &j->run, &phase[i]);
 }
 
@@ -130,4 +130,4 @@ static void describe(const fc_conv_problem *p, fc_conv_description *d) {
     fc_scratch_release(j.plane);
 }
 
-const fc_conv_algorithm fc_conv_implicit_gemm = {"implicit_gemm", refuses, run, prepare, describe};
+const fc_conv_algorithm fc_conv_implicit_gemm = {"implicit_gemm", refuses, NULL, run, prepare, describe};

@@ -70,4 +70,4 @@ static void describe(const fc_conv_problem *p, fc_conv_description *d) {
     snprintf(d->how, sizeof d->how, "the defining sums one by one, in double");
 }
 
-const fc_conv_algorithm fc_conv_naive = {"naive", refuses, run, prepare, describe};
+const fc_conv_algorithm fc_conv_naive = {"naive", refuses, NULL, run, prepare, describe};

@@ -13,6 +13,11 @@
 #undef VMAX
 #undef VLOAD_FIRST
 #undef VSTORE_FIRST
+#undef VIN_ORDER
+#undef VEVEN
+#undef VODD
+#undef VZIP_LOW
+#undef VZIP_HIGH
 #undef VMASK
 #undef VTAKES
 #undef VSELECT

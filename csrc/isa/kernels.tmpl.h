@@ -1,6 +1,8 @@
 /* All kernels of one instruction set for one element type, and their table.
  * Needs FC_ISA, FC_DTYPE, FC_TARGET, FC_REGISTERS and the VEC operations; VMAX(a, b) is b if b is NaN.
  * VLOAD_FIRST and VSTORE_FIRST, of part of a vector, only where they are fast.
+ * VEVEN and VODD, every other element of two vectors, VZIP_LOW and VZIP_HIGH, their elements in turn, only
+ * where the instruction set has them.
  * VTAKES(v, best): where v > best, or v is NaN and best is not; VSELECT(mask, a, b): a where it holds.
  * VCOLUMN: as many whole numbers of type COLUMN as VEC has elements. DVEC: DLANES doubles; DWIDEN and
  * DNARROW load and store them as FC_DTYPE. */
@@ -8,6 +10,7 @@
 
 #include "../kernels/gemm_kernel.tmpl.h"
 #include "../kernels/move_kernels.tmpl.h"
+#include "../kernels/direct_kernel.tmpl.h"
 #include "../kernels/pool_kernel.tmpl.h"
 #include "../kernels/norm_kernel.tmpl.h"
 
@@ -47,6 +50,9 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
     .transpose = FC_NAME(transpose),
     .copy = FC_NAME(copy),
     .pad = FC_NAME(pad),
+    .direct_pixels = FC_NAME(direct_pixels),
+    .direct_channels = FC_NAME(direct_channels),
+    .direct_gradient = FC_NAME(direct_gradient),
     .pool =
         {
             .column_size = (int)sizeof(COLUMN),

@@ -19,6 +19,11 @@
 #define VFMA _mm256_fmadd_ps
 #define VADD _mm256_add_ps
 #define VMAX _mm256_max_ps
+#define VIN_ORDER(v) _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(v), 0xd8))
+#define VEVEN(a, b) VIN_ORDER(_mm256_shuffle_ps(a, b, 0x88))
+#define VODD(a, b) VIN_ORDER(_mm256_shuffle_ps(a, b, 0xdd))
+#define VZIP_LOW(a, b) _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x20)
+#define VZIP_HIGH(a, b) _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x31)
 #define VMASK __m256
 #define VTAKES(v, best) \
     _mm256_and_ps(_mm256_cmp_ps(best, best, _CMP_ORD_Q), _mm256_cmp_ps(v, best, _CMP_NLE_UQ))
@@ -50,6 +55,10 @@
 #define VFMA _mm256_fmadd_pd
 #define VADD _mm256_add_pd
 #define VMAX _mm256_max_pd
+#define VEVEN(a, b) _mm256_permute4x64_pd(_mm256_unpacklo_pd(a, b), 0xd8)
+#define VODD(a, b) _mm256_permute4x64_pd(_mm256_unpackhi_pd(a, b), 0xd8)
+#define VZIP_LOW(a, b) _mm256_permute2f128_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b), 0x20)
+#define VZIP_HIGH(a, b) _mm256_permute2f128_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b), 0x31)
 #define VMASK __m256d
 #define VTAKES(v, best) \
     _mm256_and_pd(_mm256_cmp_pd(best, best, _CMP_ORD_Q), _mm256_cmp_pd(v, best, _CMP_NLE_UQ))

@@ -33,6 +33,10 @@
 #define VFMA(a, b, c) vfmaq_f32(c, a, b)
 #define VADD vaddq_f32
 #define VMAX vmaxq_f32
+#define VEVEN vuzp1q_f32
+#define VODD vuzp2q_f32
+#define VZIP_LOW vzip1q_f32
+#define VZIP_HIGH vzip2q_f32
 #define VMASK uint32x4_t
 #define VTAKES(v, best) vbicq_u32(vceqq_f32(best, best), vcleq_f32(v, best))
 #define VSELECT vbslq_f32
@@ -61,6 +65,10 @@
 #define VFMA(a, b, c) vfmaq_f64(c, a, b)
 #define VADD vaddq_f64
 #define VMAX vmaxq_f64
+#define VEVEN vuzp1q_f64
+#define VODD vuzp2q_f64
+#define VZIP_LOW vzip1q_f64
+#define VZIP_HIGH vzip2q_f64
 #define VMASK uint64x2_t
 #define VTAKES(v, best) vbicq_u64(vceqq_f64(best, best), vcleq_f64(v, best))
 #define VSELECT vbslq_f64

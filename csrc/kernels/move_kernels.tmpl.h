@@ -123,9 +123,13 @@ static FC_TARGET void FC_NAME(transpose)(ptrdiff_t rows, ptrdiff_t cols, const v
 FC_INLINE FC_TARGET void FC_NAME(copy_row)(ptrdiff_t count, const FC_DTYPE *FC_RESTRICT source,
                                            ptrdiff_t step, FC_DTYPE *FC_RESTRICT target) {
     if (step == 1 && count >= LANES) {
-        /* The last vector overlaps the one before it. */
-        for (ptrdiff_t i = 0; i < count - LANES; i += LANES)
-            VSTORE(target + i, VLOAD(source + i));
+        /* The last vector overlaps the one before it. Rows are short: a call of memmove, which the
+         * compiler would make of the loop, takes longer. */
+        for (ptrdiff_t i = 0; i < count - LANES; i += LANES) {
+            VEC value = VLOAD(source + i);
+            FC_KEEP(value);
+            VSTORE(target + i, value);
+        }
         VSTORE(target + count - LANES, VLOAD(source + count - LANES));
 #ifdef VLOAD_FIRST
     } else if (step == 1) {
@@ -135,7 +139,17 @@ FC_INLINE FC_TARGET void FC_NAME(copy_row)(ptrdiff_t count, const FC_DTYPE *FC_R
         for (ptrdiff_t i = 0; i < count; i++) target[i] = source[i];
 #endif
     } else if (step == 2) {
-        for (ptrdiff_t i = 0; i < count; i++) target[i] = source[2 * i];
+        ptrdiff_t i = 0;
+#ifdef VEVEN
+        for (; i + LANES < count; i += LANES)
+            VSTORE(target + i, VEVEN(VLOAD(source + 2 * i), VLOAD(source + 2 * i + LANES)));
+        if (count > LANES) { /* the last ends with the source, and overlaps the one before it */
+            const FC_DTYPE *last = source + 2 * (count - LANES) - 1;
+            VSTORE(target + count - LANES, VODD(VLOAD(last), VLOAD(last + LANES)));
+            return;
+        }
+#endif
+        for (; i < count; i++) target[i] = source[2 * i];
     } else {
         for (ptrdiff_t i = 0; i < count; i++) target[i] = source[i * step];
     }

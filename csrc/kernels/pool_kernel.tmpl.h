@@ -273,7 +273,25 @@ static FC_TARGET void FC_NAME(interleave)(ptrdiff_t count, ptrdiff_t phases, con
     FC_DTYPE *FC_RESTRICT target = target_;
     if (phases == 2) {
         const FC_DTYPE *FC_RESTRICT odd = source + pitch;
-        for (ptrdiff_t i = 0; i < count / 2; i++) {
+        ptrdiff_t i = 0;
+#ifdef VZIP_LOW
+        for (; i + LANES <= count / 2; i += LANES) {
+            const VEC a = VLOAD(source + i), b = VLOAD(odd + i);
+            VSTORE(target + 2 * i, VZIP_LOW(a, b));
+            VSTORE(target + 2 * i + LANES, VZIP_HIGH(a, b));
+        }
+#ifdef VLOAD_FIRST
+        const ptrdiff_t rest = count / 2 - i;
+        if (rest) {
+            const VEC a = VLOAD_FIRST(source + i, rest), b = VLOAD_FIRST(odd + i, rest);
+            const ptrdiff_t first = 2 * rest < LANES ? 2 * rest : LANES;
+            VSTORE_FIRST(target + 2 * i, first, VZIP_LOW(a, b));
+            VSTORE_FIRST(target + 2 * i + LANES, 2 * rest - first, VZIP_HIGH(a, b));
+            i += rest;
+        }
+#endif
+#endif
+        for (; i < count / 2; i++) {
             target[2 * i] = source[i];
             target[2 * i + 1] = odd[i];
         }

@@ -1,0 +1,105 @@
+"""algorithm="direct": its paths against the defining sums; the same bits at every thread count."""
+
+import numpy as np
+import pytest
+
+import fastconv
+
+# name: (x as channels first, w, options)
+CASES = {
+    "rows_of_half_a_vector": ((3, 40, 7, 7), (40, 1, 3, 3), {"padding": 1, "groups": 40}),
+    "rows_beyond_half_a_vector": ((2, 20, 9, 13), (20, 1, 3, 3), {"padding": 1, "groups": 20}),
+    "whole_and_part_vectors": ((2, 17, 21, 57), (17, 1, 3, 3), {"padding": 1, "groups": 17}),
+    "several_bands": ((1, 3, 150, 170), (3, 1, 5, 5), {"padding": 2, "groups": 3}),
+    "stride": ((2, 18, 23, 40), (18, 1, 3, 3), {"padding": 1, "stride": 2, "groups": 18}),
+    "stride_of_short_rows": (
+        (2, 33, 13, 14),
+        (33, 1, 5, 5),
+        {"padding": 2, "stride": 2, "groups": 33},
+    ),
+    "stride_beyond_the_taps": ((2, 5, 20, 20), (5, 1, 2, 1), {"stride": (3, 4), "groups": 5}),
+    "stride_of_many_phases": ((1, 4, 30, 41), (4, 1, 4, 5), {"stride": (3, 5), "groups": 4}),
+    "dilation": ((2, 16, 20, 30), (16, 1, 3, 3), {"padding": 3, "dilation": 3, "groups": 16}),
+    "seven_taps": ((1, 20, 18, 33), (20, 1, 7, 7), {"padding": 3, "groups": 20}),
+    "any_number_of_taps": ((1, 6, 20, 34), (6, 1, 9, 4), {"padding": (4, 1), "groups": 6}),
+    "kernel_as_large_as_the_image": ((2, 20, 6, 6), (20, 1, 6, 6), {"groups": 20}),
+    "several_outputs_a_channel": ((2, 18, 11, 19), (54, 1, 3, 3), {"padding": 1, "groups": 18}),
+    "groups_of_four": ((2, 24, 14, 21), (24, 4, 3, 3), {"padding": 1, "groups": 6}),
+    "groups_from_eight_to_two": ((2, 24, 10, 37), (6, 8, 3, 3), {"stride": 2, "groups": 3}),
+    "one_channel": ((2, 1, 30, 40), (1, 1, 3, 3), {"padding": 1}),
+    "signal": ((2, 20, 300), (20, 1, 5), {"padding": 2, "groups": 20}),
+    "long_signal": ((1, 2, 70000), (2, 1, 3), {"dilation": 2, "groups": 2}),
+    "volume": ((2, 18, 5, 6, 9), (18, 1, 3, 3, 3), {"padding": 1, "groups": 18}),
+}
+LAST = {3: "NWC", 4: "NHWC", 5: "NDHWC"}
+
+
+def arrays_of(case, layout, dtype):
+    x_shape, w_shape, options = CASES[case]
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal(x_shape).astype(dtype)
+    w, b = rng.standard_normal(w_shape).astype(dtype), rng.standard_normal(w_shape[0]).astype(dtype)
+    if layout == "last":
+        x = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+        options = options | {"layout": LAST[x.ndim]}
+    return x, w, b, options
+
+
+def results(x, w, b, dy, options, algorithm):
+    options = options | {"algorithm": algorithm}
+    y = fastconv.conv_forward(x, w, b, activation="relu", **options)
+    return y, *fastconv.conv_backward(dy, x, w, **options)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("layout", ["first", "last"])
+@pytest.mark.parametrize("case", CASES)
+def test_direct_gives_the_defining_sums(case, layout, dtype):
+    x, w, b, options = arrays_of(case, layout, dtype)
+    y = fastconv.conv_forward(x, w, b, **options)
+    dy = np.random.default_rng(2).standard_normal(y.shape).astype(dtype)
+    expected = results(x, w, b, dy, options, "naive")
+    tolerance = 3e-6 if dtype == np.float32 else 1e-13
+    for isa in fastconv.isas():
+        with fastconv.use_isa(isa), fastconv.num_threads(1):
+            single = results(x, w, b, dy, options, "direct")
+        for name, actual, right in zip(("y", "dx", "dw", "db"), single, expected, strict=True):
+            limit = tolerance * max(1, np.abs(right).max())
+            assert np.abs(actual - right).max() <= limit, (name, isa)
+        for threads in (2, 3):
+            with fastconv.use_isa(isa), fastconv.num_threads(threads):
+                many = results(x, w, b, dy, options, "direct")
+            for name, one, other in zip(("y", "dx", "dw", "db"), single, many, strict=True):
+                assert one.tobytes() == other.tobytes(), (name, isa, threads)
+
+
+@pytest.mark.parametrize("layout", ["first", "last"])
+@pytest.mark.parametrize("case", CASES)
+def test_auto_takes_direct_where_groups_are_narrow(case, layout):
+    x, w, _, options = arrays_of(case, layout, np.float32)
+    assert fastconv.ConvPlan(x.shape, w, **options).algorithm == "direct"
+
+
+def test_auto_leaves_wide_groups_to_gemms():
+    w = np.ones((32, 16, 3, 3), np.float32)
+    assert fastconv.ConvPlan((1, 32, 8, 8), w, groups=2).algorithm == "implicit_gemm"
+
+
+# Lanes beside the outputs meet zeros of dy: what they read must not matter.
+@pytest.mark.parametrize("size", [7, 13, 57])
+@pytest.mark.parametrize("layout", ["first", "last"])
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_dw_of_non_finite_inputs_is_that_of_the_defining_sums(value, layout, size):
+    rng = np.random.default_rng(3)
+    x, w = rng.standard_normal((2, 20, 9, size)), rng.standard_normal((20, 1, 3, 3))
+    x[1, 7, 4, -1] = value  # only the last column of taps reaches it
+    x[0, 3, 0, 0] = value
+    dy = rng.standard_normal((2, 20, 7, size - 2))
+    options = {"groups": 20}
+    if layout == "last":
+        x, dy = (np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in (x, dy))
+        options["layout"] = "NHWC"
+    _, expected, _ = fastconv.conv_backward(dy, x, w, need="dw", algorithm="naive", **options)
+    _, actual, _ = fastconv.conv_backward(dy, x, w, need="dw", algorithm="direct", **options)
+    assert np.isfinite(expected).any() and not np.isfinite(expected).all()
+    np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12)
