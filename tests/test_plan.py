@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from cases import (
     CONV_BY_NAME,
+    GENERAL,
     LAYOUT_LAST,
     Case,
     assert_same_bits,
@@ -331,7 +332,7 @@ def test_empty_batch_gives_an_empty_result(layout, algorithm):
 
 def test_plan_names_the_algorithm_that_runs():
     assert fastconv.ConvPlan(X.shape, W).algorithm == fastconv.algorithms()[0]
-    for name in fastconv.algorithms():
+    for name in GENERAL:
         plan = fastconv.ConvPlan(X.shape, W, algorithm=name)
         assert plan.algorithm == name
         assert f"{name}: as asked" in str(plan)

@@ -181,7 +181,7 @@ static int weights_are_contiguous(const fc_conv_job *j) {
     return 1;
 }
 
-static int weights_are_finite(const fc_conv_job *j) {
+int fc_conv_weights_are_finite(const fc_conv_job *j) {
     const fc_conv_problem *p = j->p;
     const ptrdiff_t *s = p->w_strides, *n = p->kernel, taps = n[0] * n[1] * n[2];
     if (weights_are_contiguous(j)) return j->kernels->finite(p->out_channels * j->C * taps, j->a->w);
@@ -236,7 +236,7 @@ void fc_conv_backward_data(fc_conv_job *j, ptrdiff_t groups, fc_conv_each each) 
     for (ptrdiff_t g = 0; g < groups; g++)
         for (ptrdiff_t i = 0; i < p->in_size[0] && !fc_stopped(&j->run); i++)
             backward_plane(j, g, i, period, each);
-    if (!weights_are_finite(j)) fc_conv_repair_edges(p, j->a, &j->run);
+    if (!fc_conv_weights_are_finite(j)) fc_conv_repair_edges(p, j->a, &j->run);
 }
 
 /* Without images there is nothing to sum. */

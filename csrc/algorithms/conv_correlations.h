@@ -34,6 +34,8 @@ fc_correlation fc_conv_forward_correlation(const fc_conv_job *j, ptrdiff_t g, pt
 enum { FC_MOST_PHASES = 8 };
 typedef void (*fc_conv_each)(fc_conv_job *j, const fc_correlation *phase, int lines, int phases);
 
+int fc_conv_weights_are_finite(const fc_conv_job *j);
+
 /* Fills and sums all of dx: calls `each` for the planes and phases of the first `groups` groups. */
 void fc_conv_backward_data(fc_conv_job *j, ptrdiff_t groups, fc_conv_each each);
 

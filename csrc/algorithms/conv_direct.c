@@ -11,6 +11,7 @@
 
 /* Copies of planes should stay in L1, or nearly; those of all channels, in L2. */
 static const ptrdiff_t BAND = 64 << 10, CHANNELS_BAND = 384 << 10;
+/* Copies that are filled a unit ahead. */
 static const ptrdiff_t SMALL_COPY = 16 << 10;
 static const ptrdiff_t MOST_BYTES = 8 << 20;
 /* Positions of planes that are transposed whole. */
@@ -240,7 +241,7 @@ void fc_direct_fill(const fc_direct_plan *p, const fc_direct_place *place, char 
         }
 }
 
-/* A correlation of all groups, or several whose targets differ by their phase along the last axis. */
+/* A correlation of all groups, or several whose targets differ by their phases of the stride. */
 typedef struct {
     fc_run *run;
     fc_direct_plan plan[FC_MOST_PHASES]; /* [line][phase] */
@@ -254,18 +255,16 @@ typedef struct {
     const char *bias;
     ptrdiff_t packed[FC_MOST_PHASES + 1]; /* elements before each phase's weights; of a vector's */
     ptrdiff_t units, parts;
+    /* Bytes of a thread's copies, of its tables, of rows on their way to y: [channel][row][phase][column]. */
+    size_t copy_room, table_room, stage_room;
+    ptrdiff_t stage_pitch[2], phase_pitch; /* elements between channels and rows; between phases */
 } forward_job;
 
 /* Weights and bias with the groups of a vector side by side; lanes beyond the last are zeros. */
 static char *pack(forward_job *f, const fc_correlation *phase) {
     const fc_direct_plan *p = &f->plan[0];
     const ptrdiff_t lanes = p->kernels->lanes, size = p->size, vectors = quotient_up(p->groups.count, lanes);
-    ptrdiff_t elements = 0;
-    for (int i = 0; i < f->lines * f->phases; i++) {
-        f->packed[i] = elements;
-        elements += f->plan[i].others * phase[i].axis[1].taps * lanes;
-    }
-    f->packed[f->lines * f->phases] = elements;
+    const ptrdiff_t elements = f->packed[f->lines * f->phases];
     const size_t weights = fc_aligned(vectors * elements * size), bias = fc_aligned(vectors * lanes * size);
     char *base = fc_scratch_acquire(weights + bias + fc_aligned(2 * f->others * (ptrdiff_t)sizeof(ptrdiff_t)));
     if (!base) return NULL;
@@ -293,7 +292,7 @@ static char *pack(forward_job *f, const fc_correlation *phase) {
 
 /* Outputs of one phase in a band, to y or to rows of a stage. */
 static void sums(const forward_job *f, int phase, const fc_direct_place *place, const ptrdiff_t *tables,
-                 const char *copy, char *stage, const ptrdiff_t stage_pitch[2]) {
+                 const char *copy, char *stage) {
     const fc_block *block = &place->block;
     const fc_direct_plan *p = &f->plan[phase];
     const fc_correlation *c = p->c;
@@ -333,9 +332,9 @@ static void sums(const forward_job *f, int phase, const fc_direct_place *place, 
             p->kernels->transpose(h->outputs * w->outputs, place->groups, stage, lanes, y, p->groups.y);
         return;
     }
-    d.y_step = f->in_place ? h->target_stride : stage_pitch[1];
+    d.y_step = f->in_place ? h->target_stride : f->stage_pitch[1];
     for (ptrdiff_t g = 0; g < place->groups; g++, y += p->groups.y * size, copy += fc_direct_group_copy(p) * size)
-        for (ptrdiff_t k = 0; k < c->rows; k++, stage += stage_pitch[0] * size) {
+        for (ptrdiff_t k = 0; k < c->rows; k++, stage += f->stage_pitch[0] * size) {
             d.w = (const char *)c->w + ((place->group + g) * p->groups.w + k * c->w_row) * size;
             d.bias = c->bias ? (const char *)c->bias + ((place->group + g) * c->rows + k) * size : NULL;
             p->kernels->direct_pixels(&d, copy, f->in_place ? y + k * c->y_row * size : stage);
@@ -344,8 +343,9 @@ static void sums(const forward_job *f, int phase, const fc_direct_place *place, 
 
 /* Staged rows of a line to y. */
 static void leave(const forward_job *f, int line, const fc_direct_place *place, const ptrdiff_t counts[],
-                  const char *stage, const ptrdiff_t stage_pitch[2], ptrdiff_t phase_pitch) {
+                  const char *stage) {
     const fc_block *block = &place->block;
+    const ptrdiff_t *stage_pitch = f->stage_pitch, phase_pitch = f->phase_pitch;
     const fc_direct_plan *p = &f->plan[line * f->phases];
     const fc_correlation *c = p->c;
     const ptrdiff_t size = p->size, channels = place->groups * c->rows;
@@ -391,24 +391,15 @@ static void forward_part(void *context, int index) {
     forward_job *f = context;
     const fc_direct_plan *p = &f->plan[0];
     const fc_share share = fc_share_of(f->units, f->parts, index);
-    const ptrdiff_t size = p->size, lanes = p->kernels->lanes, channels = p->together * p->c->rows;
-    const ptrdiff_t table = f->others * (ptrdiff_t)sizeof(ptrdiff_t);
-    /* [channel][row][phase][column] */
-    const fc_blocks *b = &f->widest->blocks;
-    const ptrdiff_t phase_pitch = quotient_up(b->size[2], lanes) * lanes;
-    const ptrdiff_t stage_pitch[2] = {b->size[1] * f->phases * phase_pitch, f->phases * phase_pitch};
-    const ptrdiff_t plans = f->lines * f->phases;
-    const size_t copy_room = (size_t)(f->copy * plans * f->copies), table_room = fc_aligned(2 * plans * table);
-    const size_t stage_room = p->planar ? fc_aligned(b->size[1] * b->size[2] * lanes * size)
-                              : f->in_place ? 0 : fc_aligned(channels * stage_pitch[0] * size);
-    char *copy = fc_scratch_acquire(copy_room + table_room + stage_room);
+    const ptrdiff_t size = p->size, lanes = p->kernels->lanes, plans = f->lines * f->phases;
+    char *copy = fc_scratch_acquire(f->copy_room + f->table_room + f->stage_room);
     if (!copy) {
         fc_stop(f->run, FC_NO_MEMORY);
         return;
     }
-    memset(copy, 0, copy_room);
-    ptrdiff_t *tables = (ptrdiff_t *)(copy + copy_room);
-    char *stage = copy + copy_room + table_room;
+    memset(copy, 0, f->copy_room);
+    ptrdiff_t *tables = (ptrdiff_t *)(copy + f->copy_room);
+    char *stage = copy + f->copy_room + f->table_room;
     for (int i = 0; i < plans; i++) {
         ptrdiff_t *own = tables + 2 * i * f->others, *other_w = own + f->others;
         fc_direct_tables(&f->plan[i], own, other_w);
@@ -433,10 +424,10 @@ static void forward_part(void *context, int index) {
                 counts[i] = has ? part.block.count[2] : 0;
                 any |= has;
                 if (has)
-                    sums(f, index, &part, tables + 2 * index * f->others, own, stage + i * phase_pitch * size,
-                         stage_pitch);
+                    sums(f, index, &part, tables + 2 * index * f->others, own,
+                         stage + i * f->phase_pitch * size);
             }
-            if (any && !f->in_place) leave(f, line, &part, counts, stage, stage_pitch, phase_pitch);
+            if (any && !f->in_place) leave(f, line, &part, counts, stage);
         }
         place = next;
     }
@@ -458,14 +449,13 @@ static int order_phases(fc_correlation *phase, int phases, ptrdiff_t size) {
     return phases > 1;
 }
 
-static void correlate(fc_conv_job *j, const fc_correlation *given, int lines, int phases,
-                      const fc_groups *groups) {
+/* `phase` must outlive the job; its phases are put in order. */
+static void plan_forward(forward_job *f, fc_conv_job *j, fc_correlation *phase, int lines, int phases,
+                         const fc_groups *groups) {
     const int count = lines * phases;
-    fc_correlation phase[FC_MOST_PHASES];
-    forward_job f = {.run = &j->run, .lines = lines, .phases = phases, .interleaved = 1};
-    memcpy(phase, given, (size_t)count * sizeof *phase);
+    *f = (forward_job){.run = &j->run, .lines = lines, .phases = phases, .interleaved = 1};
     for (int line = 0; line < lines; line++)
-        f.interleaved &= order_phases(phase + line * phases, phases, j->size);
+        f->interleaved &= order_phases(phase + line * phases, phases, j->size);
     fc_direct_plan like = fc_plan_direct(j->kernels, j->size, phase, groups, count, NULL);
     for (int i = 1; i < count; i++) {
         const fc_direct_plan p = fc_plan_direct(j->kernels, j->size, &phase[i], groups, count, NULL);
@@ -476,21 +466,40 @@ static void correlate(fc_conv_job *j, const fc_correlation *given, int lines, in
     }
     double outputs = 0;
     for (int i = 0; i < count; i++) {
-        f.plan[i] = fc_plan_direct(j->kernels, j->size, &phase[i], groups, count, &like);
-        f.copy = most(f.copy, (ptrdiff_t)fc_aligned(f.plan[i].copy));
-        f.others = most(f.others, f.plan[i].others);
+        const fc_direct_plan *p = &f->plan[i];
+        f->plan[i] = fc_plan_direct(j->kernels, j->size, &phase[i], groups, count, &like);
+        f->copy = most(f->copy, (ptrdiff_t)fc_aligned(p->copy));
+        f->others = most(f->others, p->others);
+        f->packed[i + 1] = f->packed[i] + p->others * phase[i].axis[1].taps * j->kernels->lanes;
         const double own = (double)phase[i].axis[0].outputs * (double)phase[i].axis[1].outputs;
-        if (own > outputs) f.widest = &f.plan[i];
+        if (own > outputs) f->widest = p;
         outputs = own > outputs ? own : outputs;
     }
-    const fc_direct_plan *p = &f.plan[0];
-    if (p->by_channel || p->together > 1) f.interleaved = 0;
-    f.in_place = p->by_channel || (phases == 1 && (phase->axis[1].outputs == 1 || phase->axis[1].target_stride == 1));
-    f.units = fc_direct_units(f.widest);
-    f.copies = f.copy * count <= SMALL_COPY ? 2 : 1;
-    f.parts = least(f.units, j->run.threads);
-    char *packed = p->by_channel ? pack(&f, phase) : NULL;
-    if (p->by_channel && !packed) {
+    const fc_direct_plan *p = &f->plan[0];
+    const fc_axis *w = &phase->axis[1];
+    if (p->by_channel || p->together > 1) f->interleaved = 0;
+    f->in_place = p->by_channel || (phases == 1 && (w->outputs == 1 || w->target_stride == 1));
+    f->units = fc_direct_units(f->widest);
+    f->parts = least(f->units, j->run.threads);
+    f->copies = f->copy * count <= SMALL_COPY ? 2 : 1;
+    const fc_blocks *b = &f->widest->blocks;
+    f->phase_pitch = quotient_up(b->size[2], j->kernels->lanes) * j->kernels->lanes;
+    f->stage_pitch[1] = phases * f->phase_pitch;
+    f->stage_pitch[0] = b->size[1] * f->stage_pitch[1];
+    f->copy_room = (size_t)(f->copy * count * f->copies);
+    f->table_room = fc_aligned(2 * count * f->others * (ptrdiff_t)sizeof(ptrdiff_t));
+    if (p->planar) f->stage_room = fc_aligned(b->size[1] * b->size[2] * j->kernels->lanes * j->size);
+    else if (!f->in_place) f->stage_room = fc_aligned(p->together * p->c->rows * f->stage_pitch[0] * j->size);
+}
+
+static void correlate(fc_conv_job *j, const fc_correlation *given, int lines, int phases,
+                      const fc_groups *groups) {
+    fc_correlation phase[FC_MOST_PHASES];
+    forward_job f;
+    memcpy(phase, given, (size_t)(lines * phases) * sizeof *phase);
+    plan_forward(&f, j, phase, lines, phases, groups);
+    char *packed = f.plan->by_channel ? pack(&f, phase) : NULL;
+    if (f.plan->by_channel && !packed) {
         fc_stop(&j->run, FC_NO_MEMORY);
         return;
     }
@@ -571,12 +580,13 @@ static void describe(const fc_conv_problem *p, fc_conv_description *d) {
     fc_conv_job j = fc_conv_start(p, &arrays);
     if (!j.plane) return;
     const fc_groups groups = forward_groups(&j);
-    const fc_correlation c = fc_conv_forward_correlation(&j, 0, p->out_size[0] / 2);
-    const fc_direct_plan plan = fc_plan_direct(j.kernels, j.size, &c, &groups, 1, NULL);
-    const char *of = plan.by_channel ? "channels" : "pixels of a row";
-    snprintf(d->how, sizeof d->how, "%s in the vector, over padded copies of bands of %td x %td outputs", of,
-             plan.blocks.size[1], plan.blocks.size[2]);
-    d->workspace = (size_t)(plan.copy + 2 * plan.others * (ptrdiff_t)sizeof(ptrdiff_t)) * (size_t)j.run.threads;
+    fc_correlation c = fc_conv_forward_correlation(&j, 0, p->out_size[0] / 2);
+    forward_job f;
+    plan_forward(&f, &j, &c, 1, 1, &groups);
+    snprintf(d->how, sizeof d->how, "%s in the vector%s, over padded copies of bands of %td x %td outputs",
+             f.plan->by_channel ? "channels" : "pixels of a row",
+             f.plan->planar ? " (planes are transposed)" : "", f.plan->blocks.size[1], f.plan->blocks.size[2]);
+    d->workspace = (f.copy_room + f.table_room + f.stage_room) * (size_t)f.parts;
     fc_conv_end(&j);
 }
 

@@ -11,6 +11,7 @@
 #include "../kernels/gemm_kernel.tmpl.h"
 #include "../kernels/move_kernels.tmpl.h"
 #include "../kernels/direct_kernel.tmpl.h"
+#include "../kernels/winograd_kernel.tmpl.h"
 #include "../kernels/pool_kernel.tmpl.h"
 #include "../kernels/norm_kernel.tmpl.h"
 
@@ -53,6 +54,9 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
     .direct_pixels = FC_NAME(direct_pixels),
     .direct_channels = FC_NAME(direct_channels),
     .direct_gradient = FC_NAME(direct_gradient),
+    .winograd_input = FC_NAME(winograd_input),
+    .winograd_output = FC_NAME(winograd_output),
+    .winograd_weights = FC_NAME(winograd_weights),
     .pool =
         {
             .column_size = (int)sizeof(COLUMN),

@@ -96,6 +96,21 @@ typedef void (*fc_direct_kernel)(const fc_direct *d, const void *x, void *y);
 typedef void (*fc_direct_gradient_kernel)(const fc_direct_gradient *d, const void *x, const void *dy,
                                           void *sums);
 
+/* Tiles of a row, `tile_step` apart in the source; their rows and positions; the target's tiles and points. */
+typedef struct {
+    ptrdiff_t tiles, tile_step, row_step, position_step;
+    ptrdiff_t target_step, point_step;
+} fc_winograd_tiles;
+
+/* Tiles of a row, their points in the source; the target's tiles, rows and positions, and what of a tile,
+ * of the last one, and of a vector is written. */
+typedef struct {
+    ptrdiff_t tiles, tile_step, point_step;
+    ptrdiff_t target_step, row_step, position_step;
+    ptrdiff_t rows, columns, width;
+    int relu;
+} fc_winograd_outputs;
+
 /* The windows of a row: tap t of output i is tap[t][i], in column column[i] + t * step; first_column is
  * that of the first tap on the data. Columns are int32_t for float, int64_t for double. */
 typedef struct {
@@ -188,6 +203,11 @@ typedef struct {
     fc_pad_kernel pad;
     fc_direct_kernel direct_pixels, direct_channels;
     fc_direct_gradient_kernel direct_gradient;
+    /* winograd_kernel.tmpl.h says what each does. */
+    void (*winograd_input)(const fc_winograd_tiles *tiles, const void *source, void *target);
+    int (*winograd_output)(const fc_winograd_outputs *tiles, const void *source, const void *bias,
+                           void *target);
+    void (*winograd_weights)(const void *w, ptrdiff_t tap_step, void *target, ptrdiff_t point_step);
     fc_pool_kernels pool;
     fc_norm_kernels norm;
 } fc_kernels;

@@ -1,0 +1,394 @@
+/* 3x3 convolutions of stride 1 by Winograd's F(4x4, 3x3): 36 products where the definition has 144
+ * (kernels/winograd_kernel.tmpl.h). A block of tiles is transformed into L2, channels side by side; its 36
+ * GEMMs go by panels of output channels, whose points are transformed back at once. Forward, and backward
+ * data, whose taps are reversed. Tiles whose sums are not finite are done again by the definition. */
+#include <stdio.h>
+#include <string.h>
+
+#include "../arithmetic.h"
+#include "../memory.h"
+#include "conv_correlations.h"
+
+enum {
+    POINTS = 36,
+    TILE = 4,   /* outputs along an axis */
+    REACH = 6,  /* positions along an axis */
+    CHAIN = 64, /* channels summed in a register: longer chains lose accuracy */
+};
+/* A block's transformed input should stay in L2; with weights that are transformed for every block, blocks
+ * are as large as the workspace allows. */
+static const ptrdiff_t BLOCK_BYTES = 384 << 10, LARGE_BLOCK_BYTES = 7 << 20;
+static const ptrdiff_t LEAST_TILES = 32;
+static const ptrdiff_t COPY_BYTES = 256 << 10;
+/* Transformed weights of all panels; larger ones are transformed a panel at a time. */
+static const ptrdiff_t WEIGHTS_BYTES = 10 << 20;
+
+typedef struct {
+    const fc_correlation *c;
+    const fc_kernels *kernels;
+    fc_run *run;
+    ptrdiff_t size, lanes;
+    ptrdiff_t channel;         /* elements between input channels */
+    ptrdiff_t across, down;    /* tiles of an image */
+    ptrdiff_t pitch;           /* channels of a position of the copy: whole vectors */
+    ptrdiff_t columns;         /* positions of a row of the copy */
+    ptrdiff_t lines, blocks;   /* rows of tiles of a block */
+    ptrdiff_t copied;          /* rows of tiles of a copy */
+    ptrdiff_t tiles;           /* of a block */
+    ptrdiff_t rows, vecs;      /* tiles and vectors of a register tile */
+    ptrdiff_t panel, panels;   /* output channels of a panel */
+    ptrdiff_t v_point, m_point, u_point; /* elements between points */
+    ptrdiff_t ranges, parts;   /* of the panels */
+    int spread;                /* channels are planes */
+    char *weights;             /* [panel][point][channel][channel of the panel], or NULL */
+} job;
+
+typedef struct {
+    char *copy, *v, *m, *u, *taps, *stage;
+    ptrdiff_t a_offsets[CHAIN], b_offsets[CHAIN];
+} workspace;
+
+static int reversed(const fc_axis *axis) { return axis->tap_step < 0; }
+static ptrdiff_t lowest(const fc_axis *axis) { return axis->tap + (reversed(axis) ? 2 * axis->tap_step : 0); }
+
+/* One panel: taps transposed so that its channels are vectors, then transformed. */
+static void transform_weights(const job *j, ptrdiff_t panel, char *taps, char *target) {
+    const fc_correlation *c = j->c;
+    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
+    const ptrdiff_t size = j->size, first = panel * j->panel, rows = least(j->panel, c->rows - first);
+    /* In the order of the array, if there is one; reversed, they are read from the last to the first. */
+    const ptrdiff_t forth = h->weight_step == 3 && w->weight_step == 1 && reversed(h) == reversed(w);
+    const ptrdiff_t back = forth && reversed(h);
+    memset(taps, 0, (size_t)(9 * j->lanes * size));
+    for (ptrdiff_t v = 0; v < j->vecs; v++) {
+        const ptrdiff_t count = most(0, least(j->lanes, rows - v * j->lanes));
+        if (count < j->lanes) memset(taps, 0, (size_t)(9 * j->lanes * size));
+        for (ptrdiff_t channel = 0; channel < c->planes; channel++) {
+            const char *source = (const char *)c->w + ((first + v * j->lanes) * c->w_row + c->w_plane[channel] +
+                                                       h->weight + w->weight) * size;
+            if (forth && count) j->kernels->transpose(count, 9, source, c->w_row, taps, j->lanes);
+            for (ptrdiff_t t = 0; !forth && t < 9 && count; t++) {
+                const ptrdiff_t s = reversed(h) ? 2 - t / 3 : t / 3, r = reversed(w) ? 2 - t % 3 : t % 3;
+                const ptrdiff_t at = s * h->weight_step + r * w->weight_step;
+                j->kernels->copy(count, source + at * size, c->w_row, taps + t * j->lanes * size);
+            }
+            j->kernels->winograd_weights(taps + (back ? 8 : 0) * j->lanes * size, back ? -j->lanes : j->lanes,
+                                         target + (channel * j->panel + v * j->lanes) * size, j->u_point);
+        }
+    }
+}
+
+static void weights_part(void *context, int index) {
+    job *j = context;
+    const fc_share share = fc_share_of(j->panels, j->run->threads, index);
+    char *taps = fc_scratch_acquire((size_t)(9 * j->lanes * j->size));
+    if (!taps) {
+        fc_stop(j->run, FC_NO_MEMORY);
+        return;
+    }
+    for (ptrdiff_t i = share.begin; i < share.end && !fc_stopped(j->run); i++)
+        transform_weights(j, i, taps, j->weights + i * POINTS * j->u_point * j->size);
+    fc_scratch_release(taps);
+}
+
+/* Rows of `lines` rows of tiles of an image, channels side by side. Its margins at the sides are zeros. */
+static void copy_rows(const job *j, ptrdiff_t image, ptrdiff_t line, ptrdiff_t lines, char *copy) {
+    const fc_correlation *c = j->c;
+    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
+    const ptrdiff_t size = j->size, row_bytes = j->columns * j->pitch * size;
+    const ptrdiff_t left = most(0, -lowest(w)), from = lowest(w) + left;
+    const ptrdiff_t count = least(j->columns - left, w->size - from);
+    for (ptrdiff_t i = 0; i < TILE * lines + 2; i++, copy += row_bytes) {
+        const ptrdiff_t row = TILE * line + lowest(h) + i;
+        if (row < 0 || row >= h->size || count <= 0) {
+            memset(copy, 0, (size_t)row_bytes);
+            continue;
+        }
+        const char *source = (const char *)c->x_plane[0] +
+                             (image * c->x_image + row * h->source_stride + from * w->source_stride) * size;
+        char *target = copy + left * j->pitch * size;
+        if (j->spread) {
+            j->kernels->transpose(c->planes, count, source, j->channel, target, j->pitch);
+            continue;
+        }
+        const fc_padded_rows shape = {.rows = 1, .count = count, .step = w->source_stride,
+                                      .inner = j->pitch, .adjacent = c->planes};
+        j->kernels->pad(&shape, source, target);
+    }
+}
+
+/* Transforms the input of a block. */
+static void transform_block(const job *j, ptrdiff_t first, ptrdiff_t lines, const workspace *w) {
+    const ptrdiff_t size = j->size;
+    fc_winograd_tiles tiles = {.tiles = j->across, .tile_step = TILE * j->pitch, .row_step = j->columns * j->pitch,
+                               .position_step = j->pitch, .target_step = j->pitch, .point_step = j->v_point};
+    for (ptrdiff_t line = first; line < first + lines;) {
+        const ptrdiff_t image = line / j->down, of_image = line % j->down;
+        const ptrdiff_t count = least(least(j->copied, first + lines - line), j->down - of_image);
+        copy_rows(j, image, of_image, count, w->copy);
+        for (ptrdiff_t i = 0; i < count; i++)
+            for (ptrdiff_t channel = 0; channel < j->pitch; channel += j->lanes)
+                j->kernels->winograd_input(
+                    &tiles, w->copy + (TILE * i * j->columns * j->pitch + channel) * size,
+                    w->v + ((line + i - first) * j->across * j->pitch + channel) * size);
+        line += count;
+    }
+}
+
+/* The 36 products of a panel. */
+static void multiply(const job *j, ptrdiff_t tiles, const char *u, const workspace *w) {
+    const ptrdiff_t size = j->size, channels = j->c->planes;
+    const void *rows[FC_MAX_ROWS];
+    fc_tile tile = {.a_rows = rows, .a_offsets = w->a_offsets, .b_offsets = w->b_offsets, .c_row = j->panel};
+    for (ptrdiff_t point = 0; point < POINTS; point++)
+        for (ptrdiff_t t = 0; t < tiles; t += j->rows) {
+            const ptrdiff_t count = least(j->rows, tiles - t);
+            tile.c = w->m + (point * j->m_point + t * j->panel) * size;
+            for (ptrdiff_t d = 0; d < channels; d += CHAIN) {
+                for (ptrdiff_t i = 0; i < count; i++)
+                    rows[i] = w->v + (point * j->v_point + (t + i) * j->pitch + d) * size;
+                tile.b = u + (point * j->u_point + d * j->panel) * size;
+                tile.depth = least(CHAIN, channels - d);
+                tile.accumulate = d > 0;
+                j->kernels->gemm[count - 1][j->vecs - 1](&tile);
+            }
+        }
+}
+
+static double value_at(const job *j, const void *array, ptrdiff_t at) {
+    return j->size == 4 ? ((const float *)array)[at] : ((const double *)array)[at];
+}
+
+/* A row of tiles by the definition. */
+static void redo(const job *j, ptrdiff_t image, ptrdiff_t line, ptrdiff_t k0, ptrdiff_t k1) {
+    const fc_correlation *c = j->c;
+    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
+    for (ptrdiff_t k = k0; k < k1; k++)
+        for (ptrdiff_t p = TILE * line; p < least(h->outputs, TILE * line + TILE); p++)
+            for (ptrdiff_t q = 0; q < w->outputs; q++) {
+                double sum = c->bias ? value_at(j, c->bias, k) : 0;
+                for (ptrdiff_t i = 0; i < c->planes; i++)
+                    for (ptrdiff_t t = 0; t < 9; t++) {
+                        const ptrdiff_t row = p + h->tap + t / 3 * h->tap_step, column = q + w->tap + t % 3 * w->tap_step;
+                        const int inside = row >= 0 && row < h->size && column >= 0 && column < w->size;
+                        if (!inside && !c->padding_counts) continue;
+                        const double x = inside ? value_at(j, c->x_plane[i], image * c->x_image + row * h->source_stride +
+                                                                                 column * w->source_stride)
+                                                : 0;
+                        sum += x * value_at(j, c->w, k * c->w_row + c->w_plane[i] + h->weight + t / 3 * h->weight_step +
+                                                         w->weight + t % 3 * w->weight_step);
+                    }
+                if (c->relu && sum < 0) sum = 0;
+                const ptrdiff_t at = image * c->y_image + k * c->y_row + p * h->target_stride + q * w->target_stride;
+                if (j->size == 4) ((float *)c->y)[at] = (float)sum;
+                else ((double *)c->y)[at] = sum;
+            }
+}
+
+/* Points of a panel back to outputs. */
+static void leave(const job *j, ptrdiff_t first, ptrdiff_t lines, ptrdiff_t panel, const workspace *w) {
+    const fc_correlation *c = j->c;
+    const fc_axis *h = &c->axis[0], *axis = &c->axis[1];
+    const ptrdiff_t size = j->size, k0 = panel * j->panel, k1 = least(c->rows, k0 + j->panel);
+    const int straight = c->y_row == 1;
+    for (ptrdiff_t i = 0; i < lines; i++) {
+        const ptrdiff_t image = (first + i) / j->down, line = (first + i) % j->down;
+        char *y = (char *)c->y + (image * c->y_image + TILE * line * h->target_stride + k0 * c->y_row) * size;
+        fc_winograd_outputs o = {.tiles = j->across, .tile_step = j->panel, .point_step = j->m_point,
+                                 .rows = least(TILE, h->outputs - TILE * line), .columns = TILE,
+                                 .width = j->lanes, .relu = c->relu};
+        o.position_step = straight ? axis->target_stride : j->panel;
+        o.target_step = TILE * o.position_step;
+        o.row_step = straight ? h->target_stride : o.target_step * j->across;
+        if (straight) o.columns = axis->outputs - TILE * (j->across - 1);
+        int finite = 1;
+        for (ptrdiff_t k = k0; k < k1; k += j->lanes) {
+            char padded[FC_ALIGNMENT * 2];
+            const char *bias = c->bias ? (const char *)c->bias + k * size : NULL;
+            if (straight) o.width = least(j->lanes, k1 - k);
+            if (bias && k1 - k < j->lanes) bias = memcpy(memset(padded, 0, sizeof padded), bias, (size_t)((k1 - k) * size));
+            char *target = straight ? y + (k - k0) * size : w->stage + (k - k0) * size;
+            finite &= j->kernels->winograd_output(&o, w->m + (i * j->across * j->panel + k - k0) * size, bias, target);
+        }
+        for (ptrdiff_t r = 0; !straight && r < o.rows; r++)
+            j->kernels->transpose(axis->outputs, k1 - k0, w->stage + r * o.row_step * size, j->panel,
+                                  y + r * h->target_stride * size, c->y_row);
+        if (!finite) redo(j, image, line, k0, k1);
+    }
+}
+
+static size_t lay_out(const job *j, workspace *w, char *base) {
+    const ptrdiff_t size = j->size;
+    const ptrdiff_t bytes[] = {
+        (TILE * j->copied + 2) * j->columns * j->pitch * size,
+        POINTS * j->v_point * size,
+        POINTS * j->m_point * size,
+        j->weights ? 0 : POINTS * j->u_point * size,
+        9 * j->lanes * size,
+        j->c->y_row == 1 ? 0 : TILE * TILE * j->across * j->panel * size,
+    };
+    char **parts[] = {&w->copy, &w->v, &w->m, &w->u, &w->taps, &w->stage};
+    size_t used = 0;
+    for (int i = 0; i < 6; i++) {
+        if (base) *parts[i] = base + used;
+        used += fc_aligned(bytes[i]);
+    }
+    return used;
+}
+
+static void part(void *context, int index) {
+    job *j = context;
+    const fc_share share = fc_share_of(j->blocks * j->ranges, j->parts, index);
+    const ptrdiff_t all = j->c->images * j->down;
+    workspace w;
+    char *base = fc_scratch_acquire(lay_out(j, &w, NULL));
+    if (!base) {
+        fc_stop(j->run, FC_NO_MEMORY);
+        return;
+    }
+    lay_out(j, &w, base);
+    memset(w.copy, 0, (size_t)((TILE * j->copied + 2) * j->columns * j->pitch * j->size));
+    for (ptrdiff_t i = 0; i < CHAIN; i++) {
+        w.a_offsets[i] = i;
+        w.b_offsets[i] = i * j->panel;
+    }
+    for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped(j->run); u++) {
+        const ptrdiff_t first = u / j->ranges * j->lines, lines = least(j->lines, all - first);
+        const fc_share panels = fc_share_of(j->panels, j->ranges, u % j->ranges);
+        transform_block(j, first, lines, &w);
+        for (ptrdiff_t panel = panels.begin; panel < panels.end && !fc_stopped(j->run); panel++) {
+            const char *weights = j->weights ? j->weights + panel * POINTS * j->u_point * j->size : w.u;
+            if (!j->weights) transform_weights(j, panel, w.taps, w.u);
+            multiply(j, lines * j->across, weights, &w);
+            leave(j, first, lines, panel, &w);
+        }
+    }
+    fc_scratch_release(base);
+}
+
+/* The register tile with the fewest loads a product, those of lanes without channels counted. */
+static void choose_tile(job *j, ptrdiff_t vectors) {
+    double best = 0;
+    for (int vecs = 1; vecs <= j->kernels->vecs; vecs++) {
+        int rows = FC_MAX_ROWS;
+        while (!j->kernels->gemm[rows - 1][vecs - 1]) rows--;
+        const double computed = (double)(quotient_up(vectors, vecs) * vecs);
+        const double cost = computed * (1 + (double)(rows + vecs) / (rows * vecs));
+        if (best != 0 && cost >= best) continue;
+        best = cost;
+        j->rows = rows;
+        j->vecs = vecs;
+    }
+}
+
+static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c) {
+    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
+    job j = {.c = c, .kernels = cj->kernels, .run = run, .size = cj->size, .lanes = cj->kernels->lanes};
+    const ptrdiff_t lanes = j.lanes, vectors = quotient_up(c->rows, lanes);
+    j.channel = c->planes > 1 ? ((const char *)c->x_plane[1] - (const char *)c->x_plane[0]) / j.size : 1;
+    j.spread = j.channel != 1;
+    j.across = quotient_up(w->outputs, TILE);
+    j.down = quotient_up(h->outputs, TILE);
+    j.pitch = quotient_up(c->planes, lanes) * lanes;
+    j.columns = TILE * j.across + 2;
+    choose_tile(&j, vectors);
+    j.panel = j.vecs * lanes;
+    j.panels = quotient_up(c->rows, j.panel);
+    j.u_point = c->planes * j.panel;
+    const ptrdiff_t all = c->images * j.down, tile_bytes = POINTS * j.pitch * j.size;
+    const ptrdiff_t weights = j.panels * POINTS * j.u_point * j.size;
+    const ptrdiff_t room = weights > WEIGHTS_BYTES ? LARGE_BLOCK_BYTES : BLOCK_BYTES;
+    const ptrdiff_t wanted = most(LEAST_TILES, room / tile_bytes);
+    j.lines = even_block(all, most(1, wanted / j.across));
+    j.blocks = quotient_up(all, j.lines);
+    j.tiles = j.lines * j.across;
+    j.v_point = j.tiles * j.pitch + lanes;
+    j.m_point = j.tiles * j.panel + lanes;
+    j.copied = most(1, least(least(j.lines, j.down), COPY_BYTES / (TILE * j.columns * j.pitch * j.size)));
+    j.ranges = j.blocks >= run->threads ? 1 : least(j.panels, quotient_up(run->threads, j.blocks));
+    j.parts = least(j.blocks * j.ranges, run->threads);
+    return j;
+}
+
+static int shares_weights(const job *j) {
+    return j->blocks > 1 && j->panels * POINTS * j->u_point * j->size <= WEIGHTS_BYTES;
+}
+
+static void correlate(fc_conv_job *cj, const fc_correlation *c) {
+    job j = plan(cj, &cj->run, c);
+    if (shares_weights(&j)) {
+        j.weights = fc_scratch_acquire((size_t)(j.panels * POINTS * j.u_point * j.size));
+        if (!j.weights) {
+            fc_stop(j.run, FC_NO_MEMORY);
+            return;
+        }
+        fc_parallel(j.run, j.run->threads, weights_part, &j);
+    }
+    if (j.run->status == FC_OK) fc_parallel(j.run, (int)j.parts, part, &j);
+    fc_scratch_release(j.weights);
+}
+
+static void correlate_each(fc_conv_job *j, const fc_correlation *phase, int lines, int phases) {
+    for (int i = 0; i < lines * phases && j->run.status == FC_OK; i++) correlate(j, &phase[i]);
+}
+
+static int is_adjacent(const ptrdiff_t strides[5]) { return strides[1] == 1 || strides[4] == 1; }
+
+static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
+    if (op == FC_BACKWARD_WEIGHTS) return "it has forward and dx only";
+    if (p->kernel[0] > 1 || p->in_size[0] > 1 || p->pad[0] || p->kernel[1] != 3 || p->kernel[2] != 3)
+        return "the kernel is not 3x3";
+    for (int i = 1; i < 3; i++)
+        if (p->stride[i] > 1 || p->dilation[i] > 1) return "stride and dilation are not 1";
+    if (!is_adjacent(p->x_strides) || !is_adjacent(p->y_strides)) return "neither channels nor columns are adjacent";
+    const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
+    const ptrdiff_t columns = most(p->in_size[2], p->out_size[2]) + 6;
+    return columns * most(C, K) > 400000 ? "a row of tiles passes the workspace" : NULL;
+}
+
+/* Only who asks for it gets it: its errors are up to four times those of direct sums. */
+static int suits(fc_conv_op op, const fc_conv_problem *p) {
+    (void)op, (void)p;
+    return 0;
+}
+
+static fc_status run(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arrays *a) {
+    if (p->batch == 0) return FC_OK;
+    fc_conv_job j = fc_conv_start(p, a);
+    if (!j.plane) return FC_NO_MEMORY;
+    if (!fc_conv_weights_are_finite(&j)) { /* every tile would be done again */
+        fc_conv_end(&j);
+        return fc_conv_implicit_gemm.run(op, p, a);
+    }
+    for (ptrdiff_t g = 0; op == FC_FORWARD && g < p->groups && j.run.status == FC_OK; g++) {
+        const fc_correlation c = fc_conv_forward_correlation(&j, g, 0);
+        correlate(&j, &c);
+    }
+    if (op == FC_BACKWARD_DATA) fc_conv_backward_data(&j, p->groups, correlate_each);
+    return fc_conv_end(&j);
+}
+
+static fc_status prepare(const fc_conv_problem *p, const fc_conv_arrays *a, fc_conv_weights **weights) {
+    (void)p, (void)a, (void)weights;
+    return FC_OK;
+}
+
+static void describe(const fc_conv_problem *p, fc_conv_description *d) {
+    if (p->batch == 0) return;
+    static char anywhere[FC_ALIGNMENT];
+    const fc_conv_arrays arrays = {.x = anywhere, .w = anywhere, .y = anywhere};
+    fc_conv_job cj = fc_conv_start(p, &arrays);
+    if (!cj.plane) return;
+    const fc_correlation c = fc_conv_forward_correlation(&cj, 0, 0);
+    job j = plan(&cj, &cj.run, &c);
+    workspace w;
+    static char shared;
+    if (shares_weights(&j)) j.weights = &shared;
+    snprintf(d->how, sizeof d->how, "F(4x4, 3x3): blocks of %td tiles, panels of %td output channels, weights transformed %s",
+             j.tiles, j.panel, j.weights ? "once" : "for every block");
+    d->workspace = lay_out(&j, &w, NULL) * (size_t)j.parts;
+    if (j.weights) d->workspace += (size_t)(j.panels * POINTS * j.u_point * j.size);
+    fc_conv_end(&cj);
+}
+
+const fc_conv_algorithm fc_conv_winograd = {"winograd", refuses, suits, run, prepare, describe};

@@ -1,0 +1,141 @@
+/* Transforms of Winograd's F(4x4, 3x3) (Lavin & Gray 2016, arXiv:1509.09308) with the points 0, +-5/8, +-3/2
+ * and infinity, which keep its error near that of direct sums (Barabasz et al. 2020, arXiv:1803.10986).
+ * Vectors hold channels. Along one axis, with p(x) = x (x^2 - a^2) (x^2 - b^2):
+ *   input    row of point q: the coefficients of p(x) / (x - q), of infinity: those of p
+ *   weights  1, q, q^2 over the value of p(x) / (x - q) at q; of infinity: 0, 0, 1
+ *   output   powers 0 to 3 of the points; infinity adds to the last */
+#define FC_POINT_A ((FC_DTYPE)0.625)
+#define FC_POINT_B ((FC_DTYPE)1.5)
+#define FC_A2 ((FC_DTYPE)0.390625)
+#define FC_B2 ((FC_DTYPE)2.25)
+#define FC_A2B2 ((FC_DTYPE)0.87890625)
+#define FC_A2_B2 ((FC_DTYPE)2.640625)
+
+FC_INLINE FC_TARGET void FC_NAME(winograd_input_line)(const VEC d[6], VEC t[6]) {
+    const VEC a = VSET1(FC_POINT_A), b = VSET1(FC_POINT_B), minus_a = VSET1(-FC_POINT_A);
+    const VEC minus_b = VSET1(-FC_POINT_B), minus_a2 = VSET1(-FC_A2), minus_b2 = VSET1(-FC_B2);
+    const VEC product = VSET1(FC_A2B2), minus_sum = VSET1(-FC_A2_B2);
+    const VEC even_a = VFMA(minus_b2, d[2], d[4]), odd_a = VFMA(minus_b2, d[1], d[3]);
+    const VEC even_b = VFMA(minus_a2, d[2], d[4]), odd_b = VFMA(minus_a2, d[1], d[3]);
+    t[0] = VFMA(product, d[0], VFMA(minus_sum, d[2], d[4]));
+    t[1] = VFMA(a, odd_a, even_a);
+    t[2] = VFMA(minus_a, odd_a, even_a);
+    t[3] = VFMA(b, odd_b, even_b);
+    t[4] = VFMA(minus_b, odd_b, even_b);
+    t[5] = VFMA(product, d[1], VFMA(minus_sum, d[3], d[5]));
+}
+
+/* Tiles of a row, `tile_step` apart in the source: 6 x 6 positions to the 36 points of the target. */
+static FC_TARGET void FC_NAME(winograd_input)(const fc_winograd_tiles *s, const void *source_,
+                                              void *target_) {
+    const FC_DTYPE *source = source_;
+    FC_DTYPE *target = target_;
+    for (ptrdiff_t tile = 0; tile < s->tiles; tile++, source += s->tile_step, target += s->target_step) {
+        VEC half[6][6]; /* [column][row] */
+        FC_UNROLL for (int i = 0; i < 6; i++) {
+            VEC d[6];
+            FC_UNROLL for (int r = 0; r < 6; r++) d[r] = VLOAD(source + r * s->row_step + i * s->position_step);
+            FC_NAME(winograd_input_line)(d, half[i]);
+        }
+        FC_DTYPE *out = target;
+        FC_UNROLL for (int r = 0; r < 6; r++) {
+            VEC d[6], t[6];
+            FC_UNROLL for (int i = 0; i < 6; i++) d[i] = half[i][r];
+            FC_NAME(winograd_input_line)(d, t);
+            FC_UNROLL for (int i = 0; i < 6; i++, out += s->point_step) VSTORE(out, t[i]);
+        }
+    }
+}
+
+FC_INLINE FC_TARGET void FC_NAME(winograd_output_line)(const VEC m[6], VEC y[4]) {
+    const VEC a = VSET1(FC_POINT_A), b = VSET1(FC_POINT_B), a2 = VSET1(FC_A2), b2 = VSET1(FC_B2);
+    const VEC a3 = VSET1(FC_A2 * FC_POINT_A), b3 = VSET1(FC_B2 * FC_POINT_B), minus_one = VSET1(-1);
+    const VEC sum_a = VADD(m[1], m[2]), difference_a = VFMA(minus_one, m[2], m[1]);
+    const VEC sum_b = VADD(m[3], m[4]), difference_b = VFMA(minus_one, m[4], m[3]);
+    y[0] = VADD(VADD(m[0], sum_a), sum_b);
+    y[1] = VFMA(a, difference_a, VFMA(b, difference_b, VZERO()));
+    y[2] = VFMA(a2, sum_a, VFMA(b2, sum_b, VZERO()));
+    y[3] = VFMA(a3, difference_a, VFMA(b3, difference_b, m[5]));
+}
+
+/* The points of a row of tiles, one vector of channels, to 4 x 4 outputs each; `rows` of them, and `columns`
+ * of the last tile, and `width` channels are written. Returns whether all sums are finite. */
+static FC_TARGET int FC_NAME(winograd_output)(const fc_winograd_outputs *s, const void *source_,
+                                              const void *bias_, void *target_) {
+    const FC_DTYPE *source = source_, *bias = bias_;
+    FC_DTYPE *target = target_;
+    const VEC first = bias ? VLOAD(bias) : VZERO(), zero = VZERO();
+    VEC check = VZERO();
+    for (ptrdiff_t tile = 0; tile < s->tiles; tile++, source += s->tile_step, target += s->target_step) {
+        VEC half[6][4]; /* [column][row] */
+        FC_UNROLL for (int i = 0; i < 6; i++) {
+            VEC m[6];
+            FC_UNROLL for (int r = 0; r < 6; r++) m[r] = VLOAD(source + (6 * r + i) * s->point_step);
+            FC_NAME(winograd_output_line)(m, half[i]);
+        }
+        const ptrdiff_t columns = tile == s->tiles - 1 ? s->columns : 4;
+        FC_UNROLL for (int r = 0; r < 4; r++) {
+            VEC m[6], y[4];
+            FC_UNROLL for (int i = 0; i < 6; i++) m[i] = half[i][r];
+            FC_NAME(winograd_output_line)(m, y);
+            if (r >= s->rows) break;
+            FC_DTYPE *out = target + r * s->row_step;
+            FC_UNROLL for (int i = 0; i < 4; i++, out += s->position_step) {
+                if (i >= columns) break;
+                const VEC sum = VADD(y[i], first), value = s->relu ? VMAX(zero, sum) : sum;
+                check = VFMA(zero, sum, check);
+                if (s->width == LANES) {
+                    VSTORE(out, value);
+                } else {
+                    FC_DTYPE lanes[LANES];
+                    VSTORE(lanes, value);
+                    for (ptrdiff_t k = 0; k < s->width; k++) out[k] = lanes[k];
+                }
+            }
+        }
+    }
+    FC_DTYPE lanes[LANES], sum = 0;
+    VSTORE(lanes, check);
+    for (int i = 0; i < LANES; i++) sum += lanes[i];
+    return sum == 0;
+}
+
+FC_INLINE FC_TARGET void FC_NAME(winograd_weights_line)(const VEC g[3], VEC t[6]) {
+    const double a2 = 0.390625, b2 = 2.25, of_0 = 1 / (a2 * b2);
+    const double of_a = 1 / (2 * a2 * (a2 - b2)), of_b = 1 / (2 * b2 * (b2 - a2));
+    const VEC zero = VZERO();
+    const VEC even_a = VFMA(VSET1((FC_DTYPE)of_a), g[0], VFMA(VSET1((FC_DTYPE)(of_a * a2)), g[2], zero));
+    const VEC even_b = VFMA(VSET1((FC_DTYPE)of_b), g[0], VFMA(VSET1((FC_DTYPE)(of_b * b2)), g[2], zero));
+    t[0] = VFMA(VSET1((FC_DTYPE)of_0), g[0], zero);
+    t[1] = VFMA(VSET1((FC_DTYPE)(of_a * 0.625)), g[1], even_a);
+    t[2] = VFMA(VSET1((FC_DTYPE)(-of_a * 0.625)), g[1], even_a);
+    t[3] = VFMA(VSET1((FC_DTYPE)(of_b * 1.5)), g[1], even_b);
+    t[4] = VFMA(VSET1((FC_DTYPE)(-of_b * 1.5)), g[1], even_b);
+    t[5] = g[2];
+}
+
+/* w: nine vectors, tap after tap, `tap_step` apart. */
+static FC_TARGET void FC_NAME(winograd_weights)(const void *w_, ptrdiff_t tap_step, void *target_,
+                                                ptrdiff_t point_step) {
+    const FC_DTYPE *w = w_;
+    FC_DTYPE *target = target_;
+    VEC half[3][6]; /* [column][row] */
+    FC_UNROLL for (int i = 0; i < 3; i++) {
+        VEC g[3];
+        FC_UNROLL for (int r = 0; r < 3; r++) g[r] = VLOAD(w + (3 * r + i) * tap_step);
+        FC_NAME(winograd_weights_line)(g, half[i]);
+    }
+    FC_UNROLL for (int r = 0; r < 6; r++) {
+        VEC g[3], t[6];
+        FC_UNROLL for (int i = 0; i < 3; i++) g[i] = half[i][r];
+        FC_NAME(winograd_weights_line)(g, t);
+        FC_UNROLL for (int i = 0; i < 6; i++, target += point_step) VSTORE(target, t[i]);
+    }
+}
+
+#undef FC_POINT_A
+#undef FC_POINT_B
+#undef FC_A2
+#undef FC_B2
+#undef FC_A2B2
+#undef FC_A2_B2

@@ -1,0 +1,104 @@
+"""algorithm="winograd": near the defining sums, exactly them where elements are not finite."""
+
+import numpy as np
+import pytest
+
+import fastconv
+
+# name: (x as channels first, w, options)
+CASES = {
+    "one_tile": ((1, 16, 4, 4), (16, 16, 3, 3), {"padding": 1}),
+    "one_output": ((1, 16, 3, 3), (16, 16, 3, 3), {}),
+    "tiles_cut_on_both_sides": ((2, 20, 14, 11), (35, 20, 3, 3), {"padding": 1}),
+    "few_channels": ((2, 3, 9, 10), (5, 3, 3, 3), {"padding": 1}),
+    "one_channel": ((1, 1, 8, 8), (1, 1, 3, 3), {"padding": 1}),
+    "channels_beyond_a_chain": ((1, 130, 9, 7), (17, 130, 3, 3), {"padding": 1}),
+    "several_panels": ((2, 24, 10, 10), (150, 24, 3, 3), {}),
+    "several_blocks": ((3, 64, 30, 30), (64, 64, 3, 3), {"padding": 1}),
+    "weights_a_panel_at_a_time": ((2, 300, 6, 6), (260, 300, 3, 3), {"padding": 1}),
+    "one_side_padded": ((2, 16, 7, 8), (16, 16, 3, 3), {"padding": ((2, 0), (0, 2))}),
+    "wide_padding": ((1, 16, 5, 5), (16, 16, 3, 3), {"padding": 7}),
+    "groups": ((2, 40, 9, 9), (34, 20, 3, 3), {"padding": 1, "groups": 2}),
+}
+
+
+def arrays_of(case, last, dtype):
+    x_shape, w_shape, options = CASES[case]
+    rng = np.random.default_rng(1)
+    x, w = rng.standard_normal(x_shape).astype(dtype), rng.standard_normal(w_shape).astype(dtype)
+    b = rng.standard_normal(w_shape[0]).astype(dtype)
+    if last:
+        x, options = np.ascontiguousarray(np.moveaxis(x, 1, -1)), options | {"layout": "NHWC"}
+    return x, w, b, options
+
+
+def results(x, w, b, dy, options, algorithm):
+    options = options | {"algorithm": algorithm}
+    y = fastconv.conv_forward(x, w, b, activation="relu", **options)
+    return y, fastconv.conv_backward(dy, x, w, need="dx", **options)[0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
+@pytest.mark.parametrize("case", CASES)
+def test_winograd_is_near_the_defining_sums(case, last, dtype):
+    x, w, b, options = arrays_of(case, last, dtype)
+    y = fastconv.conv_forward(x, w, b, **options)
+    dy = np.random.default_rng(2).standard_normal(y.shape).astype(dtype)
+    exact = results(*(a.astype(np.float64) for a in (x, w, b, dy)), options, "naive")
+    for isa in fastconv.isas():
+        with fastconv.use_isa(isa), fastconv.num_threads(1):
+            single = results(x, w, b, dy, options, "winograd")
+        for actual, right in zip(single, exact, strict=True):
+            error = np.sqrt(np.mean((actual - right) ** 2) / np.mean(right**2))
+            assert error <= 12 * np.finfo(dtype).eps, isa
+        for threads in (2, 3, 5):
+            with fastconv.use_isa(isa), fastconv.num_threads(threads):
+                many = results(x, w, b, dy, options, "winograd")
+            for one, other in zip(single, many, strict=True):
+                assert one.tobytes() == other.tobytes(), (isa, threads)
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3e38])
+@pytest.mark.parametrize("where", ["x", "w", "b"])
+def test_what_is_not_finite_stays_where_the_defining_sum_puts_it(where, value, last):
+    x, w, b, options = arrays_of("tiles_cut_on_both_sides", last, np.float32)
+    {"x": x, "w": w, "b": b}[where].flat[7] = value
+    shape = fastconv.conv_forward(x, w, b, **options).shape
+    dy = np.random.default_rng(2).standard_normal(shape).astype(np.float32)
+    if where == "x":
+        dy.flat[11] = value
+    expected = results(x, w, b, dy, options, "naive")
+    actual = results(x, w, b, dy, options, "winograd")
+    for one, right in zip(actual, expected, strict=True):
+        assert (np.isnan(one) == np.isnan(right)).all()
+        assert (np.isinf(one) == np.isinf(right)).all()
+        finite = np.isfinite(right)
+        scale = np.abs(right[finite]).max() if value != 3e38 or not finite.any() else 3e38
+        assert np.abs(one[finite] - right[finite]).max() <= 2e-5 * scale
+
+
+@pytest.mark.parametrize(
+    ("w_shape", "options", "reason"),
+    [
+        ((16, 16, 5, 5), {}, "not 3x3"),
+        ((16, 16, 3, 3), {"stride": 2}, "stride and dilation"),
+        ((16, 16, 3, 3), {"dilation": 2}, "stride and dilation"),
+    ],
+)
+def test_what_winograd_cannot_do_is_refused_with_the_reason(w_shape, options, reason):
+    x, w = np.ones((1, 16, 9, 9)), np.ones(w_shape)
+    with pytest.raises(ValueError, match=reason):
+        fastconv.conv_forward(x, w, algorithm="winograd", **options)
+
+
+def test_there_is_no_dw():
+    x, w = np.ones((1, 16, 9, 9)), np.ones((16, 16, 3, 3))
+    with pytest.raises(ValueError, match="forward and dx only"):
+        fastconv.conv_backward(np.ones((1, 16, 7, 7)), x, w, need="dw", algorithm="winograd")
+
+
+def test_plan_says_how():
+    plan = fastconv.ConvPlan((8, 64, 56, 56), np.ones((64, 64, 3, 3)), algorithm="winograd")
+    assert "F(4x4, 3x3)" in str(plan) and plan.workspace_bytes > 0
