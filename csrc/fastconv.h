@@ -163,6 +163,11 @@ fc_status fc_moments(const fc_norm_problem *problem, const void *x, double *mean
 /* sum of dy, and of dy * (x - mean[c]). */
 fc_status fc_norm_sums(const fc_norm_problem *problem, const void *dy, const void *x,
                        const double *mean, double *sum, double *product);
+/* dbeta = sum of dy, dgamma = inv_std * sum of dy * (x - mean), and
+ * dx = gamma * inv_std * (dy - (dbeta + dgamma * inv_std * (x - mean)) / count); sizes are at least 1. */
+fc_status fc_norm_backward(const fc_norm_problem *problem, const void *dy, const void *x, const double *mean,
+                           const double *inv_std, const double *gamma, double *dgamma, double *dbeta,
+                           void *dx);
 /* y = a[c] * (x - mean[c]) + b[c] + d[c] * dy; dy and d may be NULL. */
 fc_status fc_norm_apply(const fc_norm_problem *problem, const void *x, const double *mean, const double *a,
                         const double *b, const void *dy, const double *d, void *y);

@@ -146,8 +146,9 @@ cdef extern from "fastconv.h" nogil:
 
     fc_status fc_moments(const fc_norm_problem *problem, const void *x, double *mean,
                          double *squares)
-    fc_status fc_norm_sums(const fc_norm_problem *problem, const void *dy, const void *x,
-                           const double *mean, double *sum, double *product)
+    fc_status fc_norm_backward(const fc_norm_problem *problem, const void *dy, const void *x,
+                               const double *mean, const double *inv_std, const double *gamma,
+                               double *dgamma, double *dbeta, void *dx)
     fc_status fc_norm_apply(const fc_norm_problem *problem, const void *x, const double *mean,
                             const double *a, const double *b, const void *dy, const double *d, void *y)
 

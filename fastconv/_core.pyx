@@ -411,17 +411,21 @@ def moments(cnp.ndarray x, sizes, cnp.ndarray mean, cnp.ndarray squares):
     finish(status, "batch_norm_forward")
 
 
-def norm_sums(cnp.ndarray dy, cnp.ndarray x, sizes, cnp.ndarray mean, cnp.ndarray sums,
-              cnp.ndarray products):
+def norm_backward(cnp.ndarray dy, cnp.ndarray x, sizes, cnp.ndarray mean, cnp.ndarray inv_std,
+                  cnp.ndarray gamma, cnp.ndarray dgamma, cnp.ndarray dbeta, cnp.ndarray dx):
+    """Fills dx, and dgamma and dbeta in float64."""
     cdef fc_norm_problem p = norm_problem_of(x, sizes)
-    cdef void *x_data = pointer(x)
     cdef void *dy_data = pointer(dy)
+    cdef void *x_data = pointer(x)
+    cdef void *dx_data = pointer(dx)
     cdef double *centre = <double *>pointer(mean)
-    cdef double *first = <double *>pointer(sums)
-    cdef double *second = <double *>pointer(products)
+    cdef double *scale = <double *>pointer(inv_std)
+    cdef double *factor = <double *>pointer(gamma)
+    cdef double *products = <double *>pointer(dgamma)
+    cdef double *sums = <double *>pointer(dbeta)
     cdef fc_status status
     with nogil:
-        status = fc_norm_sums(&p, dy_data, x_data, centre, first, second)
+        status = fc_norm_backward(&p, dy_data, x_data, centre, scale, factor, products, sums, dx_data)
     finish(status, "batch_norm_backward")
 
 

@@ -124,14 +124,8 @@ def batch_norm_backward(dy, x, gamma, mean, inv_std, *, layout=None):
         return np.empty(x.shape, x.dtype), nothing, nothing.copy()
     x, dy = np.ascontiguousarray(x), np.ascontiguousarray(dy)
     sizes = outer_channels_inner(x, channel)
-    count = x.size // sizes[1]
-    dbeta, dgamma = np.empty(sizes[1]), np.empty(sizes[1])
-    _core.norm_sums(dy, x, sizes, mean, dbeta, dgamma)
-    dgamma *= inv_std
-    factor = gamma * inv_std
-    slope = -factor * inv_std * dgamma / count
-    dx = np.empty(x.shape, x.dtype)
-    _core.norm_apply(x, sizes, mean, slope, -factor * dbeta / count, dy, factor, dx)
+    dgamma, dbeta, dx = np.empty(sizes[1]), np.empty(sizes[1]), np.empty(x.shape, x.dtype)
+    _core.norm_backward(dy, x, sizes, mean, inv_std, gamma, dgamma, dbeta, dx)
     return dx, dgamma.astype(x.dtype), dbeta.astype(x.dtype)
 
 

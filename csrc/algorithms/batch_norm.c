@@ -1,4 +1,4 @@
-/* Batch norm: two passes over memory forward, two backward. Statistics are those of chunks that stay in L1,
+/* Batch norm: two passes over memory forward, and backward unless a channel fits L2. Statistics are those of chunks that stay in L1,
  * combined in one order (Chan, Golub & LeVeque 1983), so that the bits do not depend on the threads. Runs
  * too short for vectors are taken for channels of their own, side by side. */
 #include "../arithmetic.h"
@@ -13,6 +13,8 @@ enum { CHANNELS = 64 };
 static const ptrdiff_t MOST_STATISTICS = 1 << 20;
 /* Runs shorter than this lose to rows: the statistics of (2000, 512, 2) took twice PyTorch's time. */
 static const ptrdiff_t SHORT_RUN = 64;
+/* x and dy of a channel that are still in L2 when its dx is computed. */
+static const double CHANNEL_BYTES = 1 << 20;
 /* Bytes worth a thread more: about 10 us. */
 static const double THREAD_BYTES = 128 << 10;
 
@@ -248,4 +250,77 @@ fc_status fc_norm_apply(const fc_norm_problem *p, const void *x, const double *m
     j.d = d;
     fc_parallel(&j.run, (int)j.parts, part, &j);
     return (fc_status)j.run.status;
+}
+
+/* The factors of fc_norm_apply for dx. */
+typedef struct {
+    double of_x, constant, of_dy;
+} terms;
+
+static terms terms_of(const fc_norm_problem *p, double inv_std, double gamma, double dgamma, double dbeta) {
+    const double count = (double)(p->outer * p->inner), factor = gamma * inv_std;
+    return (terms){-factor * inv_std * dgamma / count, -factor * dbeta / count, factor};
+}
+
+typedef struct {
+    job j;
+    const double *inv_std, *gamma;
+    double *dgamma, *dbeta;
+} backward_job;
+
+/* Channel after channel: dx while x and dy are still in L2. The sums are added in fc_norm_sums' order. */
+static void backward_part(void *context, int index) {
+    backward_job *b = context;
+    job *j = &b->j;
+    const fc_norm_problem *p = j->p;
+    const fc_norm_kernels *k = &j->kernels->norm;
+    const fc_share share = fc_share_of(p->channels, j->parts, index);
+    const ptrdiff_t bytes = p->outer * p->inner * j->size;
+    for (ptrdiff_t c = share.begin; c < share.end && !fc_stopped_at(&j->run, c - share.begin, bytes); c++) {
+        double sum = 0, product = 0;
+        for (ptrdiff_t n = 0; n < p->outer; n++)
+            for (ptrdiff_t i = 0; i < p->inner; i += j->length) {
+                const ptrdiff_t at = ((n * p->channels + c) * p->inner + i) * j->size;
+                double added[2];
+                k->products_run(least(j->length, p->inner - i), j->dy + at, j->x + at, j->mean[c], &added[0],
+                                &added[1]);
+                sum += added[0];
+                product += added[1];
+            }
+        b->dbeta[c] = sum;
+        b->dgamma[c] = product * b->inv_std[c];
+        const terms t = terms_of(p, b->inv_std[c], b->gamma[c], b->dgamma[c], sum);
+        for (ptrdiff_t n = 0; n < p->outer; n++) {
+            const ptrdiff_t at = (n * p->channels + c) * p->inner * j->size;
+            k->apply_run(p->inner, j->x + at, j->mean[c], t.of_x, t.constant, j->dy + at, t.of_dy, j->y + at);
+        }
+    }
+}
+
+fc_status fc_norm_backward(const fc_norm_problem *p, const void *dy, const void *x, const double *mean,
+                           const double *inv_std, const double *gamma, double *dgamma, double *dbeta,
+                           void *dx) {
+    backward_job b = {start(p, mean, x, dy, dx), inv_std, gamma, dgamma, dbeta};
+    job *j = &b.j;
+    const double bytes = 2 * (double)p->outer * (double)p->inner * (double)j->size;
+    if (!by_rows(j) && !has_short_runs(p) && bytes <= CHANNEL_BYTES && p->channels >= 4 * j->run.threads &&
+        p->outer * p->channels <= MOST_STATISTICS) {
+        j->parts = j->run.threads;
+        fc_parallel(&j->run, (int)j->parts, backward_part, &b);
+        return (fc_status)j->run.status;
+    }
+    double *all = fc_scratch_acquire((size_t)(3 * p->channels) * sizeof *all);
+    if (!all) return FC_NO_MEMORY;
+    double *of_x = all, *constant = of_x + p->channels, *of_dy = constant + p->channels;
+    fc_status status = fc_norm_sums(p, dy, x, mean, dbeta, dgamma);
+    for (ptrdiff_t c = 0; c < p->channels; c++) {
+        dgamma[c] *= inv_std[c];
+        const terms t = terms_of(p, inv_std[c], gamma[c], dgamma[c], dbeta[c]);
+        of_x[c] = t.of_x;
+        constant[c] = t.constant;
+        of_dy[c] = t.of_dy;
+    }
+    if (status == FC_OK) status = fc_norm_apply(p, x, mean, of_x, constant, dy, of_dy, dx);
+    fc_scratch_release(all);
+    return status;
 }

@@ -260,6 +260,21 @@ static void norms(const operand *o, int isa, const void *x) {
         fc_norm_sums(&p, x, x, expected[0], got[2], got[3]) != FC_OK ||
         fc_norm_apply(&p, x, expected[0], expected[0], expected[1], x, expected[2], y) != FC_OK)
         printf("FAILED to run batch norm\n"), failed++;
+    double *ones = malloc(room), *gradients[2] = {guarded(room, o->at_end), guarded(room, o->at_end)};
+    for (ptrdiff_t c = 0; c < o->C; c++) ones[c] = 1;
+    void *back = guarded((size_t)elements * size, o->at_end), *right = malloc((size_t)elements * size);
+    if (fc_norm_backward(&p, x, x, expected[0], ones, ones, gradients[0], gradients[1], back) != FC_OK)
+        printf("FAILED to run batch norm backward\n"), failed++;
+    for (ptrdiff_t i = 0; i < elements; i++) {
+        const ptrdiff_t c = o->last ? i % o->C : i / plane % o->C;
+        const double value = get(x, i, o->element), count = (double)(o->N * plane);
+        const double away = expected[2][c] + expected[3][c] * (value - expected[0][c]);
+        put(right, i, o->element, value - away / count);
+    }
+    same("dgamma", o, gradients[0], expected[3], o->C, FC_ELEMENT_FLOAT64, 1e-10);
+    same("dbeta", o, gradients[1], expected[2], o->C, FC_ELEMENT_FLOAT64, 1e-10);
+    same("dx of batch norm", o, back, right, elements, o->element, size == 4 ? 1e-6 : 1e-12);
+    free(ones), free(right);
     for (int i = 0; i < 4; i++)
         same("statistics", o, got[i], expected[i], o->C, FC_ELEMENT_FLOAT64, 1e-10);
     same("scaled", o, y, dx, elements, o->element, size == 4 ? 3e-7 : 1e-12);
