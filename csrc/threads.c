@@ -208,7 +208,13 @@ int fc_stopped(fc_run *run) {
     return atomic_load_explicit(&run->status, memory_order_relaxed) != FC_OK;
 }
 
+int (*fc_question(const fc_run *run))(void) {
+    return pthread_equal(run->owner, pthread_self()) ? run->interrupted : NULL;
+}
+
 #else /* no threads */
+
+int (*fc_question(const fc_run *run))(void) { return run->interrupted; }
 
 void fc_parallel(fc_run *run, int parts, void (*task)(void *context, int part), void *context) {
     (void)run;

@@ -43,4 +43,7 @@ static inline fc_share fc_share_of(ptrdiff_t units, ptrdiff_t parts, ptrdiff_t p
 
 void fc_stop(fc_run *run, fc_status status);
 
+/* What a run within this one may ask on this thread: run->interrupted on the calling one, else NULL. */
+int (*fc_question(const fc_run *run))(void);
+
 #endif

@@ -80,9 +80,32 @@ def test_auto_takes_direct_where_groups_are_narrow(case, layout):
     assert fastconv.ConvPlan(x.shape, w, **options).algorithm == "direct"
 
 
-def test_auto_leaves_wide_groups_to_gemms():
-    w = np.ones((32, 16, 3, 3), np.float32)
-    assert fastconv.ConvPlan((1, 32, 8, 8), w, groups=2).algorithm == "implicit_gemm"
+@pytest.mark.parametrize("size", [252, 256, 512, 3000])
+def test_auto_takes_direct_for_depthwise_images_of_any_size(size):
+    w = np.ones((32, 1, 3, 3), np.float32)
+    plan = fastconv.ConvPlan((1, 32, size, size), w, stride=2, padding=1, groups=32)
+    assert plan.algorithm == "direct" and plan.workspace_bytes < 16 << 20
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "w_shape", "groups"),
+    [
+        ((1, 32, 8, 8), (32, 16, 3, 3), 2),
+        ((8, 8, 56, 56), (8, 8, 3, 3), 1),
+        ((8, 8, 56, 56), (8, 2, 1, 1), 4),
+        ((8, 8, 4, 4), (8, 2, 3, 3), 4),
+    ],
+    ids=["wide_groups", "eight_channels", "one_tap", "short_rows"],
+)
+def test_auto_leaves_to_gemms_what_they_do_better(x_shape, w_shape, groups):
+    plan = fastconv.ConvPlan(x_shape, np.ones(w_shape, np.float32), groups=groups)
+    assert plan.algorithm == "implicit_gemm"
+
+
+def test_row_of_outputs_that_is_padding_takes_no_memory():
+    w = np.ones((16, 1, 3, 3), np.float32)
+    plan = fastconv.ConvPlan((1, 16, 4, 4), w, padding=(100000, 1), groups=16, algorithm="direct")
+    assert plan.workspace_bytes < fastconv.get_num_threads() * (16 << 20)
 
 
 # Lanes beside the outputs meet zeros of dy: what they read must not matter.

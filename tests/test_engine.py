@@ -29,7 +29,11 @@ FAR = [
 @pytest.mark.parametrize("case", FAR, ids=str)
 def test_far_and_many_taps_are_exact_on_integers(case, algorithm):
     x, w, b = case.integers()
-    y = fastconv.conv_forward(x, w, b, algorithm=algorithm, **case.options)
+    try:
+        y = fastconv.conv_forward(x, w, b, algorithm=algorithm, **case.options)
+    except ValueError as error:  # taps too far apart for copies of every plane
+        assert algorithm == "direct" and "span more than the workspace" in str(error)
+        return
     naive = dict(case.options, algorithm="naive")
     np.testing.assert_array_equal(y, fastconv.conv_forward(x, w, b, **naive))
     dy = np.random.default_rng(3).integers(-4, 5, y.shape).astype("f4")

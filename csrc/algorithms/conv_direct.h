@@ -1,9 +1,12 @@
-/* What the forward and the adjoint in the weights of conv_direct.c share. */
+/* What conv_direct.c, conv_direct_plan.c and conv_direct_weights.c share. */
 #ifndef FC_CONV_DIRECT_H
 #define FC_CONV_DIRECT_H
 
 #include "../packing/block.h"
 #include "conv_correlations.h"
+
+/* Channels that are transposed together where they lie side by side. */
+enum { FC_SIDE_BY_SIDE = 16 };
 
 /* Elements between one group's arrays and the next one's. */
 typedef struct {

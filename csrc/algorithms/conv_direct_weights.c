@@ -10,7 +10,7 @@
 /* Longest chain of terms in a lane. */
 static const ptrdiff_t CHAIN = 1024;
 /* Chunks of images with totals of their own, and bytes of all of these. */
-enum { CHUNKS = 8 };
+enum { CHUNKS = 8, FEW_BUNDLES = 64 };
 static const ptrdiff_t MOST_TOTALS = 8 << 20;
 
 typedef struct {
@@ -18,6 +18,7 @@ typedef struct {
     const fc_correlation *c;
     fc_direct_plan plan;
     int accumulate, last;
+    int one_row;          /* of outputs: its vectors are blocked, not rows */
     ptrdiff_t taps;       /* of the blocked axis */
     ptrdiff_t sums;       /* of an output channel: those of dw, and of db */
     ptrdiff_t elements;   /* of the lanes of all sums of a bundle */
@@ -82,20 +83,24 @@ static void copy_dy(const gradient_job *g, const fc_block *block, ptrdiff_t offs
            (size_t)((g->dy_size[0] - block->count[1]) * pitch * p->size));
 }
 
+static ptrdiff_t in_blocks(ptrdiff_t outputs) {
+    return quotient_up(outputs, FC_GRADIENT_BLOCK) * FC_GRADIENT_BLOCK;
+}
+
 /* Adds what a band gives to the sums of one output channel, or of a vector's. */
 static void add_band(const gradient_job *g, const fc_block *block, const char *copy, const char *dy,
                      const workspace *w, char *sums) {
     const fc_direct_plan *p = &g->plan;
     const ptrdiff_t lanes = p->kernels->lanes, inner = p->blocks.inner, pitch = g->dy_size[1] * inner;
     fc_direct_gradient d = {
-        .outputs = quotient_up(block->count[1 + p->blocked], FC_GRADIENT_BLOCK) * FC_GRADIENT_BLOCK,
-        .repeats = p->by_channel ? block->count[1] : quotient_up(block->count[2], lanes),
+        .outputs = in_blocks(g->one_row ? quotient_up(block->count[2], lanes) : block->count[1 + p->blocked]),
+        .repeats = p->by_channel ? block->count[1] : g->one_row ? 1 : quotient_up(block->count[2], lanes),
         .x_repeat = p->by_channel ? p->blocks.pitch[1] : lanes,
         .dy_repeat = p->by_channel ? pitch : lanes,
         .taps = g->taps,
         .tap_step = p->tap_step,
-        .x_step = p->blocks.pitch[1 + p->blocked],
-        .dy_step = p->by_channel ? inner : pitch,
+        .x_step = g->one_row ? lanes : p->blocks.pitch[1 + p->blocked],
+        .dy_step = p->by_channel ? inner : g->one_row ? lanes : pitch,
         .others = p->others,
         .other = w->other_x,
     };
@@ -120,18 +125,36 @@ static double put(const gradient_job *g, const void *array, ptrdiff_t at, double
 /* Lanes beside the outputs multiply inputs by zeros, which must not matter where an input is infinite or
  * NaN: such a group is done again by the defining sums. */
 static void redo(const gradient_job *g, ptrdiff_t group) {
-    const fc_conv_job *j = g->j;
+    fc_conv_job *j = g->j;
     fc_conv_problem p = *j->p;
     fc_conv_arrays a = *j->a;
     p.groups = 1;
     p.in_channels = j->C;
     p.out_channels = j->K;
-    p.interrupted = NULL;
+    p.interrupted = fc_question(&j->run);
     a.x = (char *)a.x + group * g->plan.groups.x * j->size;
     a.y = (char *)a.y + group * g->plan.groups.y * j->size;
     a.w = (char *)a.w + group * g->plan.groups.w * j->size;
     a.b = NULL;
-    fc_conv_naive.run(FC_BACKWARD_WEIGHTS, &p, &a);
+    const fc_status status = fc_conv_naive.run(FC_BACKWARD_WEIGHTS, &p, &a);
+    if (status != FC_OK) fc_stop(&j->run, status);
+}
+
+/* Whether an element of dy of an output channel is NaN: then all of its dw is, rightly. */
+static int has_nan(const gradient_job *g, ptrdiff_t group, ptrdiff_t k) {
+    const fc_conv_problem *p = g->j->p;
+    const ptrdiff_t *s = p->y_strides, *n = p->out_size;
+    const char *dy = (const char *)g->j->a->y + (group * g->plan.groups.y + k * s[1]) * g->plan.size;
+    for (ptrdiff_t i = 0; i < p->batch * n[0] * n[1]; i++) {
+        const ptrdiff_t at = i / (n[0] * n[1]) * s[0] + i / n[1] % n[0] * s[2] + i % n[1] * s[3];
+        for (ptrdiff_t q = 0; q < n[2]; q++) {
+            const char *element = dy + (at + q * s[4]) * g->plan.size;
+            if (g->plan.size == 4 ? *(const float *)element != *(const float *)element
+                                  : *(const double *)element != *(const double *)element)
+                return 1;
+        }
+    }
+    return 0;
 }
 
 /* Writes dw and db of a group. */
@@ -140,7 +163,7 @@ static void leave(const gradient_job *g, ptrdiff_t bundle, ptrdiff_t i, const pt
     const fc_direct_plan *p = &g->plan;
     const ptrdiff_t lanes = p->kernels->lanes, group = bundle * p->together + i;
     const ptrdiff_t tap = g->c->axis[p->blocked].weight_step;
-    int nan = 0;
+    int nan = 0; /* 1: of no dy; -k - 1: those of channel k are rightly */
     for (ptrdiff_t k = 0; k < g->c->rows; k++) {
         const ptrdiff_t row = p->by_channel ? i / lanes : i * g->c->rows + k;
         const double *totals = bundle_totals + row * g->sums * lanes + (p->by_channel ? i % lanes : 0);
@@ -152,11 +175,12 @@ static void leave(const gradient_job *g, ptrdiff_t bundle, ptrdiff_t i, const pt
             } else if (g->c->w) {
                 const ptrdiff_t at = group * p->groups.w + k * g->c->w_row + other_w[t / g->taps];
                 value = put(g, g->c->w, at + t % g->taps * tap, value);
-                nan |= value != value;
+                if (g->last && value != value && nan <= 0 && nan != -(int)k - 1)
+                    nan = has_nan(g, group, k) ? -(int)k - 1 : 1;
             }
         }
     }
-    if (nan && g->last) redo(g, group);
+    if (nan > 0 && !fc_stopped(&g->j->run)) redo(g, group);
 }
 
 static void flush(const gradient_job *g, workspace *w, double *totals) {
@@ -176,7 +200,7 @@ static void chunk_sums(gradient_job *g, ptrdiff_t bundle, ptrdiff_t chunk, works
     ptrdiff_t chain = 0;
     memset(w->lanes, 0, (size_t)(g->elements * bytes));
     memset(totals, 0, (size_t)g->elements * sizeof *totals);
-    for (ptrdiff_t b = share.begin; b < share.end && !fc_stopped_at(&g->j->run, b, 8192); b++) {
+    for (ptrdiff_t b = share.begin; b < share.end && !fc_stopped_at(&g->j->run, b, p->copy * g->sums * c->rows); b++) {
         place.block = fc_find_block(&p->blocks, b);
         fc_direct_fill(p, &place, w->copy);
         const ptrdiff_t *start = place.block.start;
@@ -249,14 +273,16 @@ void fc_direct_weights(fc_conv_job *j, const fc_correlation *c, const fc_groups 
                       .accumulate = accumulate, .last = last, .chunks = 1};
     const fc_direct_plan *p = &g.plan;
     const ptrdiff_t lanes = p->kernels->lanes;
-    const ptrdiff_t multiple[2] = {p->by_channel ? 1 : FC_GRADIENT_BLOCK,
-                                   p->by_channel ? FC_GRADIENT_BLOCK : lanes};
+    g.one_row = !p->by_channel && c->axis[0].outputs == 1;
+    const ptrdiff_t multiple[2] = {p->by_channel || g.one_row ? 1 : FC_GRADIENT_BLOCK,
+                                   p->by_channel ? FC_GRADIENT_BLOCK
+                                                 : lanes * (g.one_row ? FC_GRADIENT_BLOCK : 1)};
     for (int i = 0; i < 2; i++)
         g.dy_size[i] = quotient_up(p->blocks.size[1 + i], multiple[i]) * multiple[i];
     g.taps = c->axis[p->blocked].taps;
     g.sums = p->others * g.taps + 1;
     g.elements = p->together * (p->by_channel ? 1 : c->rows * lanes) * g.sums;
-    if (p->by_channel) {
+    if (p->by_channel || p->bundles < FEW_BUNDLES) {
         const ptrdiff_t room = MOST_TOTALS / (p->bundles * g.elements * (ptrdiff_t)sizeof(double));
         g.chunks = most(1, least(least(CHUNKS, room), c->images * p->blocks.count[1] * p->blocks.count[2]));
     }

@@ -1,7 +1,8 @@
 /* 3x3 convolutions of stride 1 by Winograd's F(4x4, 3x3): 36 products where the definition has 144
  * (kernels/winograd_kernel.tmpl.h). A block of tiles is transformed into L2, channels side by side; its 36
  * GEMMs go by panels of output channels, whose points are transformed back at once. Forward, and backward
- * data, whose taps are reversed. Tiles whose sums are not finite are done again by the definition. */
+ * data, whose taps are reversed. Rows of tiles with sums that are not finite are done again by the
+ * definition, or all of it by gathered GEMMs if there are many. */
 #include <stdio.h>
 #include <string.h>
 
@@ -12,8 +13,9 @@
 enum {
     POINTS = 36,
     TILE = 4,   /* outputs along an axis */
-    REACH = 6,  /* positions along an axis */
+    MOST_LANES = 16,
     CHAIN = 64, /* channels summed in a register: longer chains lose accuracy */
+    MOST_REDONE = 8, /* rows of tiles of a panel */
 };
 /* A block's transformed input should stay in L2; with weights that are transformed for every block, blocks
  * are as large as the workspace allows. */
@@ -40,6 +42,10 @@ typedef struct {
     ptrdiff_t v_point, m_point, u_point; /* elements between points */
     ptrdiff_t ranges, parts;   /* of the panels */
     int spread;                /* channels are planes */
+    FC_ATOMIC int not_finite;  /* rows of tiles of a panel; of the first, which */
+    struct {
+        ptrdiff_t image, line, first;
+    } redone[MOST_REDONE];
     char *weights;             /* [panel][point][channel][channel of the panel], or NULL */
 } job;
 
@@ -160,23 +166,23 @@ static double value_at(const job *j, const void *array, ptrdiff_t at) {
 }
 
 /* A row of tiles by the definition. */
-static void redo(const job *j, ptrdiff_t image, ptrdiff_t line, ptrdiff_t k0, ptrdiff_t k1) {
+static void redo(const job *j, ptrdiff_t image, ptrdiff_t line, ptrdiff_t k0) {
     const fc_correlation *c = j->c;
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    for (ptrdiff_t k = k0; k < k1; k++)
+    for (ptrdiff_t k = k0; k < least(c->rows, k0 + j->panel) && !fc_stopped(j->run); k++)
         for (ptrdiff_t p = TILE * line; p < least(h->outputs, TILE * line + TILE); p++)
             for (ptrdiff_t q = 0; q < w->outputs; q++) {
                 double sum = c->bias ? value_at(j, c->bias, k) : 0;
                 for (ptrdiff_t i = 0; i < c->planes; i++)
                     for (ptrdiff_t t = 0; t < 9; t++) {
-                        const ptrdiff_t row = p + h->tap + t / 3 * h->tap_step, column = q + w->tap + t % 3 * w->tap_step;
+                        const ptrdiff_t row = p + h->tap + t / 3 * h->tap_step;
+                        const ptrdiff_t column = q + w->tap + t % 3 * w->tap_step;
                         const int inside = row >= 0 && row < h->size && column >= 0 && column < w->size;
                         if (!inside && !c->padding_counts) continue;
-                        const double x = inside ? value_at(j, c->x_plane[i], image * c->x_image + row * h->source_stride +
-                                                                                 column * w->source_stride)
-                                                : 0;
-                        sum += x * value_at(j, c->w, k * c->w_row + c->w_plane[i] + h->weight + t / 3 * h->weight_step +
-                                                         w->weight + t % 3 * w->weight_step);
+                        const ptrdiff_t at = image * c->x_image + row * h->source_stride + column * w->source_stride;
+                        const ptrdiff_t tap = h->weight + t / 3 * h->weight_step + w->weight + t % 3 * w->weight_step;
+                        sum += (inside ? value_at(j, c->x_plane[i], at) : 0) *
+                               value_at(j, c->w, k * c->w_row + c->w_plane[i] + tap);
                     }
                 if (c->relu && sum < 0) sum = 0;
                 const ptrdiff_t at = image * c->y_image + k * c->y_row + p * h->target_stride + q * w->target_stride;
@@ -186,7 +192,7 @@ static void redo(const job *j, ptrdiff_t image, ptrdiff_t line, ptrdiff_t k0, pt
 }
 
 /* Points of a panel back to outputs. */
-static void leave(const job *j, ptrdiff_t first, ptrdiff_t lines, ptrdiff_t panel, const workspace *w) {
+static void leave(job *j, ptrdiff_t first, ptrdiff_t lines, ptrdiff_t panel, const workspace *w) {
     const fc_correlation *c = j->c;
     const fc_axis *h = &c->axis[0], *axis = &c->axis[1];
     const ptrdiff_t size = j->size, k0 = panel * j->panel, k1 = least(c->rows, k0 + j->panel);
@@ -206,14 +212,20 @@ static void leave(const job *j, ptrdiff_t first, ptrdiff_t lines, ptrdiff_t pane
             char padded[FC_ALIGNMENT * 2];
             const char *bias = c->bias ? (const char *)c->bias + k * size : NULL;
             if (straight) o.width = least(j->lanes, k1 - k);
-            if (bias && k1 - k < j->lanes) bias = memcpy(memset(padded, 0, sizeof padded), bias, (size_t)((k1 - k) * size));
+            if (bias && k1 - k < j->lanes)
+                bias = memcpy(memset(padded, 0, sizeof padded), bias, (size_t)((k1 - k) * size));
             char *target = straight ? y + (k - k0) * size : w->stage + (k - k0) * size;
             finite &= j->kernels->winograd_output(&o, w->m + (i * j->across * j->panel + k - k0) * size, bias, target);
         }
         for (ptrdiff_t r = 0; !straight && r < o.rows; r++)
             j->kernels->transpose(axis->outputs, k1 - k0, w->stage + r * o.row_step * size, j->panel,
                                   y + r * h->target_stride * size, c->y_row);
-        if (!finite) redo(j, image, line, k0, k1);
+        if (finite) continue;
+        const int index = j->not_finite++;
+        if (index >= MOST_REDONE) continue;
+        j->redone[index].image = image;
+        j->redone[index].line = line;
+        j->redone[index].first = k0;
     }
 }
 
@@ -326,6 +338,12 @@ static void correlate(fc_conv_job *cj, const fc_correlation *c) {
     }
     if (j.run->status == FC_OK) fc_parallel(j.run, (int)j.parts, part, &j);
     fc_scratch_release(j.weights);
+    if (j.not_finite > MOST_REDONE && j.run->status == FC_OK) {
+        fc_correlate(cj->kernels, cj->size, j.run, c);
+        return;
+    }
+    for (int i = 0; i < j.not_finite && !fc_stopped(j.run); i++)
+        redo(&j, j.redone[i].image, j.redone[i].line, j.redone[i].first);
 }
 
 static void correlate_each(fc_conv_job *j, const fc_correlation *phase, int lines, int phases) {
@@ -342,8 +360,10 @@ static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
         if (p->stride[i] > 1 || p->dilation[i] > 1) return "stride and dilation are not 1";
     if (!is_adjacent(p->x_strides) || !is_adjacent(p->y_strides)) return "neither channels nor columns are adjacent";
     const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
-    const ptrdiff_t columns = most(p->in_size[2], p->out_size[2]) + 6;
-    return columns * most(C, K) > 400000 ? "a row of tiles passes the workspace" : NULL;
+    const double tiles = (double)quotient_up(op == FC_FORWARD ? p->out_size[2] : p->in_size[2], TILE);
+    const double channels = (double)((op == FC_FORWARD ? C : K) + MOST_LANES), panel = 3 * MOST_LANES;
+    const double bytes = 8 * (tiles * (POINTS * (channels + panel) + TILE * TILE * (panel + 2 * channels)));
+    return bytes > 8 * (double)(1 << 20) ? "a row of tiles passes the workspace" : NULL;
 }
 
 /* Only who asks for it gets it: its errors are up to four times those of direct sums. */
@@ -384,8 +404,9 @@ static void describe(const fc_conv_problem *p, fc_conv_description *d) {
     workspace w;
     static char shared;
     if (shares_weights(&j)) j.weights = &shared;
-    snprintf(d->how, sizeof d->how, "F(4x4, 3x3): blocks of %td tiles, panels of %td output channels, weights transformed %s",
-             j.tiles, j.panel, j.weights ? "once" : "for every block");
+    snprintf(d->how, sizeof d->how,
+             "F(4x4, 3x3): blocks of %td tiles, panels of %td output channels, weights transformed %s", j.tiles,
+             j.panel, j.weights ? "once" : "for every block");
     d->workspace = lay_out(&j, &w, NULL) * (size_t)j.parts;
     if (j.weights) d->workspace += (size_t)(j.panels * POINTS * j.u_point * j.size);
     fc_conv_end(&cj);
