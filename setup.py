@@ -34,6 +34,7 @@ class ParallelBuildExt(build_ext):
         msvc = self.compiler.compiler_type == "msvc"
         for extension in self.extensions:
             extension.extra_compile_args += MSVC_FLAGS if msvc else GNU_FLAGS
+            extension.libraries += [] if msvc else ["m"]
         compile_in_order = self.compiler.compile
 
         def compile_side_by_side(sources, *args, **kwargs):

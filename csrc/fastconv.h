@@ -186,6 +186,18 @@ typedef struct {
 
 fc_status fc_activate(const fc_activation_problem *problem, const void *x, const void *dy, void *y);
 
+/* loss = mean over n of -log softmax(scores[n])[labels[n]], scores [batch][classes]; gradient: in scores.
+ * Sizes are at least 1, labels 0 ... classes - 1. */
+typedef struct {
+    fc_dtype dtype;
+    int isa, threads;
+    int (*interrupted)(void);
+    ptrdiff_t batch, classes;
+} fc_softmax_problem;
+
+fc_status fc_softmax_cross_entropy(const fc_softmax_problem *problem, const void *scores,
+                                   const long long *labels, double *loss, void *gradient);
+
 /* How many threads a call may use that does not say otherwise. By these two names and through its
  * own loader threadpoolctl finds the setting; they are the only exported ones. */
 int fastconv_get_num_threads(void);

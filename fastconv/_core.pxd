@@ -165,3 +165,14 @@ cdef extern from "fastconv.h" nogil:
         ptrdiff_t count
 
     fc_status fc_activate(const fc_activation_problem *problem, const void *x, const void *dy, void *y)
+
+    ctypedef struct fc_softmax_problem:
+        fc_dtype dtype
+        int isa
+        int threads
+        int (*interrupted)() noexcept nogil
+        ptrdiff_t batch
+        ptrdiff_t classes
+
+    fc_status fc_softmax_cross_entropy(const fc_softmax_problem *problem, const void *scores,
+                                       const long long *labels, double *loss, void *gradient)

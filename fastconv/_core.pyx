@@ -471,6 +471,25 @@ def sigmoid(x, dy, y):
     activate(FC_SIGMOID, x, dy, y)
 
 
+def softmax_cross_entropy(cnp.ndarray scores, cnp.ndarray labels, cnp.ndarray gradient):
+    """Fills gradient and returns the loss; labels are int64."""
+    cdef fc_softmax_problem p
+    p.dtype = dtype_of(scores)
+    p.isa = current_isa
+    p.threads = fastconv_get_num_threads()
+    p.interrupted = ask()
+    p.batch, p.classes = scores.shape[0], scores.shape[1]
+    cdef fc_status status
+    cdef double loss = 0
+    cdef void *scores_data = pointer(scores)
+    cdef long long *classes = <long long *>pointer(labels)
+    cdef void *gradient_data = pointer(gradient)
+    with nogil:
+        status = fc_softmax_cross_entropy(&p, scores_data, classes, &loss, gradient_data)
+    finish(status, "softmax_cross_entropy")
+    return loss
+
+
 # ---------------------------------------------------------------------------------------------
 # Calls like earlier ones: checking all arguments takes longer than a small convolution
 

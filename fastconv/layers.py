@@ -318,7 +318,6 @@ def affine_backward(dy, x, w):
     return dy @ w.T, x.T @ dy, dy.sum(axis=0, dtype=np.float64).astype(dy.dtype)
 
 
-@np.errstate(all="ignore")
 def softmax_cross_entropy(scores, labels):
     """Mean over the batch of -log softmax(scores)[label], and its gradient.
 
@@ -358,14 +357,7 @@ def softmax_cross_entropy(scores, labels):
     labels = _problem.class_labels(labels, scores)
     if len(labels) == 0:
         return float("nan"), np.empty(scores.shape, scores.dtype)
-    rows = np.arange(len(labels))
-    top = scores.max(axis=1)
-    p = np.exp(scores - top[:, None], order="C")
-    total = p.sum(axis=1)
-    # The difference of two float32 may exceed float32.
-    distance = top.astype(np.float64) - scores[rows, labels]
-    loss = float((np.log(total) + distance).mean(dtype=np.float64))
-    p /= total[:, None]
-    p[rows, labels] -= 1
-    p /= len(labels)
-    return loss, p
+    dscores = np.empty(scores.shape, scores.dtype)
+    loss = _core.softmax_cross_entropy(
+        np.ascontiguousarray(scores), np.ascontiguousarray(labels), dscores)  # fmt: skip
+    return loss, dscores

@@ -369,6 +369,56 @@ def test_softmax_cross_entropy_matches_the_reference():
     np.testing.assert_allclose(dscores, dexpected, rtol=1e-12, atol=1e-15)
 
 
+SCORES = [(1, 1), (7, 2), (300, 3), (5, 7), (5, 8), (5, 9), (4, 33), (40, 1000), (3, 70001)]
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("shape", SCORES, ids=str)
+def test_softmax_is_exact_with_the_same_bits_at_every_thread_count(shape, dtype, isa):
+    rng = np.random.default_rng(8)
+    spread = rng.uniform(0, 200, (shape[0], 1))
+    scores = (rng.standard_normal(shape) * spread).astype(dtype)
+    labels, rows = rng.integers(0, shape[1], shape[0]), np.arange(shape[0])
+    labels[::2] = scores[::2].argmax(1)
+    distances = scores.astype(np.longdouble) - scores.max(1, keepdims=True)
+    powers = np.exp(distances)
+    total = powers.sum(1, keepdims=True)
+    gradient = powers / total
+    powers[rows, labels] = 0
+    gradient[rows, labels] = -(powers.sum(1) / total[:, 0])
+    exact = (np.log(total[:, 0]) - distances[rows, labels]).mean()
+    results = []
+    for threads in (1, 2, 3):
+        with fastconv.num_threads(threads):
+            results.append(fastconv.softmax_cross_entropy(scores, labels))
+    loss, dscores = results[0]
+    assert type(loss) is float and dscores.dtype == dtype
+    eps = np.finfo(dtype).eps
+    np.testing.assert_allclose(loss, float(exact), rtol=4 * eps, atol=eps)
+    np.testing.assert_allclose(
+        dscores * shape[0], gradient.astype("f8"), rtol=4 * eps, atol=1e-15
+    )  # fmt: skip
+    for other in results[1:]:
+        assert other[0] == loss
+        assert_same_bits(other[1], dscores)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("classes", [3, 40])
+def test_softmax_of_what_is_not_finite(classes, dtype, isa):
+    plain = np.random.default_rng(9).standard_normal(classes).astype(dtype)
+    rows = {name: plain.copy() for name in ("nan", "inf", "nothing", "never")}
+    rows["nan"][-1], rows["inf"][0] = np.nan, np.inf
+    rows["nothing"][:] = -np.inf
+    rows["never"][1] = -np.inf  # of probability 0
+    scores = np.array([*rows.values(), plain])
+    loss, dscores = fastconv.softmax_cross_entropy(scores, [0] * 5)
+    assert np.isnan(loss) and np.isnan(dscores[:3]).all() and np.isfinite(dscores[3:]).all()
+    assert dscores[3, 1] == 0
+    loss, dscores = fastconv.softmax_cross_entropy(scores[3:4], [1])
+    assert loss == np.inf and dscores[0, 1] == -1
+
+
 def test_softmax_gradient_is_p_minus_e_y():
     scores = np.log(np.array([[1.0, 2.0, 5.0]]))
     loss, dscores = fastconv.softmax_cross_entropy(scores, [1])

@@ -10,7 +10,7 @@ enum { BLOCK = 4096 };
 
 typedef struct {
     fc_activation activation;
-    const fc_norm_kernels *kernels;
+    const fc_activation_kernels *kernels;
     fc_run run;
     const char *x, *dy;
     char *y;
@@ -34,7 +34,7 @@ fc_status fc_activate(const fc_activation_problem *p, const void *x, const void 
     const double useful = 1 + (double)p->count * (double)size / THREAD_BYTES;
     job j = {
         .activation = p->activation,
-        .kernels = &fc_find_kernels(p->isa, p->dtype)->norm,
+        .kernels = &fc_find_kernels(p->isa, p->dtype)->activation,
         .run = fc_start(useful < p->threads ? (int)useful : p->threads, p->interrupted),
         .x = x,
         .dy = dy,

@@ -5,7 +5,8 @@
  * where the instruction set has them.
  * VTAKES(v, best): where v > best, or v is NaN and best is not; VSELECT(mask, a, b): a where it holds.
  * VCOLUMN: as many whole numbers of type COLUMN as VEC has elements. DVEC: DLANES doubles; DWIDEN and
- * DNARROW load and store them as FC_DTYPE. */
+ * DNARROW load and store them as FC_DTYPE; DIF_NEGATIVE(v, a, b): a where v < 0, b where it is not;
+ * DPOWER_OF_2(v): 2**n of the n + 1023 in the lowest bits of v. */
 #define FC_NAME(stage) FC_JOIN4(fc_##stage##_, FC_DTYPE, _, FC_ISA)
 
 #include "../kernels/gemm_kernel.tmpl.h"
@@ -14,6 +15,7 @@
 #include "../kernels/winograd_kernel.tmpl.h"
 #include "../kernels/pool_kernel.tmpl.h"
 #include "../kernels/norm_kernel.tmpl.h"
+#include "../kernels/activation_kernel.tmpl.h"
 
 const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
     .lanes = LANES,
@@ -86,9 +88,13 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
             .products_rows = FC_NAME(products_rows),
             .apply_run = FC_NAME(apply_run),
             .apply_rows = FC_NAME(apply_rows),
+        },
+    .activation =
+        {
             .relu = FC_NAME(relu),
             .sigmoid = FC_NAME(sigmoid),
             .sigmoid_gradient = FC_NAME(sigmoid_gradient),
+            .softmax = FC_NAME(softmax),
         },
 };
 

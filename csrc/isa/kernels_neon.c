@@ -21,6 +21,9 @@
 #define DMUL vmulq_f64
 #define DDIV vdivq_f64
 #define DFMA(a, b, c) vfmaq_f64(c, a, b)
+#define DMAX vmaxq_f64
+#define DIF_NEGATIVE(v, a, b) vbslq_f64(vcltzq_f64(v), a, b)
+#define DPOWER_OF_2(v) vreinterpretq_f64_s64(vshlq_n_s64(vreinterpretq_s64_f64(v), 52))
 
 #define FC_DTYPE float
 #define TRANSPOSE_SIZE 4

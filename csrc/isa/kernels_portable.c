@@ -40,6 +40,20 @@ typedef int64_t column_double;
 #undef COLUMN
 #undef FC_DTYPE
 
+/* a where v < 0, b where it is not. */
+FC_INLINE vec_double if_negative(vec_double v, vec_double a, vec_double b) {
+    return select_double(takes_double(set1_double(0), v), a, b);
+}
+
+/* 2**n of the n + 1023 in the lowest bits. */
+FC_INLINE vec_double power_of_2(vec_double shifted) {
+    uint64_t bits[sizeof shifted / sizeof(uint64_t)];
+    memcpy(bits, &shifted, sizeof shifted);
+    for (size_t i = 0; i < sizeof shifted / sizeof(uint64_t); i++) bits[i] <<= 52;
+    memcpy(&shifted, bits, sizeof shifted);
+    return shifted;
+}
+
 #define VMASK FC_JOIN(column_, FC_DTYPE)
 #define VTAKES FC_JOIN(takes_, FC_DTYPE)
 #define VSELECT FC_JOIN(select_, FC_DTYPE)
@@ -60,6 +74,9 @@ typedef int64_t column_double;
 #define DMUL(a, b) ((a) * (b))
 #define DDIV(a, b) ((a) / (b))
 #define DFMA(a, b, c) ((a) * (b) + (c))
+#define DMAX max_double
+#define DIF_NEGATIVE if_negative
+#define DPOWER_OF_2 power_of_2
 #define DWIDEN FC_JOIN(widen_, FC_DTYPE)
 #define DNARROW FC_JOIN(narrow_, FC_DTYPE)
 

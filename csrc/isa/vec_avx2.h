@@ -15,3 +15,6 @@
 #define DMUL _mm256_mul_pd
 #define DDIV _mm256_div_pd
 #define DFMA _mm256_fmadd_pd
+#define DMAX _mm256_max_pd
+#define DIF_NEGATIVE(v, a, b) _mm256_blendv_pd(b, a, v)
+#define DPOWER_OF_2(v) _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(v), 52))

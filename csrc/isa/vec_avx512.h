@@ -18,3 +18,6 @@
 #define DMUL _mm512_mul_pd
 #define DDIV _mm512_div_pd
 #define DFMA _mm512_fmadd_pd
+#define DMAX _mm512_max_pd
+#define DIF_NEGATIVE(v, a, b) _mm512_mask_blend_pd(_mm512_movepi64_mask(_mm512_castpd_si512(v)), b, a)
+#define DPOWER_OF_2(v) _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(v), 52))

@@ -183,10 +183,15 @@ typedef struct {
     void (*apply_rows)(ptrdiff_t rows, ptrdiff_t channels, const void *x, ptrdiff_t stride,
                        const double *mean, const double *a, const double *b, const void *dy,
                        const double *d, void *y);
+} fc_norm_kernels;
+
+/* activation_kernel.tmpl.h says what each does. */
+typedef struct {
     void (*relu)(ptrdiff_t count, const void *x, const void *dy, void *y);
     void (*sigmoid)(ptrdiff_t count, const void *x, void *y);
     void (*sigmoid_gradient)(ptrdiff_t count, const void *y, const void *dy, void *dx);
-} fc_norm_kernels;
+    double (*softmax)(ptrdiff_t classes, const void *scores, ptrdiff_t label, double scale, void *gradient);
+} fc_activation_kernels;
 
 typedef struct {
     int lanes; /* elements of a vector */
@@ -210,6 +215,7 @@ typedef struct {
     void (*winograd_weights)(const void *w, ptrdiff_t tap_step, void *target, ptrdiff_t point_step);
     fc_pool_kernels pool;
     fc_norm_kernels norm;
+    fc_activation_kernels activation;
 } fc_kernels;
 
 /* The kernels of the instruction set at `isa` in fc_isa_name's order. */

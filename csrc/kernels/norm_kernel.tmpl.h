@@ -1,4 +1,4 @@
-/* Kernels of batch norm and ReLU. Sums are kept in double. A run is a channel's adjacent elements; in rows
+/* Kernels of batch norm. Sums are kept in double. A run is a channel's adjacent elements; in rows
  * the channels are adjacent. Runs and rows are short enough to stay in L1 while they are read twice. */
 
 /* Elements ahead that are fetched: forward takes 1.3 times as long without, backward 1.2 times. */
@@ -200,78 +200,6 @@ static FC_TARGET void FC_NAME(apply_rows)(ptrdiff_t rows, ptrdiff_t channels, co
     const DVEC vd = dy ? FC_NAME(first_doubles)(rest, d + whole) : va;
     for (ptrdiff_t i = whole; i < rows * stride; i += stride)
         FC_NAME(apply_part)(rest, x + i, vm, va, vb, dy ? dy + i : NULL, vd, y + i);
-}
-
-/* y = max(x, 0), NaN kept; with dy: dy where x > 0, else 0. */
-static FC_TARGET void FC_NAME(relu)(ptrdiff_t count, const void *x_, const void *dy_, void *y_) {
-    const FC_DTYPE *FC_RESTRICT x = x_, *FC_RESTRICT dy = dy_;
-    FC_DTYPE *FC_RESTRICT y = y_;
-    if (dy)
-        for (ptrdiff_t i = 0; i < count; i++) y[i] = x[i] > 0 ? dy[i] : 0;
-    else
-        for (ptrdiff_t i = 0; i < count; i++) y[i] = x[i] < 0 ? 0 : x[i];
-}
-
-/* exp(x), x <= 0, to a rounding or two: 2**n times the Taylor series of what is left, |r| <= log(2) / 2,
- * whose first missing term is below an eighth of an ulp (7 terms for float, 13 for double). */
-FC_INLINE FC_TARGET DVEC FC_NAME(exp_series)(DVEC r) {
-    static const double terms[] = {1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800,
-                                   1.0 / 362880,     1.0 / 40320,     1.0 / 5040,     1.0 / 720,
-                                   1.0 / 120,        1.0 / 24,        1.0 / 6,        1.0 / 2,
-                                   1.0,              1.0};
-    const int first = sizeof(FC_DTYPE) == 4 ? 6 : 0;
-    DVEC sum = DSET1(terms[first]);
-    FC_UNROLL for (int i = first + 1; i < 14; i++) sum = DFMA(sum, r, DSET1(terms[i]));
-    return sum;
-}
-
-/* y = 1 / (1 + exp(-x)), for x < 0 as exp(x) / (1 + exp(x)): nothing overflows or cancels. By blocks, in
- * loops simple enough for the compiler to vectorise. */
-static FC_TARGET void FC_NAME(sigmoid)(ptrdiff_t count, const void *x_, void *y_) {
-    enum { BLOCK = 128 };
-    const FC_DTYPE *x = x_;
-    FC_DTYPE *y = y_;
-    /* Adding it rounds to a whole number, which then stands in the lowest bits. */
-    const double shift = 6755399441055744.0;
-    const uint64_t shift_bits = 0x4338000000000000;
-    for (ptrdiff_t i = 0; i < count; i += BLOCK) {
-        const ptrdiff_t n = count - i < BLOCK ? count - i : BLOCK;
-        double values[BLOCK], shifted[BLOCK], rest[BLOCK], first[BLOCK], second[BLOCK];
-        uint64_t bits[BLOCK], first_bits[BLOCK], second_bits[BLOCK];
-        for (ptrdiff_t j = 0; j < n; j++) values[j] = x[i + j];
-        for (ptrdiff_t j = n; j < BLOCK; j++) values[j] = 0;
-        for (int j = 0; j < BLOCK; j++) {
-            const double size = values[j] < 0 ? values[j] : -values[j];
-            const double power = size < -750 ? -750 : size; /* exp(-750) is 0 */
-            shifted[j] = power * 1.4426950408889634 + shift;
-            const double whole = shifted[j] - shift;
-            rest[j] = (power - whole * 0.693147180369123816490) - whole * 1.90821492927058770002e-10;
-        }
-        memcpy(bits, shifted, sizeof bits);
-        for (int j = 0; j < BLOCK; j++) {
-            /* 2**n as two factors, since it may be subnormal. */
-            const uint64_t exponent = bits[j] - shift_bits + 2048, half = exponent >> 1;
-            first_bits[j] = (half - 1) << 52;
-            second_bits[j] = (exponent - half - 1) << 52;
-        }
-        memcpy(first, first_bits, sizeof first);
-        memcpy(second, second_bits, sizeof second);
-        for (int j = 0; j < BLOCK; j += DLANES)
-            DSTORE(rest + j, FC_NAME(exp_series)(DLOAD(rest + j)));
-        for (int j = 0; j < BLOCK; j++) {
-            const double power = rest[j] * first[j] * second[j];
-            rest[j] = (values[j] < 0 ? power : 1) / (1 + power);
-        }
-        for (ptrdiff_t j = 0; j < n; j++) y[i + j] = (FC_DTYPE)rest[j];
-    }
-}
-
-/* dx = dy * y * (1 - y). */
-static FC_TARGET void FC_NAME(sigmoid_gradient)(ptrdiff_t count, const void *y_, const void *dy_,
-                                                void *dx_) {
-    const FC_DTYPE *FC_RESTRICT y = y_, *FC_RESTRICT dy = dy_;
-    FC_DTYPE *FC_RESTRICT dx = dx_;
-    for (ptrdiff_t i = 0; i < count; i++) dx[i] = dy[i] * (y[i] * (1 - y[i]));
 }
 
 #undef AHEAD

@@ -232,6 +232,29 @@ static void columns(const operand *o, int isa, const void *x) {
     free(expected), free(sums);
 }
 
+/* Every run of channels as a row of scores, its label the row's number; y and expected: room for the gradient. */
+static void softmax(const operand *o, int isa, int threads, const void *scores, void *y, void *expected) {
+    const ptrdiff_t classes = o->C, batch = o->N * volume(o->size);
+    const fc_softmax_problem p = {bytes_of(o->element) == 4 ? FC_FLOAT32 : FC_FLOAT64, isa, threads, NULL, batch,
+                                  classes};
+    long long *labels = guarded((size_t)batch * sizeof *labels, o->at_end);
+    double got, loss = 0;
+    for (ptrdiff_t n = 0; n < batch; n++) {
+        double total = 0;
+        labels[n] = n % classes;
+        for (ptrdiff_t c = 0; c < classes; c++) total += exp(get(scores, n * classes + c, o->element));
+        for (ptrdiff_t c = 0; c < classes; c++) {
+            const double share = exp(get(scores, n * classes + c, o->element)) / total;
+            put(expected, n * classes + c, o->element, (share - (c == labels[n])) / (double)batch);
+        }
+        loss += (log(total) - get(scores, n * classes + labels[n], o->element)) / (double)batch;
+    }
+    if (fc_softmax_cross_entropy(&p, scores, labels, &got, y) != FC_OK)
+        printf("FAILED to run softmax\n"), failed++;
+    same("softmax's gradient", o, y, expected, batch * classes, o->element, p.dtype == FC_FLOAT32 ? 3e-7 : 1e-14);
+    same("softmax's loss", o, &got, &loss, 1, FC_ELEMENT_FLOAT64, p.dtype == FC_FLOAT32 ? 3e-8 : 1e-13);
+}
+
 static void norms(const operand *o, int isa, const void *x) {
     const ptrdiff_t plane = volume(o->size), elements = o->N * o->C * plane;
     const fc_norm_problem p = {.dtype = bytes_of(o->element) == 4 ? FC_FLOAT32 : FC_FLOAT64, .isa = isa,
@@ -287,6 +310,7 @@ static void norms(const operand *o, int isa, const void *x) {
     fc_activate(&a, x, NULL, y);
     for (ptrdiff_t i = 0; i < elements; i++) put(dx, i, o->element, 1 / (1 + exp(-get(x, i, o->element))));
     same("sigmoid", o, y, dx, elements, o->element, size == 4 ? 3e-7 : 1e-14);
+    softmax(o, isa, p.threads, x, y, dx);
     free(dx);
     for (int i = 0; i < 4; i++) free(expected[i]);
 }
