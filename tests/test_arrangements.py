@@ -46,6 +46,11 @@ POINTWISE = [
     Case(f"pointwise_{c}_to_{k}_stride_{stride}", (2, c, 9, 10), (k, c, 1, 1), {"stride": stride})
     for c, k in [(70, 24), (5, 70)]
     for stride in (1, 2)
+] + [
+    # Several blocks of pixels, and channels that are taken in several steps.
+    Case("pointwise_blocks", (3, 150, 12, 13), (70, 150, 1, 1)),
+    Case("pointwise_blocks_stride_2", (2, 67, 40, 9), (80, 67, 1, 1), {"stride": (1, 2)}),
+    Case("pointwise_many_channels", (2, 1100, 17, 16), (24, 1100, 1, 1)),
 ]
 VOLUMES = [
     Case("volume_valid", (2, 12, 4, 5, 6), (40, 12, 2, 3, 3)),

@@ -20,9 +20,15 @@ enum { PARTIAL_BYTES = 896 << 10, MAX_PARTIALS = 16 };
 /* Rows of sums that a task has at least (transposing dy costs as much as about 50 of them), and their
  * bytes at most. */
 enum { TASK_ROWS = 1024, TASK_BYTES = 4 << 20 };
+/* Pixels of a block of panels: a tile reads two panels, which stay in L1 and L2. */
+enum { PANEL_PIXELS = 256 };
 /* Channels that stay side by side in the copy of the planes: with more, a row of pixels is spread over
  * too many lines (deeplab_d2 took 1.14 times as long, mbv2_stem 0.77). */
 enum { MOST_INNER = 64 };
+/* dy whose channels lie side by side is read in place if they, or the sums it takes part in, are no more:
+ * rn50_l4_3x3 with 512 channels, whose pixels are in the same sets of the cache, took 1.3 times as long,
+ * mbv2_expand with 24 sums 0.93 to 0.85 of the time for a copy. */
+enum { MOST_IN_PLACE = 64 };
 /* Sums that are transposed into dw at once. */
 enum { STORED_ROWS = 48 };
 
@@ -34,10 +40,12 @@ typedef struct {
     int accumulate;
     fc_blocks blocks;
     int dy_in_place;
+    ptrdiff_t panel;          /* so many planes that lie side by side are copied to [panel][pixel][plane]; or 0 */
+    ptrdiff_t panel_stride;
     int by_tap;               /* pixels for which a tap lies in the padding are left out of its sums */
     FC_ATOMIC int *not_finite; /* set then if some dy is not */
     ptrdiff_t planes;         /* filled at once */
-    ptrdiff_t channels;       /* transposed at once */
+    ptrdiff_t channels;       /* transposed at once, to [channels of a tile][pixel][channel] */
     ptrdiff_t rows, vecs;     /* of a register tile */
     ptrdiff_t channel_part;   /* channels whose sums are held at once */
     ptrdiff_t pitch;          /* elements between rows of sums: these, padded to whole vectors */
@@ -47,11 +55,27 @@ typedef struct {
     double *bias_sums;        /* (partials, channels) */
 } plan;
 
+static ptrdiff_t tile_channels(const plan *p) { return p->vecs * p->kernels->lanes; }
 static ptrdiff_t taps_of(const plan *p) { return p->c->axis[0].taps * p->c->axis[1].taps; }
 
 /* Cycles that a pixel keeps the multipliers busy, for one tap, which its entry in the tables of that tap
  * is worth: cifar_rn20_l1 with 9 took 1.2 times as long tap by tap, rn50_l1_3x3 with 132 took 0.92. */
 enum { CYCLES_WORTH_A_TABLE = 40 };
+
+/* Of planes that lie side by side a tap's pixels are far apart. rn50_l3_3x3s2, 0.93 of whose taps lie inside,
+ * took 1.3 times as long as with a copy, rn50_l4_3x3 with 0.82 as long, aspp_d12 with 0.51 took 0.68. */
+static const double MOST_INSIDE = 0.75;
+
+/* The share of an axis's outputs and taps that read an element. */
+static double share_inside(const fc_axis *a) {
+    ptrdiff_t inside = 0;
+    for (ptrdiff_t t = 0; t < a->taps; t++)
+        for (ptrdiff_t i = 0; i < a->outputs; i++) {
+            const ptrdiff_t position = i * a->stride + a->tap + t * a->tap_step;
+            inside += position >= 0 && position < a->size;
+        }
+    return (double)inside / (double)(a->taps * a->outputs);
+}
 
 /* `may_leave_out`: dy is not known to hold what 0 * dy would make NaN. */
 static int may_go_by_tap(const plan *p, int may_leave_out) {
@@ -59,6 +83,7 @@ static int may_go_by_tap(const plan *p, int may_leave_out) {
     if (!may_leave_out || p->accumulate || !c->w || p->blocks.in_place || p->dy_in_place) return 0;
     for (ptrdiff_t i = 0; i < c->planes; i++)
         if (!c->x_plane[i]) return 0;
+    if (p->blocks.adjacent && share_inside(&c->axis[0]) * share_inside(&c->axis[1]) > MOST_INSIDE) return 0;
     const ptrdiff_t tiles = c->planes / p->rows * quotient_up(c->rows, p->vecs * p->kernels->lanes);
     return (double)tiles * fc_tile_cycles(p->rows, p->vecs, 1) >= CYCLES_WORTH_A_TABLE;
 }
@@ -73,14 +98,22 @@ static void choose_blocks(plan *p) {
         b->phases[a] = fc_whole_axis(&c->axis[a], least(c->axis[a].outputs, a ? BLOCK_PIXELS : 32));
     b->in_place = fc_is_inside(h) && fc_is_inside(w);
     for (ptrdiff_t i = 0; i < c->planes; i++) b->in_place &= c->x_plane[i] != NULL;
-    b->size[2] = even_block(w->outputs, BLOCK_PIXELS);
-    b->size[1] = even_block(h->outputs, BLOCK_PIXELS / b->size[2]);
+    /* Whole tiles, but not less than a vector, which is quicker to copy than part of one. */
+    p->panel = quotient_up(p->kernels->lanes, p->rows) * p->rows;
+    if (!b->in_place || !b->adjacent || taps_of(p) > 1 || c->planes <= MOST_INNER || !c->w) p->panel = 0;
+    const ptrdiff_t pixels = p->panel ? PANEL_PIXELS : BLOCK_PIXELS;
+    b->size[2] = even_block(w->outputs, pixels);
+    b->size[1] = even_block(h->outputs, pixels / b->size[2]);
     b->size[0] = b->size[1] == h->outputs && b->size[2] == w->outputs
-                     ? even_block(c->images, BLOCK_PIXELS / (b->size[1] * b->size[2])) : 1;
+                     ? even_block(c->images, pixels / (b->size[1] * b->size[2])) : 1;
     fc_lay_out(b);
     p->planes = c->planes;
-    if (b->in_place) return;
     const ptrdiff_t budget = PLANES_BYTES / p->size;
+    if (p->panel) {
+        p->panel_stride = b->size[0] * b->size[1] * b->size[2] * p->panel;
+        p->planes = least(c->planes, most(1, budget / p->panel_stride) * p->panel);
+    }
+    if (b->in_place) return;
     b->size[0] = least(b->size[0], most(1, budget / (b->plane_stride / b->size[0])));
     fc_lay_out(b);
     p->planes = even_block(c->planes, budget / b->plane_stride);
@@ -92,13 +125,14 @@ static void choose(plan *p, int may_leave_out) {
     const fc_correlation *c = p->c;
     const fc_kernels *k = p->kernels;
     fc_blocks *b = &p->blocks;
-    choose_blocks(p);
     p->vecs = fc_channel_vecs(k, c->rows);
     p->rows = fc_highest_tile(k, p->vecs);
+    choose_blocks(p);
     p->channel_part = c->rows;
     p->pitch = quotient_up(c->rows, k->lanes) * k->lanes;
-    const ptrdiff_t tile = p->vecs * k->lanes, pixels = b->size[0] * b->size[1] * b->size[2];
-    p->dy_in_place = c->y_row == 1 && c->rows == p->pitch;
+    const ptrdiff_t tile = tile_channels(p), pixels = b->size[0] * b->size[1] * b->size[2];
+    p->dy_in_place = c->y_row == 1 && c->rows == p->pitch &&
+                     (c->rows <= MOST_IN_PLACE || c->planes * taps_of(p) <= MOST_IN_PLACE);
     p->by_tap = may_go_by_tap(p, may_leave_out);
     if (p->by_tap) {
         b->in_place = 1;
@@ -132,10 +166,12 @@ typedef struct {
 static char *acquire(const plan *p, workspace *ws) {
     const fc_blocks *b = &p->blocks;
     const ptrdiff_t pixels = b->size[0] * b->size[1] * b->size[2];
-    const ptrdiff_t filled = p->c->w ? (b->inner > 1 ? 1 : p->planes) * b->plane_stride : 0;
+    const ptrdiff_t filled = !p->c->w ? 0 : p->panel ? quotient_up(p->planes, p->panel) * p->panel_stride
+                                                        : (b->inner > 1 ? 1 : p->planes) * b->plane_stride;
     const ptrdiff_t task_rows = quotient_up(p->c->planes, p->plane_tasks) * taps_of(p);
     const size_t planes = fc_aligned(filled * p->size);
-    const size_t dy = p->dy_in_place ? 0 : fc_aligned(pixels * p->channels * p->size);
+    const ptrdiff_t copied = quotient_up(p->channels, tile_channels(p)) * tile_channels(p);
+    const size_t dy = p->dy_in_place ? 0 : fc_aligned(pixels * copied * p->size);
     const size_t sums = p->sums || !p->c->w ? 0 : fc_aligned(task_rows * p->pitch * p->size);
     const size_t stored = fc_aligned(STORED_ROWS * FC_MAX_COLS * p->size);
     const size_t table = fc_aligned(pixels * (ptrdiff_t)sizeof(ptrdiff_t));
@@ -161,10 +197,10 @@ static void set_offsets(const plan *p, const workspace *ws, const fc_block *bloc
     for (ptrdiff_t n = 0; n < block->count[0]; n++)
         for (ptrdiff_t h = 0; h < block->count[1]; h++)
             for (ptrdiff_t w = 0; w < block->count[2]; w++, i++) {
-                ws->x_offsets[i] = n * pitch[0] + h * pitch[1] + w * pitch[2];
+                ws->x_offsets[i] = p->panel ? i * p->panel : n * pitch[0] + h * pitch[1] + w * pitch[2];
                 ws->y_offsets[i] = p->dy_in_place ? n * c->y_image + h * c->axis[0].target_stride +
                                                         w * c->axis[1].target_stride
-                                                  : i * p->channels;
+                                                  : i * tile_channels(p);
             }
 }
 
@@ -176,29 +212,64 @@ static const char *find_dy(const plan *p, const fc_block *block) {
             block->start[2] * c->axis[1].target_stride) * p->size;
 }
 
-/* dy of the block's pixels and of channels [channel0, channel1), channels adjacent. */
-static void transpose_dy(const plan *p, const workspace *ws, const fc_block *block,
-                         ptrdiff_t channel0, ptrdiff_t channel1) {
+/* dy of the block's pixels and of channels [channel0, channel1) of a tile, channels adjacent. */
+static void transpose_dy(const plan *p, const fc_block *block, ptrdiff_t channel0, ptrdiff_t channel1,
+                         char *target) {
     const fc_correlation *c = p->c;
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    char *target = ws->dy;
+    const ptrdiff_t pitch = tile_channels(p);
     ptrdiff_t rows = block->count[1], run = block->count[2];
     if (run == w->outputs && h->target_stride == run * w->target_stride) {
         run *= rows; /* whole rows follow each other */
         rows = 1;
     }
     for (ptrdiff_t n = 0; n < block->count[0]; n++)
-        for (ptrdiff_t row = 0; row < rows; row++, target += run * p->channels * p->size) {
+        for (ptrdiff_t row = 0; row < rows; row++, target += run * pitch * p->size) {
             const char *source = find_dy(p, block) +
                                  (n * c->y_image + channel0 * c->y_row + row * h->target_stride) * p->size;
             if (w->target_stride == 1) {
-                p->kernels->transpose(channel1 - channel0, run, source, c->y_row, target, p->channels);
+                p->kernels->transpose(channel1 - channel0, run, source, c->y_row, target, pitch);
                 continue;
             }
             for (ptrdiff_t i = 0; i < run; i++)
                 p->kernels->copy(channel1 - channel0, source + i * w->target_stride * p->size, c->y_row,
-                                 target + i * p->channels * p->size);
+                                 target + i * pitch * p->size);
         }
+}
+
+/* Planes [first, last) of the block's pixels, a few pixels at a time: few lines are read side by side. */
+static void fill_panels(const plan *p, const workspace *ws, const fc_block *block, ptrdiff_t first,
+                        ptrdiff_t last) {
+    enum { AT_ONCE = 8 };
+    const fc_correlation *c = p->c;
+    const ptrdiff_t *pitch = p->blocks.pitch;
+    const ptrdiff_t offset = fc_block_offset(&p->blocks, block) + fc_tap_offset(&p->blocks, 0, 0);
+    const char *image = (const char *)c->x_plane[first] + offset * p->size;
+    const ptrdiff_t whole = (last - first) / p->panel, rest = (last - first) % p->panel;
+    char *target = ws->planes;
+    for (ptrdiff_t n = 0; n < block->count[0]; n++)
+        for (ptrdiff_t h = 0; h < block->count[1]; h++)
+            for (ptrdiff_t w = 0; w < block->count[2]; w += AT_ONCE) {
+                const char *source = image + (n * pitch[0] + h * pitch[1] + w * pitch[2]) * p->size;
+                fc_padded_rows s = {.rows = whole, .count = least(AT_ONCE, block->count[2] - w),
+                                    .source_pitch = p->panel, .step = pitch[2],
+                                    .target_pitch = p->panel_stride, .inner = p->panel, .adjacent = p->panel};
+                p->kernels->pad(&s, source, target);
+                if (rest) {
+                    s.rows = 1;
+                    s.adjacent = rest;
+                    p->kernels->pad(&s, source + whole * p->panel * p->size,
+                                    target + whole * p->panel_stride * p->size);
+                }
+                target += s.count * p->panel * p->size;
+            }
+}
+
+/* Where the sums of a column of tiles find dy, the first of them `dy`: in place, or in a copy. */
+static const char *find_column(const plan *p, const char *dy, ptrdiff_t column) {
+    if (p->dy_in_place) return dy + column * p->size;
+    const ptrdiff_t *size = p->blocks.size;
+    return dy + column * size[0] * size[1] * size[2] * p->size;
 }
 
 /* Channels [channel0, channel1) by the taps of planes [plane0, plane1), of one block; `dy` holds them
@@ -223,7 +294,8 @@ static void multiply(const plan *p, const workspace *ws, const fc_block *block, 
         if (fc_stopped(p->run)) return;
         for (ptrdiff_t i = 0; i < height; i++) {
             const ptrdiff_t plane = (row + i) / taps, tap = (row + i) % taps;
-            const char *base = p->blocks.in_place
+            const char *base = p->panel ? ws->planes + (row / p->panel * p->panel_stride + row % p->panel + i) * p->size
+                               : p->blocks.in_place
                                    ? (const char *)c->x_plane[plane0 + plane] +
                                          fc_block_offset(&p->blocks, block) * p->size
                                    : ws->planes + plane * (p->blocks.inner > 1 ? 1 : p->blocks.plane_stride) * p->size;
@@ -231,7 +303,7 @@ static void multiply(const plan *p, const workspace *ws, const fc_block *block, 
         }
         for (ptrdiff_t column = channel0; column < channel1; column += p->vecs * k->lanes) {
             const ptrdiff_t vecs = least(p->vecs, quotient_up(channel1 - column, k->lanes));
-            tile.b = dy + (column - channel0) * p->size;
+            tile.b = find_column(p, dy, column - channel0);
             tile.c = sums + (row * p->pitch + column) * p->size;
             k->gemm[height - 1][vecs - 1](&tile);
         }
@@ -251,7 +323,7 @@ static ptrdiff_t set_offsets_of_tap(const plan *p, const workspace *ws, const fc
                 const ptrdiff_t position = (block->start[2] + w) * axis[1].stride + axis[1].tap + t * axis[1].tap_step;
                 if (row < 0 || row >= axis[0].size || position < 0 || position >= axis[1].size) continue;
                 ws->x_offsets[i] = n * pitch[0] + h * pitch[1] + w * pitch[2];
-                ws->y_offsets[i++] = pixel * p->channels;
+                ws->y_offsets[i++] = pixel * tile_channels(p);
             }
         }
     return i;
@@ -283,7 +355,7 @@ static void multiply_by_tap(const plan *p, const workspace *ws, const fc_block *
                 x_rows[i] = (const char *)c->x_plane[plane + i] + x * p->size;
             for (ptrdiff_t column = channel0; column < channel1; column += p->vecs * k->lanes) {
                 const ptrdiff_t vecs = least(p->vecs, quotient_up(channel1 - column, k->lanes));
-                tile.b = ws->dy + (column - channel0) * p->size;
+                tile.b = find_column(p, ws->dy, column - channel0);
                 tile.c = sums + (((plane - plane0) * taps + tap) * p->pitch + column) * p->size;
                 k->gemm[height - 1][vecs - 1](&tile);
             }
@@ -306,24 +378,30 @@ static void run_blocks(const plan *p, const workspace *ws, char *sums, double *b
                        ptrdiff_t block0, ptrdiff_t block1, ptrdiff_t plane0, ptrdiff_t plane1,
                        ptrdiff_t channel0) {
     const fc_correlation *c = p->c;
-    const ptrdiff_t channel1 = least(c->rows, channel0 + p->channel_part);
+    const ptrdiff_t channel1 = least(c->rows, channel0 + p->channel_part), tile = tile_channels(p);
     for (ptrdiff_t index = block0; index < block1; index++) {
         const fc_block block = fc_find_block(&p->blocks, index);
         set_offsets(p, ws, &block);
         const ptrdiff_t step = c->w ? p->planes : plane1 - plane0;
         for (ptrdiff_t first = plane0; first < plane1; first += step) {
             const ptrdiff_t last = least(plane1, first + step);
-            if (c->w && !p->blocks.in_place)
+            if (p->panel)
+                fill_panels(p, ws, &block, first, last);
+            else if (c->w && !p->blocks.in_place)
                 fc_fill_block(p->kernels, p->size, &p->blocks, &block, c->x_plane, first, last, ws->planes);
             for (ptrdiff_t channel = channel0; channel < channel1; channel += p->channels) {
                 const ptrdiff_t end = least(channel1, channel + p->channels);
                 if (fc_stopped(p->run)) return;
                 const char *dy = p->dy_in_place ? find_dy(p, &block) + channel * p->size : ws->dy;
-                if (!p->dy_in_place) transpose_dy(p, ws, &block, channel, end);
-                if (bias_sums && first == plane0)
-                    sum_dy(p, ws, &block, dy, end - channel, bias_sums + channel);
+                for (ptrdiff_t column = channel; column < end; column += tile) {
+                    const char *part = find_column(p, dy, column - channel);
+                    const ptrdiff_t last_channel = least(end, column + tile);
+                    if (!p->dy_in_place) transpose_dy(p, &block, column, last_channel, (char *)part);
+                    if (bias_sums && first == plane0)
+                        sum_dy(p, ws, &block, part, last_channel - column, bias_sums + column);
+                    if (p->by_tap && !p->kernels->finite(block_pixels(&block) * tile, part)) *p->not_finite = 1;
+                }
                 if (p->by_tap) {
-                    if (!p->kernels->finite(block_pixels(&block) * p->channels, ws->dy)) *p->not_finite = 1;
                     multiply_by_tap(p, ws, &block, sums - channel0 * p->size, index > block0, first, last,
                                     channel, end);
                     set_offsets(p, ws, &block);

@@ -231,6 +231,8 @@ int main(int argc, char **argv) {
                               {0, 4, 4}, {0, 4, 3 + tail % 3}};
         const shape pointwise = {2, 40, 30 + tail, 1, {1, 5, 5 + tail}, {1, 1, 1}, {1, step, step},
                                  {1, 1, 1}, {0, 0, 0}, {0, 0, 0}};
+        const shape panels = {2, 66 + tail, 60 + tail, 1, {1, 9, 20 + tail}, {1, 1, 1}, {1, 1, step},
+                              {1, 1, 1}, {0, 0, 0}, {0, 0, 0}};
         const shape volume = {1, 12, 36 + tail, 1, {4, 6, 6}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1},
                               {1, 1, 1}};
         for (int last = 0; last < 2; last++) {
@@ -240,6 +242,8 @@ int main(int argc, char **argv) {
             run(&pieces, FC_FLOAT64, last, tail % 2, 0);
             run(&pointwise, FC_FLOAT32, last, tail % 2, 0);
             run(&volume, FC_FLOAT32, last, tail % 2, 1);
+            run(&panels, FC_FLOAT32, last, tail % 2, 0);
+            run(&panels, FC_FLOAT64, last, tail % 2, 1);
         }
     }
     for (int i = 0; i < count; i++) run_operators(i);
