@@ -277,6 +277,58 @@ def test_average_pool_of_1_to_70_channels_last(dtype):
             check_avg_pool(x, 3, layout=LAYOUT_LAST[axes], stride=2, padding=1)
 
 
+# Of channels that fill whole vectors, windows that share columns and windows that do not: few and
+# many taps, rows cut at the edges, positions that no window sees.
+WHOLE = [
+    ((2, 16, 9, 11), 3, {"stride": 1, "padding": 1}),
+    ((2, 272, 6, 7), 3, {"stride": 1, "padding": 1}),
+    ((2, 64, 9, 11), 3, {"stride": 2, "padding": 1}),
+    ((1, 16, 9, 13), 5, {"stride": 1, "padding": 2}),
+    ((1, 16, 5, 9), (4, 6), {"stride": (3, 2), "padding": (2, 3)}),
+    ((1, 80, 8, 8), 2, {"stride": 2}),
+    ((1, 16, 9, 9), 2, {"stride": 4}),
+    ((1, 16, 7, 8), 1, {"stride": 3}),
+    ((1, 16, 4, 50), (2, 17), {"stride": 1}),
+    ((1, 16, 7, 7), 7, {}),
+    ((1, 16, 8, 7), 3, {"stride": 2, "ceil_mode": True}),
+    ((3, 32, 20), 4, {"stride": 2, "padding": 1}),
+    ((1, 16, 4, 5, 6), 3, {"stride": 1, "padding": 1}),
+]
+
+
+@pytest.mark.parametrize("dtype", AVERAGED)
+@pytest.mark.parametrize("existing", [False, True], ids=["with_padding", "existing"])
+@pytest.mark.parametrize(("shape", "kernel", "options"), WHOLE, ids=str)
+def test_average_pool_of_whole_vectors_of_channels_last(
+    shape, kernel, options, existing, dtype, isa
+):
+    layout, eps = LAYOUT_LAST[len(shape) - 2], np.finfo(dtype).eps
+    options = options | {"count_include_pad": not existing}
+    x = small_integers(shape, dtype)
+    check_avg_pool(x, kernel, layout, **options)
+    y = avg_pool_by_taps(x, kernel, **options)
+    dy = np.random.default_rng(4).uniform(1, 2, y.shape).astype(dtype)
+    for more in ({}, {"divisor_override": 7}):
+        dx = fastconv.avg_pool_backward(dy, shape, kernel, **options, **more)
+        last = fastconv.avg_pool_backward(
+            channels_last(dy), channels_last(x).shape, kernel, layout=layout, **options, **more
+        )
+        np.testing.assert_allclose(last, channels_last(dx), rtol=4 * eps)
+
+
+@pytest.mark.parametrize("out", [1, 3, 5, 11])
+@pytest.mark.parametrize("dtype", AVERAGED)
+def test_adaptive_average_of_whole_vectors_of_channels_last(dtype, out, isa):
+    eps = np.finfo(dtype).eps
+    x = small_integers((2, 48, 5, 11), dtype)
+    y = reference.adaptive_avg_pool_forward(x, (2, out))
+    last = fastconv.adaptive_avg_pool_forward(channels_last(x), (2, out), layout="NHWC")
+    np.testing.assert_allclose(last, channels_last(y), rtol=4 * eps, atol=eps)
+    dx = reference.adaptive_avg_pool_backward(y.astype(dtype), x.shape)
+    back = fastconv.adaptive_avg_pool_backward(last, channels_last(x).shape, layout="NHWC")
+    np.testing.assert_allclose(back, channels_last(dx), rtol=8 * eps, atol=4 * eps)
+
+
 @pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
 @pytest.mark.parametrize("dtype", ["f4", "f8", "u1", "i2"])
 def test_every_kernel_stride_padding_and_dilation_of_a_plane(dtype, last):

@@ -358,7 +358,7 @@ static void output_row(const job *j, lane *l, ptrdiff_t o_height) {
     const ptrdiff_t at = (o_row * p->out_size[2] + l->q0) * j->inner;
     char *y = j->y + at * j->element, *target = j->element == j->size ? y : l->result;
     const fc_pool_windows windows = {j->inner, l->count, rows, p->dilation[2], l->row, l->base,
-                                     l->start, l->count_on};
+                                     l->start, l->count_on, j->inner};
     const fc_pool_kernels *k = &j->kernels->pool;
     if (!j->indices)
         set_divisors(j, l, fc_pool_cells(p, 0, l->o_depth) * fc_pool_cells(p, 1, o_height));
@@ -430,6 +430,7 @@ static int is_direct(const job *j) {
     const fc_pool_problem *p = &j->p;
     if (j->inner == 1 || j->inner % j->kernels->lanes || j->element != j->size) return 0;
     if (p->adaptive) return 1;
+    if (!j->indices && p->dilation[2] == 1 && p->kernel[2] <= FC_POOL_COLUMNS) return 1;
     const double rows = (double)p->kernel[0] * (double)p->kernel[1], taps = (double)p->kernel[2];
     const double fresh = (double)p->kernel[0] * (double)least(p->kernel[1], p->stride[1]);
     return rows * taps <= fresh * taps + rows + 2;

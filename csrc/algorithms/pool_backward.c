@@ -20,6 +20,7 @@ typedef struct {
     ptrdiff_t depths; /* outputs of the depth axis that reach one position, at most */
     ptrdiff_t margin; /* positions of zeros before and after the totals */
     ptrdiff_t pitch;  /* elements of a phase of a row of dx */
+    double divisor;   /* of every window, where one is */
     ptrdiff_t parts, units;
 } job;
 
@@ -145,6 +146,57 @@ static void backward_part(void *context, int index) {
     fc_scratch_release(base);
 }
 
+/* Where all divisors are the same and channels fill the vectors, dx is a sum of windows of dy. */
+static void direct_part(void *context, int index) {
+    job *j = context;
+    const fc_pool_problem *p = &j->p;
+    const fc_share share = fc_share_of(j->units, j->parts, index);
+    const ptrdiff_t width = p->in_size[2], row_bytes = p->out_size[2] * j->inner * j->size;
+    const ptrdiff_t table = width * (ptrdiff_t)sizeof(ptrdiff_t);
+    const ptrdiff_t pointers = j->depths * j->slots * (ptrdiff_t)sizeof(void *);
+    size_t used = 0;
+    char *base = fc_scratch_acquire((size_t)(2 * table + pointers) + 256);
+    if (!base) {
+        fc_stop(&j->run, FC_NO_MEMORY);
+        return;
+    }
+    ptrdiff_t *first = fc_carve(base, &used, table), *taps = fc_carve(base, &used, table);
+    const void **row = fc_carve(base, &used, pointers);
+    for (ptrdiff_t i = 0; i < width; i++) {
+        const fc_range reached = fc_pool_outputs(p, 2, i);
+        first[i] = reached.first;
+        taps[i] = reached.count;
+    }
+    double divisors[FC_POOL_SLACK];
+    for (int i = 0; i < FC_POOL_SLACK; i++) divisors[i] = j->size == 4 ? 1 / j->divisor : j->divisor;
+    const ptrdiff_t bytes = width * j->inner * j->size * least(j->depths * j->slots, 64);
+    for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped_at(&j->run, u - share.begin, bytes); u++) {
+        const ptrdiff_t height = u % p->in_size[1], group = u / p->in_size[1];
+        const ptrdiff_t depth = group % p->in_size[0], plane = group / p->in_size[0];
+        const fc_range d = fc_pool_outputs(p, 0, depth), h = fc_pool_outputs(p, 1, height);
+        ptrdiff_t rows = 0;
+        for (ptrdiff_t a = d.first; a < d.first + d.count; a++)
+            for (ptrdiff_t b = h.first; b < h.first + h.count; b++)
+                row[rows++] = j->dy + ((plane * p->out_size[0] + a) * p->out_size[1] + b) * row_bytes;
+        const fc_pool_windows windows = {j->inner, width, rows, 1, row, NULL, first, taps, 0};
+        j->kernels->pool.sum_windows(&windows, divisors, j->dx + u * width * j->inner * j->size);
+    }
+    fc_scratch_release(base);
+}
+
+/* Positions whose windows direct_part keeps. */
+static const ptrdiff_t MOST_WIDTH = 1 << 16;
+
+static int is_direct(const job *j) {
+    const fc_pool_problem *p = &j->p;
+    if (j->inner == 1 || j->inner % j->kernels->lanes || p->in_size[2] > MOST_WIDTH) return 0;
+    if (p->divisor != 0) return 1;
+    for (int axis = 0; axis < 3; axis++)
+        for (ptrdiff_t o = 1; o < p->out_size[axis]; o++)
+            if (fc_pool_cells(p, axis, o) != fc_pool_cells(p, axis, 0)) return 0;
+    return 1;
+}
+
 /* One window per plane, all of it. */
 static void whole_part(void *context, int index) {
     job *j = context;
@@ -203,7 +255,9 @@ fc_status fc_avg_pool_backward(const fc_pool_problem *problem, const void *dy, v
     if (8 * (rows + others) > (double)FC_POOL_WORKSPACE) return FC_REFUSED;
     const int whole = is_whole(&j);
     if (whole) j.parts = least(j.planes, j.run.threads);
-    fc_parallel(&j.run, (int)j.parts, whole ? whole_part : backward_part, &j);
+    j.divisor = p->divisor != 0 ? p->divisor
+                                : fc_pool_cells(p, 0, 0) * fc_pool_cells(p, 1, 0) * fc_pool_cells(p, 2, 0);
+    fc_parallel(&j.run, (int)j.parts, whole ? whole_part : is_direct(&j) ? direct_part : backward_part, &j);
     return (fc_status)j.run.status;
 }
 

@@ -12,6 +12,7 @@ enum {
     FC_MAX_ROWS = 8,                /* rows of the largest register tile */
     FC_MAX_VECS = 4,                /* vectors across it */
     FC_MAX_COLS = 16 * FC_MAX_VECS, /* elements across the widest tile of any instruction set */
+    FC_POOL_COLUMNS = 16,           /* sums of columns that windows of a pool share */
     FC_DIRECT_BLOCK = 8,   /* outputs of a block of direct kernels, at most */
     FC_GRADIENT_BLOCK = 4, /* and of their adjoint */
 };
@@ -126,12 +127,14 @@ typedef struct {
     ptrdiff_t base;
 } fc_pooled_row;
 
-/* Whole windows: output o sees the positions first[o] + t * step, t < taps[o], of each row. */
+/* Whole windows: output o sees the positions first[o] + t * step, t < taps[o], of each row; sums are of any
+ * number of rows and taps. */
 typedef struct {
     ptrdiff_t channels, outputs, rows, step;
     const void *const *row;
     const ptrdiff_t *base; /* place of each row in the plane */
     const ptrdiff_t *first, *taps;
+    ptrdiff_t divisor_step; /* doubles between the divisors of outputs, of which the first is repeated DLANES times */
 } fc_pool_windows;
 
 /* Of scatter: element [i][c] of `count` x `channels` goes to target[index * stride + c]. */

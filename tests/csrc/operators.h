@@ -319,10 +319,11 @@ static operand random_operand(int number) {
     const int axes = 1 + number % 3;
     operand o = {.N = 1 + random_below(3), .C = 1 + random_below(number % 4 ? 5 : 40),
                  .last = number / 3 % 2, .at_end = number / 6 % 2, .adaptive = number % 5 == 4};
+    if (number % 8 == 4) o.C = 16 * (1 + random_below(18)), o.last = 1; /* whole vectors of channels */
     for (int a = 0; a < 3; a++) {
         const int used = a >= 3 - axes;
         o.size[a] = used ? 1 + random_below(a == 2 ? 60 : axes == 3 ? 5 : 12) : 1;
-        o.kernel[a] = used ? 1 + random_below(5) : 1;
+        o.kernel[a] = used ? 1 + random_below(a == 2 && number % 5 == 1 ? 20 : 5) : 1;
         o.stride[a] = used ? 1 + random_below(4) : 1;
         o.dilation[a] = used && number % 2 && !o.adaptive ? 1 + random_below(3) : 1;
         const ptrdiff_t extent = (o.kernel[a] - 1) * o.dilation[a] + 1;
