@@ -198,6 +198,19 @@ typedef struct {
 fc_status fc_softmax_cross_entropy(const fc_softmax_problem *problem, const void *scores,
                                    const long long *labels, double *loss, void *gradient);
 
+/* Of a fully connected layer: y or dy [rows][cols], sizes at least 1. */
+typedef struct {
+    fc_dtype dtype;
+    int isa, threads;
+    int (*interrupted)(void);
+    ptrdiff_t rows, cols;
+} fc_affine_problem;
+
+/* y[i][j] += bias[j]. */
+fc_status fc_add_bias(const fc_affine_problem *problem, const void *bias, void *y);
+/* sums[j] = sum over i of dy[i][j]. */
+fc_status fc_sum_rows(const fc_affine_problem *problem, const void *dy, double *sums);
+
 /* How many threads a call may use that does not say otherwise. By these two names and through its
  * own loader threadpoolctl finds the setting; they are the only exported ones. */
 int fastconv_get_num_threads(void);

@@ -166,6 +166,17 @@ cdef extern from "fastconv.h" nogil:
 
     fc_status fc_activate(const fc_activation_problem *problem, const void *x, const void *dy, void *y)
 
+    ctypedef struct fc_affine_problem:
+        fc_dtype dtype
+        int isa
+        int threads
+        int (*interrupted)() noexcept nogil
+        ptrdiff_t rows
+        ptrdiff_t cols
+
+    fc_status fc_add_bias(const fc_affine_problem *problem, const void *bias, void *y)
+    fc_status fc_sum_rows(const fc_affine_problem *problem, const void *dy, double *sums)
+
     ctypedef struct fc_softmax_problem:
         fc_dtype dtype
         int isa

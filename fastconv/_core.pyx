@@ -471,6 +471,38 @@ def sigmoid(x, dy, y):
     activate(FC_SIGMOID, x, dy, y)
 
 
+cdef fc_affine_problem affine_problem_of(cnp.ndarray y):
+    cdef fc_affine_problem p
+    p.dtype = dtype_of(y)
+    p.isa = current_isa
+    p.threads = fastconv_get_num_threads()
+    p.interrupted = ask()
+    p.rows, p.cols = y.shape[0], y.shape[1]
+    return p
+
+
+def add_bias(cnp.ndarray y, cnp.ndarray b):
+    """Adds b to every row of y, which is not empty."""
+    cdef fc_affine_problem p = affine_problem_of(y)
+    cdef void *y_data = pointer(y)
+    cdef void *b_data = pointer(b)
+    cdef fc_status status
+    with nogil:
+        status = fc_add_bias(&p, b_data, y_data)
+    finish(status, "affine_forward")
+
+
+def sum_rows(cnp.ndarray dy, cnp.ndarray sums):
+    """The sums of dy's columns, in float64; dy is not empty."""
+    cdef fc_affine_problem p = affine_problem_of(dy)
+    cdef void *dy_data = pointer(dy)
+    cdef double *totals = <double *>pointer(sums)
+    cdef fc_status status
+    with nogil:
+        status = fc_sum_rows(&p, dy_data, totals)
+    finish(status, "affine_backward")
+
+
 def softmax_cross_entropy(cnp.ndarray scores, cnp.ndarray labels, cnp.ndarray gradient):
     """Fills gradient and returns the loss; labels are int64."""
     cdef fc_softmax_problem p

@@ -360,6 +360,45 @@ def test_affine_matches_the_reference_and_its_gradients_are_right():
     )
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("rows", [1, 7, 5000])
+@pytest.mark.parametrize("cols", [1, 10, 67, 6000])
+def test_affine_of_many_rows_and_columns(rows, cols, dtype, isa):
+    if rows * cols > 400_000:
+        rows = 64
+    rng = np.random.default_rng(5)
+    # Small integers: every sum is exact.
+    x, w, b, dy = (
+        rng.integers(-3, 4, shape).astype(dtype)
+        for shape in ((rows, 3), (3, cols), (cols,), (rows, cols))
+    )
+    for threads in (1, 3):
+        with fastconv.num_threads(threads):
+            y = fastconv.affine_forward(x, w, b)
+            gradients = fastconv.affine_backward(dy, x, w)
+            last = fastconv.affine_forward(np.asfortranarray(x), np.asfortranarray(w), b[::1])
+        assert y.flags.c_contiguous and y.dtype == dtype
+        np.testing.assert_array_equal(y, x @ w + b)
+        np.testing.assert_array_equal(last, y)
+        expected = dy @ w.T, x.T @ dy, dy.sum(axis=0)
+        for actual, want in zip(gradients, expected, strict=True):
+            np.testing.assert_array_equal(actual, want)
+            assert actual.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_affine_db_has_the_same_bits_at_every_thread_count(dtype, isa):
+    dy = np.random.default_rng(6).standard_normal((5000, 67)).astype(dtype)
+    x, w, gradients = dy[:, :2], np.ones((2, 67), dtype), []
+    for threads in (1, 2, 3):
+        with fastconv.num_threads(threads):
+            gradients.append(fastconv.affine_backward(dy, x, w)[2])
+    exact = dy.sum(axis=0, dtype=np.longdouble).astype(dtype)
+    np.testing.assert_allclose(gradients[0], exact, rtol=4 * np.finfo(dtype).eps, atol=1e-12)
+    assert_same_bits(gradients[0], gradients[1])
+    assert_same_bits(gradients[0], gradients[2])
+
+
 def test_softmax_cross_entropy_matches_the_reference():
     scores = np.random.default_rng(5).standard_normal((6, 4)) * 10
     labels = [0, 3, 1, 1, 2, 0]

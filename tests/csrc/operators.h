@@ -255,6 +255,23 @@ static void softmax(const operand *o, int isa, int threads, const void *scores, 
     same("softmax's loss", o, &got, &loss, 1, FC_ELEMENT_FLOAT64, p.dtype == FC_FLOAT32 ? 3e-8 : 1e-13);
 }
 
+/* Every run of channels as a row of y. */
+static void affine(const operand *o, int isa, int threads, const void *x, void *y, void *expected) {
+    const ptrdiff_t cols = o->C, rows = o->N * volume(o->size);
+    const fc_affine_problem p = {bytes_of(o->element) == 4 ? FC_FLOAT32 : FC_FLOAT64, isa, threads, NULL, rows, cols};
+    double *got = guarded((size_t)cols * sizeof *got, o->at_end), *sums = calloc((size_t)cols, sizeof *sums);
+    for (ptrdiff_t i = 0; i < rows * cols; i++) {
+        sums[i % cols] += get(x, i, o->element);
+        put(y, i, o->element, get(x, i, o->element));
+        put(expected, i, o->element, get(x, i, o->element) + get(x, i % cols, o->element));
+    }
+    if (fc_add_bias(&p, x, y) != FC_OK || fc_sum_rows(&p, x, got) != FC_OK)
+        printf("FAILED to run affine\n"), failed++;
+    same("y with its bias", o, y, expected, rows * cols, o->element, p.dtype == FC_FLOAT32 ? 1e-7 : 1e-15);
+    same("db", o, got, sums, cols, FC_ELEMENT_FLOAT64, 1e-12);
+    free(sums);
+}
+
 static void norms(const operand *o, int isa, const void *x) {
     const ptrdiff_t plane = volume(o->size), elements = o->N * o->C * plane;
     const fc_norm_problem p = {.dtype = bytes_of(o->element) == 4 ? FC_FLOAT32 : FC_FLOAT64, .isa = isa,
@@ -311,6 +328,7 @@ static void norms(const operand *o, int isa, const void *x) {
     for (ptrdiff_t i = 0; i < elements; i++) put(dx, i, o->element, 1 / (1 + exp(-get(x, i, o->element))));
     same("sigmoid", o, y, dx, elements, o->element, size == 4 ? 3e-7 : 1e-14);
     softmax(o, isa, p.threads, x, y, dx);
+    affine(o, isa, p.threads, x, y, dx);
     free(dx);
     for (int i = 0; i < 4; i++) free(expected[i]);
 }
