@@ -34,16 +34,36 @@ double fc_fill_cycles(const fc_plan *p) {
     return elements * (b->inner > 1 || b->axis[1].source_stride == 1 ? 0.2 : b->adjacent ? 0.5 : 2);
 }
 
+static ptrdiff_t count_blocks(const fc_blocks *b) { return b->count[0] * b->count[1] * b->count[2]; }
+
+/* Whether blocks that are a little smaller are a multiple of the threads; then they are that. */
+static int cut_evenly(fc_plan *p, ptrdiff_t threads) {
+    fc_blocks *b = &p->blocks;
+    const ptrdiff_t outputs[3] = {b->images, b->axis[0].outputs, b->axis[1].outputs};
+    if (p->by_piece) return 0;
+    for (int a = 0; a < 3; a++) {
+        const fc_blocks before = *b;
+        const ptrdiff_t others = count_blocks(b) / b->count[a];
+        for (ptrdiff_t n = b->count[a] + 1; n <= least(outputs[a], b->count[a] + threads); n++) {
+            b->size[a] = quotient_up(outputs[a], n);
+            fc_lay_out(b);
+            if (b->count[a] * others % threads == 0) return 1;
+            *b = before;
+        }
+    }
+    return 0;
+}
+
 /* How tasks share the blocks out. */
 static void share_out(fc_plan *p) {
     const int threads = p->run->threads;
-    const ptrdiff_t *count = p->blocks.count, blocks = count[0] * count[1] * count[2];
-    const ptrdiff_t panels = quotient_up(p->c->rows, p->panel);
-    /* Few blocks are cut by rows too, so that every thread gets the same. */
+    const ptrdiff_t blocks = count_blocks(&p->blocks), panels = quotient_up(p->c->rows, p->panel);
+    /* Few blocks are cut, by rows or smaller, so that every thread gets the same: no sum is another then. */
     p->row_parts = 1;
     while (blocks < 8 * threads && p->row_parts < panels && blocks * p->row_parts % threads)
         p->row_parts++;
-    p->parts = (int)least(threads, blocks * p->row_parts);
+    if (blocks < 8 * threads && blocks * p->row_parts % threads && cut_evenly(p, threads)) p->row_parts = 1;
+    p->parts = (int)least(threads, count_blocks(&p->blocks) * p->row_parts);
 }
 
 /* The arrangement that is estimated to take the least time. */
