@@ -50,6 +50,8 @@ POINTWISE = [
     # Several blocks of pixels, and channels that are taken in several steps.
     Case("pointwise_blocks", (3, 150, 12, 13), (70, 150, 1, 1)),
     Case("pointwise_blocks_stride_2", (2, 67, 40, 9), (80, 67, 1, 1), {"stride": (1, 2)}),
+    # Weights that are packed, and used, in several parts.
+    Case("pointwise_heavy", (1, 1390, 9, 8), (1301, 1390, 1, 1)),
     Case("pointwise_many_channels", (2, 1100, 17, 16), (24, 1100, 1, 1)),
 ]
 VOLUMES = [

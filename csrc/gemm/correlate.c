@@ -321,12 +321,36 @@ static fc_correlation merge_axes(const fc_correlation *correlation) {
     return c;
 }
 
+/* Outputs for which a copy of the weights is worth its time. */
+enum { WORTH_PACKING = 64 };
+
+/* Output channels whose weights fit PACKED_WEIGHTS_BYTES: all, unless one panel of them does not. */
+static ptrdiff_t rows_at_once(const fc_correlation *c, ptrdiff_t size) {
+    const ptrdiff_t of_row = c->planes * c->axis[0].taps * c->axis[1].taps * size;
+    const ptrdiff_t most_rows = PACKED_WEIGHTS_BYTES / of_row / FC_MAX_COLS * FC_MAX_COLS;
+    const double outputs = (double)c->images * (double)c->axis[0].outputs * (double)c->axis[1].outputs;
+    if (c->rows <= most_rows || !most_rows || outputs < WORTH_PACKING) return c->rows;
+    return least(most_rows, quotient_up(even_block(c->rows, most_rows), FC_MAX_COLS) * FC_MAX_COLS);
+}
+
+static fc_correlation rows_of(const fc_correlation *whole, ptrdiff_t size, ptrdiff_t row, ptrdiff_t rows) {
+    fc_correlation c = *whole;
+    if (rows == whole->rows) return c;
+    c.rows = rows;
+    c.w = (const char *)whole->w + row * whole->w_row * size;
+    c.y = (char *)whole->y + row * whole->y_row * size;
+    if (c.bias) c.bias = (const char *)whole->bias + row * size;
+    c.packed = NULL;
+    return c;
+}
+
 void fc_pack_weights(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
                      const fc_correlation *correlation, fc_packed *packed) {
     const fc_correlation c = merge_axes(correlation);
     FC_ATOMIC int not_finite = 0;
     fc_plan p = {.c = &c, .kernels = kernels, .size = element_size, .run = run, .not_finite = &not_finite};
     *packed = (fc_packed){0};
+    if (rows_at_once(&c, element_size) < c.rows) return;
     choose(&p);
     if (!needs_packed_weights(&p)) return;
     packed->weights = pack_all(&p);
@@ -337,7 +361,8 @@ void fc_pack_weights(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *
 size_t fc_describe_correlation(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
                                const fc_correlation *correlation, char *how, size_t length,
                                size_t *packed_bytes) {
-    const fc_correlation c = merge_axes(correlation);
+    const fc_correlation whole = merge_axes(correlation);
+    const fc_correlation c = rows_of(&whole, element_size, 0, rows_at_once(&whole, element_size));
     fc_plan p = {.c = &c, .kernels = kernels, .size = element_size, .run = run};
     choose(&p);
     const ptrdiff_t *size = p.blocks.size;
@@ -355,9 +380,8 @@ size_t fc_describe_correlation(const fc_kernels *kernels, ptrdiff_t element_size
     return scratch_bytes(&l) * (size_t)p.parts;
 }
 
-void fc_correlate(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
-                  const fc_correlation *correlation) {
-    const fc_correlation merged = merge_axes(correlation), *c = &merged;
+static void correlate_rows(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
+                           const fc_correlation *c) {
     FC_ATOMIC int not_finite = 0;
     fc_plan p = {.c = c, .kernels = kernels, .size = element_size, .run = run, .not_finite = &not_finite};
     choose(&p);
@@ -384,4 +408,14 @@ void fc_correlate(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run
     if (run->status == FC_OK) fc_parallel(run, p.parts, run_part, &p);
     fc_scratch_release(bias);
     fc_scratch_release(own);
+}
+
+void fc_correlate(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
+                  const fc_correlation *correlation) {
+    const fc_correlation whole = merge_axes(correlation);
+    const ptrdiff_t rows = rows_at_once(&whole, element_size);
+    for (ptrdiff_t row = 0; row < whole.rows && !fc_stopped(run); row += rows) {
+        const fc_correlation c = rows_of(&whole, element_size, row, least(rows, whole.rows - row));
+        correlate_rows(kernels, element_size, run, &c);
+    }
 }
