@@ -169,8 +169,8 @@ class ConvPlan:
         self._prepare()
 
     def _prepare(self):
-        isa = _core.get_isa()
-        self._prepared = isa, _core.prepare_weights(self._asked, *self._arrays())
+        setting = _core.get_isa(), _core.get_direct_sums()
+        self._prepared = setting, _core.prepare_weights(self._asked, *self._arrays())
 
     def __getstate__(self):
         """Weights are arranged again where a copy is unpickled: for that processor."""
@@ -201,8 +201,8 @@ class ConvPlan:
         w, b = self._w, self._b
         x = _problem.plan_input(x, self._problem.x_shape, w.dtype)
         y, target = _values.result_array(out, self._problem.y_shape, w.dtype, (x,))
-        isa, weights = self._prepared
-        if isa != _core.get_isa():
+        setting, weights = self._prepared
+        if setting != (_core.get_isa(), _core.get_direct_sums()):
             self._prepare()
             _, weights = self._prepared
         _core.conv_forward(self._asked, self._problem, x, w, b, self._relu, y, weights)

@@ -80,7 +80,15 @@ def test_reference_has_the_same_signature(name):
 
 def test_every_function_with_a_kernel_has_a_reference():
     derived = {"algorithms", "show_config", "check_gradients", "numerical_gradient", "isas"}
-    derived |= {"use_isa", "num_threads", "get_num_threads", "set_num_threads"}
+    derived |= {
+        "accuracy",
+        "get_accuracy",
+        "set_accuracy",
+        "use_isa",
+        "num_threads",
+        "get_num_threads",
+        "set_num_threads",
+    }
     derived |= {"conv_cost", "conv_output_shape", "pool_output_shape"}
     assert set(PUBLIC) - derived == set(reference.__all__) - {"ConvGradients"}
 

@@ -76,16 +76,24 @@ def run_python(code, timeout=60, **environment):
     )
 
 
-def test_environment_sets_threads_and_instruction_set():
-    code = "import fastconv as f; print(f.get_num_threads(), f.runtime._core.get_isa())"
-    done = run_python(code, FASTCONV_NUM_THREADS="5", FASTCONV_ISA="portable")
-    assert done.stdout.split() == ["5", "portable"]
+def test_environment_sets_threads_instruction_set_and_accuracy():
+    code = """
+import fastconv as f
+print(f.get_num_threads(), f.runtime._core.get_isa(), f.get_accuracy())
+"""
+    done = run_python(
+        code, FASTCONV_NUM_THREADS="5", FASTCONV_ISA="portable", FASTCONV_ACCURACY="high"
+    )
+    assert done.stdout.split() == ["5", "portable", "high"]
 
 
 @pytest.mark.parametrize("count", ["0", "many", "-3", "5000"])
 def test_environment_that_means_nothing_is_said_and_left_aside(count):
-    done = run_python("import fastconv", FASTCONV_NUM_THREADS=count, FASTCONV_ISA="mmx")
+    done = run_python(
+        "import fastconv", FASTCONV_NUM_THREADS=count, FASTCONV_ISA="mmx", FASTCONV_ACCURACY=count
+    )
     assert done.returncode == 0
+    assert f"FASTCONV_ACCURACY is {count!r}, expected one of ('normal', 'high')" in done.stderr
     assert f"FASTCONV_NUM_THREADS is {count!r}" in done.stderr
     assert "FASTCONV_ISA is 'mmx'" in done.stderr
 

@@ -1,4 +1,4 @@
-"""algorithm="winograd": near the defining sums, exactly them where elements are not finite."""
+"""Winograd: near the defining sums, exactly them where elements are not finite; and who gets it."""
 
 import numpy as np
 import pytest
@@ -102,3 +102,60 @@ def test_there_is_no_dw():
 def test_plan_says_how():
     plan = fastconv.ConvPlan((8, 64, 56, 56), np.ones((64, 64, 3, 3)), algorithm="winograd")
     assert "F(4x4, 3x3)" in str(plan) and plan.workspace_bytes > 0
+
+
+def chosen(shape, channels, **options):
+    w = np.ones((channels, shape[1], 3, 3), np.float32)
+    return fastconv.ConvPlan(shape, w, **{"padding": 1} | options).algorithm
+
+
+def test_auto_takes_it_where_tiles_and_channels_are_many():
+    assert chosen((8, 64, 56, 56), 64) == "winograd"
+    assert chosen((1, 32, 28, 28), 32) == "winograd"
+    assert chosen((8, 15, 56, 56), 64) == "implicit_gemm"
+    assert chosen((8, 64, 56, 56), 8) == "implicit_gemm"
+    assert chosen((1, 512, 7, 7), 512) == "implicit_gemm"
+    assert chosen((8, 64, 56, 56), 64, stride=2) == "implicit_gemm"
+
+
+def test_accuracy_high_keeps_auto_to_direct_sums():
+    rng = np.random.default_rng(3)
+    x, dy = rng.integers(-4, 5, (2, 2, 32, 20, 20)).astype("f4")
+    w = rng.integers(-4, 5, (32, 32, 3, 3)).astype("f4")
+    exact = fastconv.conv_forward(x, w, padding=1, algorithm="naive")
+    back = fastconv.conv_backward(dy, x, w, padding=1, algorithm="naive").dx
+    plan = fastconv.ConvPlan(x.shape, w, padding=1)
+    for level in ("high", "normal", "high"):
+        with fastconv.accuracy(level):
+            assert plan.algorithm == ("implicit_gemm" if level == "high" else "winograd")
+            y, dx = plan(x), fastconv.conv_backward(dy, x, w, padding=1).dx
+            assert y.tobytes() == fastconv.conv_forward(x, w, padding=1).tobytes()
+            for actual, right in ((y, exact), (dx, back)):
+                if level == "high":
+                    np.testing.assert_array_equal(actual, right)
+                else:
+                    np.testing.assert_allclose(actual, right, atol=2e-5 * np.abs(right).max())
+    assert fastconv.get_accuracy() == "normal"
+    with fastconv.accuracy("high"):
+        y = fastconv.conv_forward(x, w, padding=1, algorithm="winograd")
+    assert y.tobytes() == fastconv.conv_forward(x, w, padding=1).tobytes()
+
+
+@pytest.mark.parametrize("level", ["low", 1, None])
+def test_other_accuracies_are_refused(level):
+    with pytest.raises(ValueError, match=r"level is .*expected one of \('normal', 'high'\)"):
+        fastconv.set_accuracy(level)
+    assert fastconv.get_accuracy() == "normal"
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
+@pytest.mark.parametrize("case", CASES)
+def test_plans_give_the_same_bits(case, last):
+    x, w, b, options = arrays_of(case, last, np.float32)
+    options = options | {"algorithm": "winograd", "activation": "relu"}
+    y = fastconv.conv_forward(x, w, b, **options)
+    plan = fastconv.ConvPlan(x.shape, w, b, **options)
+    assert plan(x).tobytes() == y.tobytes() == plan(x).tobytes()
+    w.flat[3] = np.nan
+    y = fastconv.conv_forward(x, w, b, **options)
+    np.testing.assert_array_equal(fastconv.ConvPlan(x.shape, w, b, **options)(x), y)

@@ -3,7 +3,9 @@
  * GEMMs go by panels of output channels, whose points are transformed back at once. Forward, and backward
  * data, whose taps are reversed. Rows of tiles with sums that are not finite are done again by the
  * definition, or all of it by gathered GEMMs if there are many. */
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../arithmetic.h"
@@ -24,6 +26,14 @@ static const ptrdiff_t LEAST_TILES = 32;
 static const ptrdiff_t COPY_BYTES = 256 << 10;
 /* Transformed weights of all panels; larger ones are transformed a panel at a time. */
 static const ptrdiff_t WEIGHTS_BYTES = 10 << 20;
+
+/* The weights of each group, transformed. */
+typedef struct {
+    fc_conv_weights common;
+    ptrdiff_t groups;
+    int finite;
+    char *transformed[];
+} prepared;
 
 typedef struct {
     const fc_correlation *c;
@@ -326,18 +336,20 @@ static int shares_weights(const job *j) {
     return j->blocks > 1 && j->panels * POINTS * j->u_point * j->size <= WEIGHTS_BYTES;
 }
 
-static void correlate(fc_conv_job *cj, const fc_correlation *c) {
+/* Sets j's weights to all of them, transformed. */
+static void transform_all(job *j) {
+    j->weights = fc_scratch_acquire((size_t)(j->panels * POINTS * j->u_point * j->size));
+    if (j->weights) fc_parallel(j->run, j->run->threads, weights_part, j);
+    else fc_stop(j->run, FC_NO_MEMORY);
+}
+
+/* `transformed`: the weights of c, or NULL. */
+static void correlate(fc_conv_job *cj, const fc_correlation *c, char *transformed) {
     job j = plan(cj, &cj->run, c);
-    if (shares_weights(&j)) {
-        j.weights = fc_scratch_acquire((size_t)(j.panels * POINTS * j.u_point * j.size));
-        if (!j.weights) {
-            fc_stop(j.run, FC_NO_MEMORY);
-            return;
-        }
-        fc_parallel(j.run, j.run->threads, weights_part, &j);
-    }
+    j.weights = transformed;
+    if (!transformed && shares_weights(&j)) transform_all(&j);
     if (j.run->status == FC_OK) fc_parallel(j.run, (int)j.parts, part, &j);
-    fc_scratch_release(j.weights);
+    if (!transformed) fc_scratch_release(j.weights);
     if (j.not_finite > MOST_REDONE && j.run->status == FC_OK) {
         fc_correlate(cj->kernels, cj->size, j.run, c);
         return;
@@ -347,7 +359,7 @@ static void correlate(fc_conv_job *cj, const fc_correlation *c) {
 }
 
 static void correlate_each(fc_conv_job *j, const fc_correlation *phase, int lines, int phases) {
-    for (int i = 0; i < lines * phases && j->run.status == FC_OK; i++) correlate(j, &phase[i]);
+    for (int i = 0; i < lines * phases && j->run.status == FC_OK; i++) correlate(j, &phase[i], NULL);
 }
 
 static int is_adjacent(const ptrdiff_t strides[5]) { return strides[1] == 1 || strides[4] == 1; }
@@ -366,50 +378,95 @@ static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
     return bytes > 8 * (double)(1 << 20) ? "a row of tiles passes the workspace" : NULL;
 }
 
-/* Only who asks for it gets it: its errors are up to four times those of direct sums. */
+/* Cycles of 32 multiply-adds, for a channel in and a channel out, at which it took the time of gathered GEMMs:
+ * of tiles in the GEMMs and in the transforms of one channel, and of the weights' transform, which is a
+ * matter of memory when they are many. Fitted to 16 to 512 channels of 4x4 to 56x56, batches 1 to 16, in
+ * float32 with AVX-512, where the choice was right but for 0.91 at 128 channels of 6x6; bench/compare.py
+ * with --algorithm measures the same. */
+static const double OF_A_TILE = 1.5, OF_TRANSFORMS = 30, OF_WEIGHTS = 9, OF_MANY_WEIGHTS = 36.0 / 512;
+static const double OF_AN_OUTPUT = 0.375, MARGIN = 1.05;
+enum { LEAST_CHANNELS = 16 };
+
 static int suits(fc_conv_op op, const fc_conv_problem *p) {
-    (void)op, (void)p;
-    return 0;
+    if (p->direct_sums || op == FC_BACKWARD_WEIGHTS) return 0;
+    const double C = (double)(p->in_channels / p->groups), K = (double)(p->out_channels / p->groups);
+    if (C < LEAST_CHANNELS || K < LEAST_CHANNELS) return 0;
+    const ptrdiff_t *size = op == FC_FORWARD ? p->out_size : p->in_size;
+    const double tiles = (double)p->batch * (double)quotient_up(size[1], TILE) * (double)quotient_up(size[2], TILE);
+    const double cycles = tiles * (OF_A_TILE + OF_TRANSFORMS * (1 / C + 1 / K)) + OF_WEIGHTS +
+                          OF_MANY_WEIGHTS * sqrt(C * K);
+    return MARGIN * cycles < OF_AN_OUTPUT * (double)p->batch * (double)size[1] * (double)size[2];
+}
+
+static const prepared *find_prepared(const fc_conv_job *j) {
+    const fc_conv_weights *weights = j->a->prepared;
+    if (!weights || weights->algorithm != &fc_conv_winograd || weights->isa != j->p->isa) return NULL;
+    return (const prepared *)weights;
 }
 
 static fc_status run(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arrays *a) {
     if (p->batch == 0) return FC_OK;
     fc_conv_job j = fc_conv_start(p, a);
     if (!j.plane) return FC_NO_MEMORY;
-    if (!fc_conv_weights_are_finite(&j)) { /* every tile would be done again */
+    const prepared *all = find_prepared(&j);
+    if (!(all ? all->finite : fc_conv_weights_are_finite(&j))) { /* every tile would be done again */
         fc_conv_end(&j);
         return fc_conv_implicit_gemm.run(op, p, a);
     }
     for (ptrdiff_t g = 0; op == FC_FORWARD && g < p->groups && j.run.status == FC_OK; g++) {
         const fc_correlation c = fc_conv_forward_correlation(&j, g, 0);
-        correlate(&j, &c);
+        correlate(&j, &c, all ? all->transformed[g] : NULL);
     }
     if (op == FC_BACKWARD_DATA) fc_conv_backward_data(&j, p->groups, correlate_each);
     return fc_conv_end(&j);
 }
 
+/* Arrays that are not there yet: only that they differ from NULL matters. */
+static fc_conv_arrays with_any_images(const fc_conv_arrays *a) {
+    static char image[FC_ALIGNMENT];
+    return (fc_conv_arrays){.x = image, .w = a ? a->w : image, .y = image};
+}
+
+static void free_prepared(fc_conv_weights *weights) {
+    prepared *all = (prepared *)weights;
+    for (ptrdiff_t g = 0; g < all->groups; g++) fc_scratch_release(all->transformed[g]);
+    free(all);
+}
+
 static fc_status prepare(const fc_conv_problem *p, const fc_conv_arrays *a, fc_conv_weights **weights) {
-    (void)p, (void)a, (void)weights;
-    return FC_OK;
+    if (p->batch == 0) return FC_OK;
+    const fc_conv_arrays arrays = with_any_images(a);
+    prepared *all = calloc(1, sizeof *all + (size_t)p->groups * sizeof *all->transformed);
+    if (!all) return FC_NO_MEMORY;
+    all->common = (fc_conv_weights){&fc_conv_winograd, p->isa, free_prepared};
+    all->groups = p->groups;
+    fc_conv_job cj = fc_conv_start(p, &arrays);
+    if (!cj.plane) fc_stop(&cj.run, FC_NO_MEMORY);
+    else all->finite = fc_conv_weights_are_finite(&cj);
+    for (ptrdiff_t g = 0; g < p->groups && cj.run.status == FC_OK; g++) {
+        const fc_correlation c = fc_conv_forward_correlation(&cj, g, 0);
+        job j = plan(&cj, &cj.run, &c);
+        transform_all(&j);
+        all->transformed[g] = j.weights;
+    }
+    fc_scratch_release(cj.plane);
+    if (cj.run.status == FC_OK) *weights = &all->common;
+    else free_prepared(&all->common);
+    return (fc_status)cj.run.status;
 }
 
 static void describe(const fc_conv_problem *p, fc_conv_description *d) {
     if (p->batch == 0) return;
-    static char anywhere[FC_ALIGNMENT];
-    const fc_conv_arrays arrays = {.x = anywhere, .w = anywhere, .y = anywhere};
+    const fc_conv_arrays arrays = with_any_images(NULL);
     fc_conv_job cj = fc_conv_start(p, &arrays);
     if (!cj.plane) return;
     const fc_correlation c = fc_conv_forward_correlation(&cj, 0, 0);
     job j = plan(&cj, &cj.run, &c);
     workspace w;
-    static char shared;
-    if (shares_weights(&j)) j.weights = &shared;
-    snprintf(d->how, sizeof d->how,
-             "F(4x4, 3x3): blocks of %td tiles, panels of %td output channels, weights transformed %s", j.tiles,
-             j.panel, j.weights ? "once" : "for every block");
+    snprintf(d->how, sizeof d->how, "F(4x4, 3x3): blocks of %td tiles, panels of %td output channels", j.tiles, j.panel);
     d->workspace = lay_out(&j, &w, NULL) * (size_t)j.parts;
-    if (j.weights) d->workspace += (size_t)(j.panels * POINTS * j.u_point * j.size);
-    fc_conv_end(&cj);
+    d->packed = fc_aligned(j.panels * POINTS * j.u_point * j.size) * (size_t)p->groups;
+    fc_scratch_release(cj.plane);
 }
 
 const fc_conv_algorithm fc_conv_winograd = {"winograd", refuses, suits, run, prepare, describe};
