@@ -440,6 +440,7 @@ static int is_direct(const job *j) {
 static int windows_are_few(const job *j) {
     const fc_pool_problem *p = &j->p;
     const ptrdiff_t lanes = j->kernels->lanes, outputs = p->out_size[2], taps = p->kernel[2];
+    if (!j->indices && p->dilation[2] > 1) return 0; /* runs are summed whole */
     return quotient_up(outputs, lanes) * taps > outputs * (quotient_up(taps, lanes) + 8);
 }
 
