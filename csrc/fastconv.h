@@ -188,7 +188,7 @@ typedef struct {
 fc_status fc_activate(const fc_activation_problem *problem, const void *x, const void *dy, void *y);
 
 /* loss = mean over n of -log softmax(scores[n])[labels[n]], scores [batch][classes]; gradient: in scores.
- * Sizes are at least 1, labels 0 ... classes - 1. */
+ * Sizes are at least 1. FC_REFUSED: a label is not in 0 ... classes - 1. */
 typedef struct {
     fc_dtype dtype;
     int isa, threads;

@@ -516,7 +516,7 @@ def sum_rows(cnp.ndarray dy, cnp.ndarray sums):
 
 
 def softmax_cross_entropy(cnp.ndarray scores, cnp.ndarray labels, cnp.ndarray gradient):
-    """Fills gradient and returns the loss; labels are int64."""
+    """Fills gradient and returns the loss, or None if a label is out of range; labels are int64."""
     cdef fc_softmax_problem p
     p.dtype = dtype_of(scores)
     p.isa = current_isa
@@ -530,8 +530,7 @@ def softmax_cross_entropy(cnp.ndarray scores, cnp.ndarray labels, cnp.ndarray gr
     cdef void *gradient_data = pointer(gradient)
     with nogil:
         status = fc_softmax_cross_entropy(&p, scores_data, classes, &loss, gradient_data)
-    finish(status, "softmax_cross_entropy")
-    return loss
+    return loss if finish(status, "softmax_cross_entropy") else None
 
 
 # ---------------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def conv_forward(
     activation : {None, "relu"}
         Applied to y.
     algorithm : str
-        "auto", or a name from `algorithms()`.
+        "auto", or a name from `algorithms()`. See `set_accuracy` for what "auto" may take.
     out : ndarray, optional
         C-contiguous array of y's shape and dtype to write to; it may overlap an input.
 
@@ -111,7 +111,8 @@ class ConvPlan:
     """Inference with one bank of filters: `conv_forward` for inputs of one shape, prepared.
 
     Arguments are checked once, and the weights are arranged once in the order in which the
-    algorithm reads them; a call then gives what `conv_forward` gives, bit for bit.
+    algorithm reads them; a call then gives what `conv_forward` gives, bit for bit. Arranged for
+    Winograd's algorithm they take four times their memory.
 
     Parameters
     ----------

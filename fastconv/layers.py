@@ -365,4 +365,6 @@ def softmax_cross_entropy(scores, labels):
     dscores = np.empty(scores.shape, scores.dtype)
     loss = _core.softmax_cross_entropy(
         np.ascontiguousarray(scores), np.ascontiguousarray(labels), dscores)  # fmt: skip
+    if loss is None:
+        raise ValueError("labels were changed during the call, to some out of range")
     return loss, dscores

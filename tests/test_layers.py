@@ -5,7 +5,7 @@ import pytest
 from cases import LAYOUT_LAST, assert_same_bits, broadcast, channels_last, odd_strides
 
 import fastconv
-from fastconv import reference
+from fastconv import layers, reference
 
 SHAPES = [(5, 4), (3, 4, 7), (3, 4, 5, 6), (2, 4, 3, 4, 2)]
 
@@ -376,7 +376,9 @@ def test_affine_of_many_rows_and_columns(rows, cols, dtype, isa):
         with fastconv.num_threads(threads):
             y = fastconv.affine_forward(x, w, b)
             gradients = fastconv.affine_backward(dy, x, w)
-            last = fastconv.affine_forward(np.asfortranarray(x), np.asfortranarray(w), b[::1])
+            last = fastconv.affine_forward(
+                np.asfortranarray(x), np.asfortranarray(w), np.repeat(b, 2)[::2]
+            )
         assert y.flags.c_contiguous and y.dtype == dtype
         np.testing.assert_array_equal(y, x @ w + b)
         np.testing.assert_array_equal(last, y)
@@ -456,6 +458,19 @@ def test_softmax_of_what_is_not_finite(classes, dtype, isa):
     assert dscores[3, 1] == 0
     loss, dscores = fastconv.softmax_cross_entropy(scores[3:4], [1])
     assert loss == np.inf and dscores[0, 1] == -1
+
+
+def test_softmax_of_labels_that_change_during_the_call_is_refused(monkeypatch):
+    labels = np.zeros(3, np.int64)
+    core = layers._core.softmax_cross_entropy
+
+    def late(scores, checked, dscores):
+        labels[1] = 10**12
+        return core(scores, checked, dscores)
+
+    monkeypatch.setattr(layers._core, "softmax_cross_entropy", late)
+    with pytest.raises(ValueError, match="labels were changed"):
+        fastconv.softmax_cross_entropy(np.ones((3, 4)), labels)
 
 
 def test_softmax_gradient_is_p_minus_e_y():

@@ -159,3 +159,34 @@ def test_plans_give_the_same_bits(case, last):
     w.flat[3] = np.nan
     y = fastconv.conv_forward(x, w, b, **options)
     np.testing.assert_array_equal(fastconv.ConvPlan(x.shape, w, b, **options)(x), y)
+
+
+@pytest.mark.parametrize("layout", [None, "NDHWC"])
+def test_planes_behind_the_only_one_are_not_left_out(layout):
+    rng = np.random.default_rng(4)
+    x, w = rng.standard_normal((1, 32, 1, 28, 28)), rng.standard_normal((32, 32, 1, 3, 3))
+    x = x if layout is None else np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    options = {"padding": ((0, 1), (1, 1), (1, 1)), "layout": layout}
+    expected = fastconv.conv_forward(x, w, algorithm="naive", **options)
+    y = fastconv.conv_forward(x, w, out=np.full(expected.shape, np.nan), **options)
+    np.testing.assert_allclose(y, expected, atol=1e-11)
+    with pytest.raises(ValueError, match="not 3x3"):
+        fastconv.conv_forward(x, w, algorithm="winograd", **options)
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_a_few_elements_that_are_not_finite_in_a_large_image(count):
+    rng = np.random.default_rng(5)
+    x, w = rng.standard_normal((1, 16, 80, 80)), rng.standard_normal((16, 16, 3, 3))
+    x.flat[rng.integers(0, x.size, count)] = np.nan
+    expected = fastconv.conv_forward(x, w, padding=1, algorithm="naive")
+    y = fastconv.conv_forward(x, w, padding=1, algorithm="winograd")
+    np.testing.assert_allclose(y, expected, atol=1e-11)
+
+
+def test_weights_of_any_strides_are_transformed():
+    rng = np.random.default_rng(6)
+    x = rng.standard_normal((2, 32, 20, 20))
+    w = rng.standard_normal((3, 3, 32, 48)).transpose(3, 2, 0, 1)  # as TensorFlow keeps them
+    expected = fastconv.conv_forward(x, w, padding=1, algorithm="naive")
+    np.testing.assert_allclose(fastconv.conv_forward(x, w, padding=1), expected, atol=1e-11)

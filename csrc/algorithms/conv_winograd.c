@@ -2,7 +2,7 @@
  * (kernels/winograd_kernel.tmpl.h). A block of tiles is transformed into L2, channels side by side; its 36
  * GEMMs go by panels of output channels, whose points are transformed back at once. Forward, and backward
  * data, whose taps are reversed. Rows of tiles with sums that are not finite are done again by the
- * definition, or all of it by gathered GEMMs if there are many. */
+ * definition, or all of it by gathered GEMMs if there are many or the weights are not finite. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +22,8 @@ enum {
 /* A block's transformed input should stay in L2; with weights that are transformed for every block, blocks
  * are as large as the workspace allows. */
 static const ptrdiff_t BLOCK_BYTES = 384 << 10, LARGE_BLOCK_BYTES = 7 << 20;
+/* Of a panel's transformed weights and the large block beside them. */
+static const ptrdiff_t MOST_BYTES = 12 << 20;
 static const ptrdiff_t LEAST_TILES = 32;
 static const ptrdiff_t COPY_BYTES = 256 << 10;
 /* Transformed weights of all panels; larger ones are transformed a panel at a time. */
@@ -31,7 +33,6 @@ static const ptrdiff_t WEIGHTS_BYTES = 10 << 20;
 typedef struct {
     fc_conv_weights common;
     ptrdiff_t groups;
-    int finite;
     char *transformed[];
 } prepared;
 
@@ -319,7 +320,8 @@ static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c) {
     j.u_point = c->planes * j.panel;
     const ptrdiff_t all = c->images * j.down, tile_bytes = POINTS * j.pitch * j.size;
     const ptrdiff_t weights = j.panels * POINTS * j.u_point * j.size;
-    const ptrdiff_t room = weights > WEIGHTS_BYTES ? LARGE_BLOCK_BYTES : BLOCK_BYTES;
+    const ptrdiff_t large = least(LARGE_BLOCK_BYTES, MOST_BYTES - POINTS * j.u_point * j.size);
+    const ptrdiff_t room = weights > WEIGHTS_BYTES ? most(BLOCK_BYTES, large) : BLOCK_BYTES;
     const ptrdiff_t wanted = most(LEAST_TILES, room / tile_bytes);
     j.lines = even_block(all, most(1, wanted / j.across));
     j.blocks = quotient_up(all, j.lines);
@@ -336,6 +338,13 @@ static int shares_weights(const job *j) {
     return j->blocks > 1 && j->panels * POINTS * j->u_point * j->size <= WEIGHTS_BYTES;
 }
 
+/* Rows of tiles that take less time by the definition than all does by gathered GEMMs, which are a hundred times as
+ * fast. */
+static ptrdiff_t most_redone(const job *j) {
+    const double rows = (double)j->c->images * (double)j->down * (double)j->panels;
+    return rows / 100 < MOST_REDONE ? (ptrdiff_t)(rows / 100) : MOST_REDONE;
+}
+
 /* Sets j's weights to all of them, transformed. */
 static void transform_all(job *j) {
     j->weights = fc_scratch_acquire((size_t)(j->panels * POINTS * j->u_point * j->size));
@@ -350,7 +359,7 @@ static void correlate(fc_conv_job *cj, const fc_correlation *c, char *transforme
     if (!transformed && shares_weights(&j)) transform_all(&j);
     if (j.run->status == FC_OK) fc_parallel(j.run, (int)j.parts, part, &j);
     if (!transformed) fc_scratch_release(j.weights);
-    if (j.not_finite > MOST_REDONE && j.run->status == FC_OK) {
+    if (j.not_finite > most_redone(&j) && j.run->status == FC_OK) {
         fc_correlate(cj->kernels, cj->size, j.run, c);
         return;
     }
@@ -366,7 +375,7 @@ static int is_adjacent(const ptrdiff_t strides[5]) { return strides[1] == 1 || s
 
 static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
     if (op == FC_BACKWARD_WEIGHTS) return "it has forward and dx only";
-    if (p->kernel[0] > 1 || p->in_size[0] > 1 || p->pad[0] || p->kernel[1] != 3 || p->kernel[2] != 3)
+    if (p->kernel[0] > 1 || p->in_size[0] > 1 || p->out_size[0] > 1 || p->pad[0] || p->kernel[1] != 3 || p->kernel[2] != 3)
         return "the kernel is not 3x3";
     for (int i = 1; i < 3; i++)
         if (p->stride[i] > 1 || p->dilation[i] > 1) return "stride and dilation are not 1";
@@ -375,7 +384,9 @@ static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
     const double tiles = (double)quotient_up(op == FC_FORWARD ? p->out_size[2] : p->in_size[2], TILE);
     const double channels = (double)((op == FC_FORWARD ? C : K) + MOST_LANES), panel = 3 * MOST_LANES;
     const double bytes = 8 * (tiles * (POINTS * (channels + panel) + TILE * TILE * (panel + 2 * channels)));
-    return bytes > 8 * (double)(1 << 20) ? "a row of tiles passes the workspace" : NULL;
+    if (bytes > 8 * (double)(1 << 20)) return "a row of tiles passes the workspace";
+    const double weights = POINTS * (channels - MOST_LANES) * panel * 4; /* double has half the lanes */
+    return weights > 10 * (double)(1 << 20) ? "the weights of a panel pass the workspace" : NULL;
 }
 
 /* Cycles of 32 multiply-adds, for a channel in and a channel out, at which it took the time of gathered GEMMs:
@@ -409,10 +420,6 @@ static fc_status run(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arra
     fc_conv_job j = fc_conv_start(p, a);
     if (!j.plane) return FC_NO_MEMORY;
     const prepared *all = find_prepared(&j);
-    if (!(all ? all->finite : fc_conv_weights_are_finite(&j))) { /* every tile would be done again */
-        fc_conv_end(&j);
-        return fc_conv_implicit_gemm.run(op, p, a);
-    }
     for (ptrdiff_t g = 0; op == FC_FORWARD && g < p->groups && j.run.status == FC_OK; g++) {
         const fc_correlation c = fc_conv_forward_correlation(&j, g, 0);
         correlate(&j, &c, all ? all->transformed[g] : NULL);
@@ -442,7 +449,6 @@ static fc_status prepare(const fc_conv_problem *p, const fc_conv_arrays *a, fc_c
     all->groups = p->groups;
     fc_conv_job cj = fc_conv_start(p, &arrays);
     if (!cj.plane) fc_stop(&cj.run, FC_NO_MEMORY);
-    else all->finite = fc_conv_weights_are_finite(&cj);
     for (ptrdiff_t g = 0; g < p->groups && cj.run.status == FC_OK; g++) {
         const fc_correlation c = fc_conv_forward_correlation(&cj, g, 0);
         job j = plan(&cj, &cj.run, &c);
@@ -463,6 +469,8 @@ static void describe(const fc_conv_problem *p, fc_conv_description *d) {
     const fc_correlation c = fc_conv_forward_correlation(&cj, 0, 0);
     job j = plan(&cj, &cj.run, &c);
     workspace w;
+    static char transformed;
+    j.weights = &transformed;
     snprintf(d->how, sizeof d->how, "F(4x4, 3x3): blocks of %td tiles, panels of %td output channels", j.tiles, j.panel);
     d->workspace = lay_out(&j, &w, NULL) * (size_t)j.parts;
     d->packed = fc_aligned(j.panels * POINTS * j.u_point * j.size) * (size_t)p->groups;

@@ -3,7 +3,8 @@
  * The output is cut into rows, and these into blocks. Rows of x are pooled along once, kept while
  * windows need them, and combined. With channels last the channels are the vector, else the outputs
  * of a row are: x is split into the phases of the stride, so that the same tap of neighbouring outputs
- * is neighbouring elements. Long and adaptive windows are pooled one by one. */
+ * is neighbouring elements. Long and adaptive windows are pooled one by one. Small windows of channels that
+ * fill vectors go straight from x to y, averages by sums of columns that windows share. */
 #include "pool.h"
 
 #include <math.h>
@@ -425,15 +426,18 @@ static int is_whole(const job *j) {
            !p->pad_after[2] && !p->pad[0] && !p->pad_after[0] && !p->pad[1] && !p->pad_after[1];
 }
 
-/* Whether taps straight from x are fewer than taps along rows and then across those kept. */
+/* Whether taps straight from x, or sums of its columns that windows share, are fewer than taps along rows
+ * and then across those kept. */
 static int is_direct(const job *j) {
     const fc_pool_problem *p = &j->p;
     if (j->inner == 1 || j->inner % j->kernels->lanes || j->element != j->size) return 0;
     if (p->adaptive) return 1;
-    if (!j->indices && p->dilation[2] == 1 && p->kernel[2] <= FC_POOL_COLUMNS) return 1;
     const double rows = (double)p->kernel[0] * (double)p->kernel[1], taps = (double)p->kernel[2];
     const double fresh = (double)p->kernel[0] * (double)least(p->kernel[1], p->stride[1]);
-    return rows * taps <= fresh * taps + rows + 2;
+    const double kept = fresh * taps + rows + 2;
+    if (!j->indices && p->dilation[2] == 1 && taps <= FC_POOL_COLUMNS &&
+        rows * (double)least(p->stride[2], p->kernel[2]) + taps <= kept + taps) return 1;
+    return rows * taps <= kept;
 }
 
 /* Vectors over the outputs of a row pay if there are enough of them for the taps. */

@@ -1,6 +1,7 @@
 /* Backward of pools: the average's dx row by row, the maximum's by its indices.
  *
- * A row of dx is the sum of the shares dy / divisor of the windows that reach it: those of whole rows
+ * Where channels fill the vectors and all divisors are the same, dx is a sum of windows of dy. Elsewhere
+ * a row of dx is the sum of the shares dy / divisor of the windows that reach it: those of whole rows
  * first, in double, then along the row, one phase of the stride after the other. */
 #include <string.h>
 
@@ -190,6 +191,8 @@ static const ptrdiff_t MOST_WIDTH = 1 << 16;
 static int is_direct(const job *j) {
     const fc_pool_problem *p = &j->p;
     if (j->inner == 1 || j->inner % j->kernels->lanes || p->in_size[2] > MOST_WIDTH) return 0;
+    const ptrdiff_t taps = p->adaptive ? p->out_size[2] / p->in_size[2] + 2 : (p->kernel[2] - 1) / p->stride[2] + 1;
+    if (taps > FC_POOL_COLUMNS) return 0; /* each would be read for each position */
     if (p->divisor != 0) return 1;
     for (int axis = 0; axis < 3; axis++)
         for (ptrdiff_t o = 1; o < p->out_size[axis]; o++)

@@ -28,9 +28,15 @@ static void blocks_part(void *context, int index) {
         if (fc_stopped_at(&j->run, block - share.begin, bytes)) return;
         const ptrdiff_t end = least(p->batch, (block + 1) * j->rows);
         double loss = 0;
-        for (ptrdiff_t n = block * j->rows; n < end; n++)
-            loss += j->kernels->softmax(p->classes, j->scores + n * j->row_bytes, (ptrdiff_t)j->labels[n],
-                                        1 / (double)p->batch, j->gradient + n * j->row_bytes);
+        for (ptrdiff_t n = block * j->rows; n < end; n++) {
+            const ptrdiff_t label = (ptrdiff_t)j->labels[n];
+            if ((size_t)label >= (size_t)p->classes) { /* the caller's array has changed since it was checked */
+                fc_stop(&j->run, FC_REFUSED);
+                return;
+            }
+            loss += j->kernels->softmax(p->classes, j->scores + n * j->row_bytes, label, 1 / (double)p->batch,
+                                        j->gradient + n * j->row_bytes);
+        }
         j->losses[block] = loss;
     }
 }

@@ -376,8 +376,10 @@ size_t fc_describe_correlation(const fc_kernels *kernels, ptrdiff_t element_size
              p.blocks.in_place ? "read in place" : "from a padded copy",
              p.by_piece ? ", taps in the padding left out" : "");
     const layout l = lay_out(&p);
-    *packed_bytes = needs_packed_weights(&p) ? fc_aligned(weight_elements(&p) * p.size) : 0;
-    return scratch_bytes(&l) * (size_t)p.parts;
+    const size_t packed = needs_packed_weights(&p) ? fc_aligned(weight_elements(&p) * p.size) : 0;
+    const int kept = c.rows == whole.rows; /* parts are packed by each call */
+    *packed_bytes = kept ? packed : 0;
+    return scratch_bytes(&l) * (size_t)p.parts + (kept ? 0 : packed);
 }
 
 static void correlate_rows(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,

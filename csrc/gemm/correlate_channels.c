@@ -89,19 +89,6 @@ void fc_plan_channels(fc_plan *p) {
     p->cycles = estimate(p, 1);
 }
 
-/* Share of an axis' taps that lie inside, over all outputs; and runs of outputs with the same ones, of
- * which more than FC_MAX_PIECES are not counted. */
-static double share_inside(const fc_axis *a, ptrdiff_t *count) {
-    double inside = 0;
-    *count = 0;
-    for (ptrdiff_t o = 0, end; o < a->outputs && *count <= FC_MAX_PIECES; o = end, ++*count) {
-        const fc_taps_inside taps = fc_inside(a, o);
-        end = fc_end_of_alike(a, o, a->outputs);
-        inside += (double)((taps.last - taps.first) * (end - o));
-    }
-    return inside / (double)(a->taps * a->outputs);
-}
-
 void fc_plan_pieces(fc_plan *p) {
     const fc_correlation *c = p->c;
     fc_blocks *b = &p->blocks;
@@ -111,7 +98,7 @@ void fc_plan_pieces(fc_plan *p) {
     p->cycles = INFINITY;
     if (b->in_place) return;
     double share = 1;
-    for (int a = 0; a < 2; a++) share *= share_inside(&c->axis[a], &count[a]);
+    for (int a = 0; a < 2; a++) share *= fc_share_inside(&c->axis[a], &count[a]);
     if (count[0] * count[1] > FC_MAX_PIECES) return;
     for (ptrdiff_t i = 0; i < c->planes; i++)
         if (!c->x_plane[i]) return;

@@ -66,24 +66,13 @@ enum { CYCLES_WORTH_A_TABLE = 40 };
  * took 1.3 times as long as with a copy, rn50_l4_3x3 with 0.82 as long, aspp_d12 with 0.51 took 0.68. */
 static const double MOST_INSIDE = 0.75;
 
-/* The share of an axis's outputs and taps that read an element. */
-static double share_inside(const fc_axis *a) {
-    ptrdiff_t inside = 0;
-    for (ptrdiff_t t = 0; t < a->taps; t++)
-        for (ptrdiff_t i = 0; i < a->outputs; i++) {
-            const ptrdiff_t position = i * a->stride + a->tap + t * a->tap_step;
-            inside += position >= 0 && position < a->size;
-        }
-    return (double)inside / (double)(a->taps * a->outputs);
-}
-
 /* `may_leave_out`: dy is not known to hold what 0 * dy would make NaN. */
 static int may_go_by_tap(const plan *p, int may_leave_out) {
     const fc_correlation *c = p->c;
     if (!may_leave_out || p->accumulate || !c->w || p->blocks.in_place || p->dy_in_place) return 0;
     for (ptrdiff_t i = 0; i < c->planes; i++)
         if (!c->x_plane[i]) return 0;
-    if (p->blocks.adjacent && share_inside(&c->axis[0]) * share_inside(&c->axis[1]) > MOST_INSIDE) return 0;
+    if (p->blocks.adjacent && fc_share_inside(&c->axis[0], NULL) * fc_share_inside(&c->axis[1], NULL) > MOST_INSIDE) return 0;
     const ptrdiff_t tiles = c->planes / p->rows * quotient_up(c->rows, p->vecs * p->kernels->lanes);
     return (double)tiles * fc_tile_cycles(p->rows, p->vecs, 1) >= CYCLES_WORTH_A_TABLE;
 }

@@ -22,11 +22,13 @@ typedef float vec_float FC_VECTOR_OF_16_BYTES;
 typedef double vec_double FC_VECTOR_OF_16_BYTES;
 typedef int32_t column_float FC_VECTOR_OF_16_BYTES;
 typedef int64_t column_double FC_VECTOR_OF_16_BYTES;
+#define ALL_BITS(type, condition) ((type)(condition))
 #else
 typedef float vec_float;
 typedef double vec_double;
 typedef int32_t column_float;
 typedef int64_t column_double;
+#define ALL_BITS(type, condition) (-(type)(condition))
 #endif
 
 #define FC_DTYPE double

@@ -15,30 +15,11 @@ FC_INLINE FC_JOIN(vec_, FC_DTYPE) FC_JOIN(set1_, FC_DTYPE)(FC_DTYPE scalar) {
     return zero + scalar;
 }
 
-/* b where it is NaN. */
-FC_INLINE FC_JOIN(vec_, FC_DTYPE)
-    FC_JOIN(max_, FC_DTYPE)(FC_JOIN(vec_, FC_DTYPE) a, FC_JOIN(vec_, FC_DTYPE) b) {
-    FC_DTYPE x[sizeof a / sizeof(FC_DTYPE)], y[sizeof a / sizeof(FC_DTYPE)];
-    memcpy(x, &a, sizeof a);
-    memcpy(y, &b, sizeof b);
-    for (size_t i = 0; i < sizeof a / sizeof(FC_DTYPE); i++) y[i] = x[i] > y[i] ? x[i] : y[i];
-    memcpy(&b, y, sizeof b);
-    return b;
-}
-
 #define PORTABLE(name) FC_JOIN(name, FC_DTYPE)
 
 /* As whole numbers: all bits set where a is greater, or NaN and b is not. */
 FC_INLINE PORTABLE(column_) PORTABLE(takes_)(PORTABLE(vec_) a, PORTABLE(vec_) b) {
-    FC_DTYPE x[sizeof a / sizeof(FC_DTYPE)], y[sizeof a / sizeof(FC_DTYPE)];
-    COLUMN takes[sizeof a / sizeof(FC_DTYPE)];
-    PORTABLE(column_) mask;
-    memcpy(x, &a, sizeof a);
-    memcpy(y, &b, sizeof b);
-    for (size_t i = 0; i < sizeof a / sizeof(FC_DTYPE); i++)
-        takes[i] = -(COLUMN)(!(x[i] <= y[i]) & (y[i] == y[i]));
-    memcpy(&mask, takes, sizeof mask);
-    return mask;
+    return ~ALL_BITS(PORTABLE(column_), a <= b) & ALL_BITS(PORTABLE(column_), b == b);
 }
 
 FC_INLINE PORTABLE(vec_)
@@ -49,6 +30,11 @@ FC_INLINE PORTABLE(vec_)
     x = (x & mask) | (y & ~mask);
     memcpy(&a, &x, sizeof a);
     return a;
+}
+
+/* b where it is NaN. */
+FC_INLINE PORTABLE(vec_) PORTABLE(max_)(PORTABLE(vec_) a, PORTABLE(vec_) b) {
+    return PORTABLE(select_)(ALL_BITS(PORTABLE(column_), a > b), a, b);
 }
 
 FC_INLINE PORTABLE(column_) PORTABLE(load_column_)(const COLUMN *source) {

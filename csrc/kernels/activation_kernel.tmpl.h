@@ -1,4 +1,6 @@
 /* Kernels of ReLU, sigmoid and softmax; exponentials and sums in double. */
+#include <math.h>
+#include <string.h>
 
 /* y = max(x, 0), NaN kept; with dy: dy where x > 0, else 0. */
 static FC_TARGET void FC_NAME(relu)(ptrdiff_t count, const void *x_, const void *dy_, void *y_) {

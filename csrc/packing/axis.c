@@ -74,3 +74,15 @@ ptrdiff_t fc_end_of_alike(const fc_axis *a, ptrdiff_t output, ptrdiff_t end) {
     }
     return output;
 }
+
+double fc_share_inside(const fc_axis *a, ptrdiff_t *runs) {
+    double inside = 0;
+    ptrdiff_t count = 0;
+    for (ptrdiff_t o = 0, end; o < a->outputs; o = end, count++) {
+        const fc_taps_inside taps = fc_inside(a, o);
+        end = fc_end_of_alike(a, o, a->outputs);
+        inside += (double)(taps.last - taps.first) * (double)(end - o);
+    }
+    if (runs) *runs = count;
+    return inside / ((double)a->taps * (double)a->outputs);
+}

@@ -57,6 +57,10 @@ typedef struct {
 
 fc_taps_inside fc_inside(const fc_axis *axis, ptrdiff_t output);
 
+/* Share of an axis' taps that lie inside, over all outputs; and, unless `runs` is NULL, how many runs of
+ * outputs there are that have the same ones. */
+double fc_share_inside(const fc_axis *axis, ptrdiff_t *runs);
+
 /* The output after those from `output` on whose taps inside are the same, at most `end`. */
 ptrdiff_t fc_end_of_alike(const fc_axis *axis, ptrdiff_t output, ptrdiff_t end);
 
