@@ -277,6 +277,45 @@ def test_average_pool_of_1_to_70_channels_last(dtype):
             check_avg_pool(x, 3, layout=LAYOUT_LAST[axes], stride=2, padding=1)
 
 
+# Few channels last: outputs and channels of a row share the vectors.
+FEW = [2, 3, 5, 7]
+FEW_WIDTHS = [1, 2, 3, 5, 8, 13, 34, 70]
+
+
+@DTYPES
+def test_max_pool_of_rows_of_few_channels_last(dtype):
+    for channels, width in itertools.product(FEW, FEW_WIDTHS):
+        x = small_integers((2, channels, width), dtype)
+        for kernel, options in fitting_rows(width):
+            check_max_pool(x, kernel, layout="NWC", **options)
+
+
+@pytest.mark.parametrize("dtype", AVERAGED)
+def test_average_pool_of_rows_of_few_channels_last(dtype):
+    for channels, width in itertools.product(FEW, FEW_WIDTHS):
+        x = small_integers((2, channels, width), dtype)
+        for kernel, options in fitting_rows(width, dilated=False):
+            check_avg_pool(x, kernel, layout="NWC", **options)
+            check_avg_pool(x, kernel, layout="NWC", count_include_pad=False, **options)
+
+
+@DTYPES
+def test_rows_of_few_channels_last_in_several_blocks(dtype):
+    x = small_integers((1, 3, 3, 9001), dtype)
+    check_max_pool(x, 3, layout="NHWC", stride=2, padding=1)
+    if dtype in AVERAGED:
+        check_avg_pool(x, 3, layout="NHWC", stride=2, padding=1)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_nan_wins_in_every_channel_of_few_channels_last(dtype):
+    x = small_integers((1, 3, 4, 40), dtype).copy()
+    x.flat[::7] = np.nan
+    x.flat[::5] = -np.inf
+    check_max_pool(x, 3, layout="NHWC", stride=2, padding=1)
+    check_max_pool(x, 2, layout="NHWC", dilation=(1, 3))
+
+
 # Of channels that fill whole vectors, windows that share columns and windows that do not: few and
 # many taps, rows cut at the edges, positions that no window sees.
 WHOLE = [

@@ -1,10 +1,11 @@
 /* Max and average pools, forward: rows of windows first, then across rows (kernels/pool_kernel.tmpl.h).
  *
  * The output is cut into rows, and these into blocks. Rows of x are pooled along once, kept while
- * windows need them, and combined. With channels last the channels are the vector, else the outputs
- * of a row are: x is split into the phases of the stride, so that the same tap of neighbouring outputs
- * is neighbouring elements. Long and adaptive windows are pooled one by one. Small windows of channels that
- * fill vectors go straight from x to y, averages by sums of columns that windows share. */
+ * windows need them, and combined. With channels last the channels are the vector, else, or where they
+ * are few, the outputs of a row are: x is split into the phases of the stride, so that the same tap of
+ * neighbouring outputs is neighbouring elements. Long and adaptive windows are pooled one by one. Small
+ * windows of channels that fill vectors go straight from x to y, averages by sums of columns that windows
+ * share. */
 #include "pool.h"
 
 #include <math.h>
@@ -207,7 +208,7 @@ static void fill(const job *j, char *target, ptrdiff_t first, ptrdiff_t last) {
 /* Where the taps of the block find their phases of a row, and the padding beside these. */
 static void begin_phases(const job *j, lane *l) {
     const fc_pool_problem *p = &j->p;
-    const ptrdiff_t stride = p->stride[2], dilation = p->dilation[2], taps = p->kernel[2];
+    const ptrdiff_t stride = p->stride[2], dilation = p->dilation[2], taps = p->kernel[2], inner = j->inner;
     const ptrdiff_t start = l->q0 * stride - p->pad[2];
     const ptrdiff_t end = start + (l->count - 1) * stride + (taps - 1) * dilation + 1;
     const ptrdiff_t low = most(start, 0), high = least(end, p->in_size[2]);
@@ -215,15 +216,16 @@ static void begin_phases(const job *j, lane *l) {
     l->end = high;
     l->phase_count = 0;
     for (ptrdiff_t i = 0; i < row_elements(j); i++) {
-        const int real = i < l->count;
-        set_column(j, l->first, i, real ? l->start[i] : 0);
-        set_column(j, l->column, i, real ? (l->q0 + i) * stride - p->pad[2] : 0);
+        const ptrdiff_t output = i / inner;
+        const int real = output < l->count;
+        set_column(j, l->first, i, real ? l->start[output] : 0);
+        set_column(j, l->column, i, real ? (l->q0 + output) * stride - p->pad[2] : 0);
     }
     if (stride == 1 && low == start && high == end) return; /* no copy is needed */
     const ptrdiff_t period = stride / greatest_common_divisor(stride, dilation);
     for (ptrdiff_t t = 0; t < taps; t++) {
         if (t >= period) { /* the same phase as an earlier tap */
-            l->tap[t] = (const char *)l->tap[t - period] + dilation * period / stride * j->size;
+            l->tap[t] = (const char *)l->tap[t - period] + dilation * period / stride * inner * j->size;
             continue;
         }
         const ptrdiff_t at = t * dilation % stride, slots = (end - 1 - start - at) / stride + 1;
@@ -232,9 +234,9 @@ static void begin_phases(const job *j, lane *l) {
         f->first = least(slots, most(0, quotient_up(low - start - at, stride)));
         f->last = most(f->first, least(slots, quotient_up(high - start - at, stride)));
         f->offset = start + at + f->first * stride - low;
-        fill(j, f->target, 0, f->first);
-        fill(j, f->target, f->last, slots + FC_POOL_SLACK);
-        l->tap[t] = f->target + t * dilation / stride * j->size;
+        fill(j, f->target, 0, f->first * inner);
+        fill(j, f->target, f->last * inner, slots * inner + FC_POOL_SLACK);
+        l->tap[t] = f->target + t * dilation / stride * inner * j->size;
     }
 }
 
@@ -273,15 +275,15 @@ static const char *values_of(const job *j, const lane *l, const char *x, ptrdiff
 /* Points the taps to the phases of the row: to x where it needs no padding, else to copies. */
 static void split_row(const job *j, lane *l, const char *x) {
     const fc_pool_problem *p = &j->p;
-    const ptrdiff_t count = l->end - l->from;
-    const char *data = values_of(j, l, x + l->from * j->element, count, !l->phase_count);
+    const ptrdiff_t position = j->inner * j->size, count = (l->end - l->from) * j->inner;
+    const char *data = values_of(j, l, x + l->from * j->inner * j->element, count, !l->phase_count);
     if (!l->phase_count)
-        for (ptrdiff_t t = 0; t < p->kernel[2]; t++) l->tap[t] = data + t * p->dilation[2] * j->size;
+        for (ptrdiff_t t = 0; t < p->kernel[2]; t++) l->tap[t] = data + t * p->dilation[2] * position;
     for (ptrdiff_t i = 0; i < l->phase_count; i++) {
         const phase *f = &l->phases[i];
-        if (f->last > f->first)
-            j->kernels->copy(f->last - f->first, data + f->offset * j->size, p->stride[2],
-                             f->target + f->first * j->size);
+        const fc_padded_rows row = {.rows = 1, .count = f->last - f->first, .step = p->stride[2] * j->inner,
+                                    .inner = j->inner, .adjacent = j->inner};
+        if (row.count > 0) j->kernels->pad(&row, data + f->offset * position, f->target + f->first * position);
     }
 }
 
@@ -294,7 +296,7 @@ static void pool_row(const job *j, lane *l, const char *x, ptrdiff_t kept) {
     char *columns = l->columns + kept * elements * j->column;
     if (j->pitch) {
         split_row(j, l, x);
-        const fc_pool_row row = {l->count, p->kernel[2], l->tap, l->first, l->column, step};
+        const fc_pool_row row = {l->count * inner, p->kernel[2], l->tap, l->first, l->column, step};
         if (j->indices) k->max_row(&row, values, columns);
         else k->sum_row(&row, (double *)values);
         return;
@@ -440,10 +442,13 @@ static int is_direct(const job *j) {
     return rows * taps <= kept;
 }
 
-/* Vectors over the outputs of a row pay if there are enough of them for the taps. */
+/* Vectors over the outputs of a row pay if there are enough of them for the taps, and of a few channels
+ * each if one output alone would leave half of the lanes of a maximum empty, or any of a sum. */
 static int windows_are_few(const job *j) {
     const fc_pool_problem *p = &j->p;
     const ptrdiff_t lanes = j->kernels->lanes, outputs = p->out_size[2], taps = p->kernel[2];
+    const ptrdiff_t doubles = j->size == 4 ? lanes / 2 : lanes;
+    if (j->inner > 1) return outputs == 1 || (j->indices ? 2 * j->inner > lanes : j->inner >= doubles);
     if (!j->indices && p->dilation[2] > 1) return 0; /* runs are summed whole */
     return quotient_up(outputs, lanes) * taps > outputs * (quotient_up(taps, lanes) + 8);
 }
@@ -464,11 +469,11 @@ static fc_status plan(job *j) {
     j->direct = is_direct(j);
     for (j->slots = !j->direct; j->slots && j->slots < least(span, p->in_size[1]);) j->slots *= 2;
     const ptrdiff_t kept = most(1, j->taps[0] * j->slots) * j->inner * pooled_size(j);
-    j->block = least(p->out_size[2], most(CACHE / kept, j->inner == 1 ? 64 : 4));
+    j->block = least(p->out_size[2], most(CACHE / kept, most(4, 64 / j->inner)));
     j->block = even_block(p->out_size[2], j->block);
     j->blocks = quotient_up(p->out_size[2], j->block);
-    if (j->inner == 1 && !p->adaptive && !windows_are_few(j))
-        j->pitch = (reach(j) - 1) / p->stride[2] + 1 + FC_POOL_SLACK;
+    if (!p->adaptive && !windows_are_few(j))
+        j->pitch = ((reach(j) - 1) / p->stride[2] + 1) * j->inner + FC_POOL_SLACK;
     j->units = j->planes * j->blocks * p->out_size[0] * p->out_size[1];
     j->parts = least(j->units, fc_pool_threads(p));
     lane l;

@@ -180,7 +180,14 @@ static FC_TARGET void FC_NAME(pad)(const fc_padded_rows *shape, const void *sour
         } else if (s.step == s.inner && s.adjacent == s.inner) {
             FC_NAME(copy_row)(s.count * s.inner, source, 1, first);
         } else {
-            for (ptrdiff_t j = 0; j < s.count; j++)
+            ptrdiff_t j = 0;
+            /* Whole vectors, each overwriting what the one before had too much. */
+            const int whole = s.adjacent == s.inner && s.inner < LANES && s.step > 0;
+            const ptrdiff_t target_end = (s.count + s.after) * s.inner - LANES;
+            const ptrdiff_t source_end = (s.count - 1) * s.step + s.inner - LANES;
+            for (; whole && j * s.inner <= target_end && j * s.step <= source_end; j++)
+                VSTORE(first + j * s.inner, VLOAD(source + j * s.step));
+            for (; j < s.count; j++)
                 FC_NAME(copy_row)(s.adjacent, source + j * s.step, 1, first + j * s.inner);
         }
         FC_NAME(clear)(s.after * s.inner, end);
