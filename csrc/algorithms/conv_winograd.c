@@ -10,13 +10,13 @@
 
 #include "../arithmetic.h"
 #include "../memory.h"
-#include "conv_correlations.h"
+#include "conv_winograd.h"
 
 enum {
-    POINTS = 36,
-    TILE = 4,   /* outputs along an axis */
+    POINTS = FC_WINOGRAD_POINTS,
+    TILE = FC_WINOGRAD_TILE,
+    CHAIN = FC_WINOGRAD_CHAIN,
     MOST_LANES = 16,
-    CHAIN = 64, /* channels summed in a register: longer chains lose accuracy */
     MOST_REDONE = 8, /* rows of tiles of a panel */
 };
 /* A block's transformed input should stay in L2; with weights that are transformed for every block, blocks
@@ -41,10 +41,8 @@ typedef struct {
     const fc_kernels *kernels;
     fc_run *run;
     ptrdiff_t size, lanes;
-    ptrdiff_t channel;         /* elements between input channels */
+    fc_winograd_images x;
     ptrdiff_t across, down;    /* tiles of an image */
-    ptrdiff_t pitch;           /* channels of a position of the copy: whole vectors */
-    ptrdiff_t columns;         /* positions of a row of the copy */
     ptrdiff_t lines, blocks;   /* rows of tiles of a block */
     ptrdiff_t copied;          /* rows of tiles of a copy */
     ptrdiff_t tiles;           /* of a block */
@@ -52,7 +50,6 @@ typedef struct {
     ptrdiff_t panel, panels;   /* output channels of a panel */
     ptrdiff_t v_point, m_point, u_point; /* elements between points */
     ptrdiff_t ranges, parts;   /* of the panels */
-    int spread;                /* channels are planes */
     FC_ATOMIC int not_finite;  /* rows of tiles of a panel; of the first, which */
     struct {
         ptrdiff_t image, line, first;
@@ -108,46 +105,74 @@ static void weights_part(void *context, int index) {
     fc_scratch_release(taps);
 }
 
-/* Rows of `lines` rows of tiles of an image, channels side by side. Its margins at the sides are zeros. */
-static void copy_rows(const job *j, ptrdiff_t image, ptrdiff_t line, ptrdiff_t lines, char *copy) {
-    const fc_correlation *c = j->c;
-    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    const ptrdiff_t size = j->size, row_bytes = j->columns * j->pitch * size;
-    const ptrdiff_t left = most(0, -lowest(w)), from = lowest(w) + left;
-    const ptrdiff_t count = least(j->columns - left, w->size - from);
-    for (ptrdiff_t i = 0; i < TILE * lines + 2; i++, copy += row_bytes) {
-        const ptrdiff_t row = TILE * line + lowest(h) + i;
-        if (row < 0 || row >= h->size || count <= 0) {
-            memset(copy, 0, (size_t)row_bytes);
+/* The same of channels `c` to `end`. */
+static void copy_channels(const fc_kernels *kernels, ptrdiff_t size, const fc_winograd_images *m, ptrdiff_t image,
+                          ptrdiff_t row, ptrdiff_t count, ptrdiff_t c, ptrdiff_t end, char *copy) {
+    const ptrdiff_t position = m->pitch * size, bytes = (end - c) * size;
+    const ptrdiff_t left = most(0, -m->first_column), from = m->first_column + left;
+    const ptrdiff_t columns = most(0, least(m->width - left, m->columns - from));
+    for (ptrdiff_t i = row + m->first_row; i < row + m->first_row + count; i++, copy += m->width * position) {
+        const int inside = i >= 0 && i < m->rows && columns > 0;
+        char *target = copy + c * size;
+        for (ptrdiff_t q = 0; q < (inside ? left : m->width); q++) memset(target + q * position, 0, (size_t)bytes);
+        for (ptrdiff_t q = left + columns; inside && q < m->width; q++) memset(target + q * position, 0, (size_t)bytes);
+        if (!inside) continue;
+        const char *source = (const char *)m->base + (image * m->image + i * m->row + from * m->column +
+                                                      c * m->channel) * size;
+        if (m->channel != 1) {
+            kernels->transpose(end - c, columns, source, m->channel, target + left * position, m->pitch);
             continue;
         }
-        const char *source = (const char *)c->x_plane[0] +
-                             (image * c->x_image + row * h->source_stride + from * w->source_stride) * size;
-        char *target = copy + left * j->pitch * size;
-        if (j->spread) {
-            j->kernels->transpose(c->planes, count, source, j->channel, target, j->pitch);
-            continue;
-        }
-        const fc_padded_rows shape = {.rows = 1, .count = count, .step = w->source_stride,
-                                      .inner = j->pitch, .adjacent = c->planes};
-        j->kernels->pad(&shape, source, target);
+        const fc_padded_rows shape = {.rows = 1, .count = columns, .step = m->column,
+                                      .inner = m->pitch, .adjacent = m->channels};
+        kernels->pad(&shape, source, target + left * position);
     }
+}
+
+/* Planes some at a time: the rows of more are too many streams for the processor to follow (of dw of rn50_l1_3x3, 64 took 1.19 times as long). */
+enum { STREAMS = 32 };
+
+void fc_winograd_copy(const fc_kernels *kernels, ptrdiff_t size, const fc_winograd_images *m,
+                      ptrdiff_t image, ptrdiff_t row, ptrdiff_t count, char *copy) {
+    const ptrdiff_t streams = STREAMS;
+    const ptrdiff_t together = m->channel == 1 ? m->channels : streams;
+    for (ptrdiff_t c = 0; c < m->channels; c += together)
+        copy_channels(kernels, size, m, image, row, count, c, least(c + together, m->channels), copy);
+}
+
+fc_winograd_images fc_winograd_input(const fc_correlation *c, ptrdiff_t size, ptrdiff_t lanes, ptrdiff_t across) {
+    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
+    const char *const *plane = (const char *const *)c->x_plane;
+    return (fc_winograd_images){
+        .base = plane[0],
+        .image = c->x_image,
+        .row = h->source_stride,
+        .column = w->source_stride,
+        .channel = c->planes > 1 ? (plane[1] - plane[0]) / size : 1,
+        .rows = h->size,
+        .columns = w->size,
+        .first_row = lowest(h),
+        .first_column = lowest(w),
+        .channels = c->planes,
+        .width = TILE * across + 2,
+        .pitch = quotient_up(c->planes, lanes) * lanes,
+    };
 }
 
 /* Transforms the input of a block. */
 static void transform_block(const job *j, ptrdiff_t first, ptrdiff_t lines, const workspace *w) {
     const ptrdiff_t size = j->size;
-    fc_winograd_tiles tiles = {.tiles = j->across, .tile_step = TILE * j->pitch, .row_step = j->columns * j->pitch,
-                               .position_step = j->pitch, .target_step = j->pitch, .point_step = j->v_point};
+    const ptrdiff_t pitch = j->x.pitch, row = j->x.width * pitch;
+    const fc_winograd_tiles tiles = {.tiles = j->across, .tile_step = TILE * pitch, .row_step = row,
+                                     .position_step = pitch, .target_step = pitch, .point_step = j->v_point};
     for (ptrdiff_t line = first; line < first + lines;) {
         const ptrdiff_t image = line / j->down, of_image = line % j->down;
         const ptrdiff_t count = least(least(j->copied, first + lines - line), j->down - of_image);
-        copy_rows(j, image, of_image, count, w->copy);
+        fc_winograd_copy(j->kernels, size, &j->x, image, TILE * of_image, TILE * count + 2, w->copy);
         for (ptrdiff_t i = 0; i < count; i++)
-            for (ptrdiff_t channel = 0; channel < j->pitch; channel += j->lanes)
-                j->kernels->winograd_input(
-                    &tiles, w->copy + (TILE * i * j->columns * j->pitch + channel) * size,
-                    w->v + ((line + i - first) * j->across * j->pitch + channel) * size);
+            for (ptrdiff_t channel = 0; channel < pitch; channel += j->lanes)
+                j->kernels->winograd_input(&tiles, w->copy + (TILE * i * row + channel) * size,
+                                           w->v + ((line + i - first) * j->across * pitch + channel) * size);
         line += count;
     }
 }
@@ -163,7 +188,7 @@ static void multiply(const job *j, ptrdiff_t tiles, const char *u, const workspa
             tile.c = w->m + (point * j->m_point + t * j->panel) * size;
             for (ptrdiff_t d = 0; d < channels; d += CHAIN) {
                 for (ptrdiff_t i = 0; i < count; i++)
-                    rows[i] = w->v + (point * j->v_point + (t + i) * j->pitch + d) * size;
+                    rows[i] = w->v + (point * j->v_point + (t + i) * j->x.pitch + d) * size;
                 tile.b = u + (point * j->u_point + d * j->panel) * size;
                 tile.depth = least(CHAIN, channels - d);
                 tile.accumulate = d > 0;
@@ -243,7 +268,7 @@ static void leave(job *j, ptrdiff_t first, ptrdiff_t lines, ptrdiff_t panel, con
 static size_t lay_out(const job *j, workspace *w, char *base) {
     const ptrdiff_t size = j->size;
     const ptrdiff_t bytes[] = {
-        (TILE * j->copied + 2) * j->columns * j->pitch * size,
+        (TILE * j->copied + 2) * j->x.width * j->x.pitch * size,
         POINTS * j->v_point * size,
         POINTS * j->m_point * size,
         j->weights ? 0 : POINTS * j->u_point * size,
@@ -270,7 +295,7 @@ static void part(void *context, int index) {
         return;
     }
     lay_out(j, &w, base);
-    memset(w.copy, 0, (size_t)((TILE * j->copied + 2) * j->columns * j->pitch * j->size));
+    memset(w.copy, 0, (size_t)((TILE * j->copied + 2) * j->x.width * j->x.pitch * j->size));
     for (ptrdiff_t i = 0; i < CHAIN; i++) {
         w.a_offsets[i] = i;
         w.b_offsets[i] = i * j->panel;
@@ -289,18 +314,17 @@ static void part(void *context, int index) {
     fc_scratch_release(base);
 }
 
-/* The register tile with the fewest loads a product, those of lanes without channels counted. */
-static void choose_tile(job *j, ptrdiff_t vectors) {
+/* The lanes without channels are counted too. */
+void fc_winograd_tile(const fc_kernels *kernels, ptrdiff_t vectors, ptrdiff_t *rows, ptrdiff_t *vecs) {
     double best = 0;
-    for (int vecs = 1; vecs <= j->kernels->vecs; vecs++) {
-        int rows = FC_MAX_ROWS;
-        while (!j->kernels->gemm[rows - 1][vecs - 1]) rows--;
-        const double computed = (double)(quotient_up(vectors, vecs) * vecs);
-        const double cost = computed * (1 + (double)(rows + vecs) / (rows * vecs));
+    for (int v = 1; v <= kernels->vecs; v++) {
+        int r = FC_MAX_ROWS;
+        while (!kernels->gemm[r - 1][v - 1]) r--;
+        const double cost = (double)(quotient_up(vectors, v) * v) * (1 + (double)(r + v) / (r * v));
         if (best != 0 && cost >= best) continue;
         best = cost;
-        j->rows = rows;
-        j->vecs = vecs;
+        *rows = r;
+        *vecs = v;
     }
 }
 
@@ -308,17 +332,14 @@ static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c) {
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     job j = {.c = c, .kernels = cj->kernels, .run = run, .size = cj->size, .lanes = cj->kernels->lanes};
     const ptrdiff_t lanes = j.lanes, vectors = quotient_up(c->rows, lanes);
-    j.channel = c->planes > 1 ? ((const char *)c->x_plane[1] - (const char *)c->x_plane[0]) / j.size : 1;
-    j.spread = j.channel != 1;
     j.across = quotient_up(w->outputs, TILE);
     j.down = quotient_up(h->outputs, TILE);
-    j.pitch = quotient_up(c->planes, lanes) * lanes;
-    j.columns = TILE * j.across + 2;
-    choose_tile(&j, vectors);
+    j.x = fc_winograd_input(c, j.size, lanes, j.across);
+    fc_winograd_tile(j.kernels, vectors, &j.rows, &j.vecs);
     j.panel = j.vecs * lanes;
     j.panels = quotient_up(c->rows, j.panel);
     j.u_point = c->planes * j.panel;
-    const ptrdiff_t all = c->images * j.down, tile_bytes = POINTS * j.pitch * j.size;
+    const ptrdiff_t all = c->images * j.down, tile_bytes = POINTS * j.x.pitch * j.size;
     const ptrdiff_t weights = j.panels * POINTS * j.u_point * j.size;
     const ptrdiff_t large = least(LARGE_BLOCK_BYTES, MOST_BYTES - POINTS * j.u_point * j.size);
     const ptrdiff_t room = weights > WEIGHTS_BYTES ? most(BLOCK_BYTES, large) : BLOCK_BYTES;
@@ -326,9 +347,9 @@ static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c) {
     j.lines = even_block(all, most(1, wanted / j.across));
     j.blocks = quotient_up(all, j.lines);
     j.tiles = j.lines * j.across;
-    j.v_point = j.tiles * j.pitch + lanes;
+    j.v_point = j.tiles * j.x.pitch + lanes;
     j.m_point = j.tiles * j.panel + lanes;
-    j.copied = most(1, least(least(j.lines, j.down), COPY_BYTES / (TILE * j.columns * j.pitch * j.size)));
+    j.copied = most(1, least(least(j.lines, j.down), COPY_BYTES / (TILE * j.x.width * j.x.pitch * j.size)));
     j.ranges = j.blocks >= run->threads ? 1 : least(j.panels, quotient_up(run->threads, j.blocks));
     j.parts = least(j.blocks * j.ranges, run->threads);
     return j;
@@ -374,7 +395,6 @@ static void correlate_each(fc_conv_job *j, const fc_correlation *phase, int line
 static int is_adjacent(const ptrdiff_t strides[5]) { return strides[1] == 1 || strides[4] == 1; }
 
 static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
-    if (op == FC_BACKWARD_WEIGHTS) return "it has forward and dx only";
     if (p->kernel[0] > 1 || p->in_size[0] > 1 || p->out_size[0] > 1 || p->pad[0] || p->kernel[1] != 3 || p->kernel[2] != 3)
         return "the kernel is not 3x3";
     for (int i = 1; i < 3; i++)
@@ -416,13 +436,20 @@ static const prepared *find_prepared(const fc_conv_job *j) {
 }
 
 static fc_status run(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arrays *a) {
-    if (p->batch == 0) return FC_OK;
+    if (p->batch == 0) {
+        if (op == FC_BACKWARD_WEIGHTS) fc_conv_clear_weight_gradients(p, a);
+        return FC_OK;
+    }
     fc_conv_job j = fc_conv_start(p, a);
     if (!j.plane) return FC_NO_MEMORY;
     const prepared *all = find_prepared(&j);
     for (ptrdiff_t g = 0; op == FC_FORWARD && g < p->groups && j.run.status == FC_OK; g++) {
         const fc_correlation c = fc_conv_forward_correlation(&j, g, 0);
         correlate(&j, &c, all ? all->transformed[g] : NULL);
+    }
+    for (ptrdiff_t g = 0; op == FC_BACKWARD_WEIGHTS && g < p->groups && j.run.status == FC_OK; g++) {
+        const fc_correlation c = fc_conv_forward_correlation(&j, g, 0);
+        fc_winograd_weights(&j, &c);
     }
     if (op == FC_BACKWARD_DATA) fc_conv_backward_data(&j, p->groups, correlate_each);
     return fc_conv_end(&j);

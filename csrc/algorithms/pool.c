@@ -102,12 +102,6 @@ int fc_pool_threads(const fc_pool_problem *p) {
     return threads < p->threads ? (int)threads : p->threads;
 }
 
-void *fc_carve(char *base, size_t *used, ptrdiff_t bytes) {
-    void *part = base ? base + *used : NULL;
-    *used += fc_aligned(bytes);
-    return part;
-}
-
 typedef struct {
     fc_pool_problem p;
     const fc_kernels *kernels;

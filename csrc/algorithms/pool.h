@@ -35,7 +35,4 @@ ptrdiff_t fc_element_size(fc_element element);
 int fc_pool_is_too_large(const fc_pool_problem *p);
 int fc_pool_threads(const fc_pool_problem *p);
 
-/* The next `bytes` of a workspace, aligned; with at NULL only counts. */
-void *fc_carve(char *base, size_t *used, ptrdiff_t bytes);
-
 #endif

@@ -59,6 +59,8 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
     .winograd_input = FC_NAME(winograd_input),
     .winograd_output = FC_NAME(winograd_output),
     .winograd_weights = FC_NAME(winograd_weights),
+    .winograd_output_gradient = FC_NAME(winograd_output_gradient),
+    .winograd_weights_gradient = FC_NAME(winograd_weights_gradient),
     .pool =
         {
             .column_size = (int)sizeof(COLUMN),

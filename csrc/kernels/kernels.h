@@ -216,6 +216,8 @@ typedef struct {
     int (*winograd_output)(const fc_winograd_outputs *tiles, const void *source, const void *bias,
                            void *target);
     void (*winograd_weights)(const void *w, ptrdiff_t tap_step, void *target, ptrdiff_t point_step);
+    void (*winograd_output_gradient)(const fc_winograd_tiles *tiles, const void *source, void *target);
+    int (*winograd_weights_gradient)(const void *source, ptrdiff_t point_step, void *dw);
     fc_pool_kernels pool;
     fc_norm_kernels norm;
     fc_activation_kernels activation;

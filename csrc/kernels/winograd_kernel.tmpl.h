@@ -133,6 +133,81 @@ static FC_TARGET void FC_NAME(winograd_weights)(const void *w_, ptrdiff_t tap_st
     }
 }
 
+/* The adjoints of output and weights, which give the gradient of the weights. */
+FC_INLINE FC_TARGET void FC_NAME(winograd_output_gradient_line)(const VEC y[4], VEC m[6]) {
+    const VEC zero = VZERO(), minus_one = VSET1(-1);
+    const VEC even_a = VFMA(VSET1(FC_A2), y[2], y[0]), even_b = VFMA(VSET1(FC_B2), y[2], y[0]);
+    const VEC a3 = VSET1(FC_A2 * FC_POINT_A), b3 = VSET1(FC_B2 * FC_POINT_B);
+    const VEC odd_a = VFMA(a3, y[3], VFMA(VSET1(FC_POINT_A), y[1], zero));
+    const VEC odd_b = VFMA(b3, y[3], VFMA(VSET1(FC_POINT_B), y[1], zero));
+    m[0] = y[0];
+    m[1] = VADD(even_a, odd_a);
+    m[2] = VFMA(minus_one, odd_a, even_a);
+    m[3] = VADD(even_b, odd_b);
+    m[4] = VFMA(minus_one, odd_b, even_b);
+    m[5] = y[3];
+}
+
+/* Tiles of a row: 4 x 4 positions to the 36 points of the target. */
+static FC_TARGET void FC_NAME(winograd_output_gradient)(const fc_winograd_tiles *s, const void *source_,
+                                                        void *target_) {
+    const FC_DTYPE *source = source_;
+    FC_DTYPE *target = target_;
+    for (ptrdiff_t tile = 0; tile < s->tiles; tile++, source += s->tile_step, target += s->target_step) {
+        VEC half[4][6]; /* [column][row] */
+        FC_UNROLL for (int i = 0; i < 4; i++) {
+            VEC y[4];
+            FC_UNROLL for (int r = 0; r < 4; r++) y[r] = VLOAD(source + r * s->row_step + i * s->position_step);
+            FC_NAME(winograd_output_gradient_line)(y, half[i]);
+        }
+        FC_DTYPE *out = target;
+        FC_UNROLL for (int r = 0; r < 6; r++) {
+            VEC y[4], m[6];
+            FC_UNROLL for (int i = 0; i < 4; i++) y[i] = half[i][r];
+            FC_NAME(winograd_output_gradient_line)(y, m);
+            FC_UNROLL for (int i = 0; i < 6; i++, out += s->point_step) VSTORE(out, m[i]);
+        }
+    }
+}
+
+FC_INLINE FC_TARGET void FC_NAME(winograd_weights_gradient_line)(const VEC t[6], VEC g[3]) {
+    const double a2 = 0.390625, b2 = 2.25, of_0 = 1 / (a2 * b2);
+    const double of_a = 1 / (2 * a2 * (a2 - b2)), of_b = 1 / (2 * b2 * (b2 - a2));
+    const VEC zero = VZERO(), minus_one = VSET1(-1);
+    const VEC sum_a = VADD(t[1], t[2]), difference_a = VFMA(minus_one, t[2], t[1]);
+    const VEC sum_b = VADD(t[3], t[4]), difference_b = VFMA(minus_one, t[4], t[3]);
+    g[0] = VFMA(VSET1((FC_DTYPE)of_0), t[0],
+                VFMA(VSET1((FC_DTYPE)of_a), sum_a, VFMA(VSET1((FC_DTYPE)of_b), sum_b, zero)));
+    g[1] = VFMA(VSET1((FC_DTYPE)(of_a * 0.625)), difference_a,
+                VFMA(VSET1((FC_DTYPE)(of_b * 1.5)), difference_b, zero));
+    g[2] = VFMA(VSET1((FC_DTYPE)(of_a * a2)), sum_a, VFMA(VSET1((FC_DTYPE)(of_b * b2)), sum_b, t[5]));
+}
+
+/* A vector of 36 points, `point_step` apart, to nine vectors, tap after tap. Returns whether all are finite. */
+static FC_TARGET int FC_NAME(winograd_weights_gradient)(const void *source_, ptrdiff_t point_step, void *dw_) {
+    const FC_DTYPE *source = source_;
+    FC_DTYPE *dw = dw_, lanes[LANES], sum = 0;
+    const VEC zero = VZERO();
+    VEC half[6][3], check = VZERO(); /* [column][row] */
+    FC_UNROLL for (int i = 0; i < 6; i++) {
+        VEC t[6];
+        FC_UNROLL for (int r = 0; r < 6; r++) t[r] = VLOAD(source + (6 * r + i) * point_step);
+        FC_NAME(winograd_weights_gradient_line)(t, half[i]);
+    }
+    FC_UNROLL for (int r = 0; r < 3; r++) {
+        VEC t[6], g[3];
+        FC_UNROLL for (int i = 0; i < 6; i++) t[i] = half[i][r];
+        FC_NAME(winograd_weights_gradient_line)(t, g);
+        FC_UNROLL for (int i = 0; i < 3; i++, dw += LANES) {
+            check = VFMA(zero, g[i], check);
+            VSTORE(dw, g[i]);
+        }
+    }
+    VSTORE(lanes, check);
+    for (int i = 0; i < LANES; i++) sum += lanes[i];
+    return sum == 0;
+}
+
 #undef FC_POINT_A
 #undef FC_POINT_B
 #undef FC_A2

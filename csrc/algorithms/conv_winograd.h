@@ -1,0 +1,38 @@
+/* What conv_winograd.c and conv_winograd_weights.c share. */
+#ifndef FC_CONV_WINOGRAD_H
+#define FC_CONV_WINOGRAD_H
+
+#include "conv_correlations.h"
+
+enum {
+    FC_WINOGRAD_POINTS = 36,
+    FC_WINOGRAD_TILE = 4,   /* outputs along an axis */
+    FC_WINOGRAD_CHAIN = 64, /* terms summed in a register: longer chains lose accuracy */
+};
+
+/* Images whose tiles are transformed: where their channels lie, and how rows of them are copied, channels
+ * side by side. Strides are in elements. */
+typedef struct {
+    const void *base;
+    ptrdiff_t image, row, column, channel;
+    ptrdiff_t rows, columns;         /* of an image */
+    ptrdiff_t first_row, first_column; /* where the first tile begins: in the padding if negative */
+    ptrdiff_t channels;
+    ptrdiff_t width, pitch;          /* of the copy: positions of a row, elements of a position, whole vectors */
+} fc_winograd_images;
+
+/* `count` rows from `row` of the tiles on; what lies outside the image is zero. What is beyond the channels of a
+ * position is not written. */
+void fc_winograd_copy(const fc_kernels *kernels, ptrdiff_t size, const fc_winograd_images *images,
+                      ptrdiff_t image, ptrdiff_t row, ptrdiff_t count, char *copy);
+
+/* x of a correlation; `across` tiles of a row. */
+fc_winograd_images fc_winograd_input(const fc_correlation *c, ptrdiff_t size, ptrdiff_t lanes, ptrdiff_t across);
+
+/* The register tile that loads the least: `rows` broadcast, `vecs` of `vectors`. */
+void fc_winograd_tile(const fc_kernels *kernels, ptrdiff_t vectors, ptrdiff_t *rows, ptrdiff_t *vecs);
+
+/* dw and db. */
+void fc_winograd_weights(fc_conv_job *j, const fc_correlation *c);
+
+#endif

@@ -1,0 +1,360 @@
+/* dw of 3x3 convolutions of stride 1 by Winograd's F(3x3, 4x4), the adjoint of F(4x4, 3x3) in the weights:
+ * 36 products where the definition has 144. Tiles of x and of dy are transformed, a block of them at a time, and
+ * multiplied by 36 GEMMs whose depth is the tiles; sums of all blocks are transformed back at the end.
+ *
+ * Threads share out ranges of channels, for each of which one transforms all that it needs (tiles that
+ * another one transformed would come from its cache: 0.5 to 0.9 of the speed on two threads), and, where
+ * tiles are many, parts of them, whose number depends on the problem alone. Sums that are not finite are left to
+ * gathered GEMMs. */
+#include <string.h>
+
+#include "../arithmetic.h"
+#include "../memory.h"
+#include "conv_winograd.h"
+
+enum { POINTS = FC_WINOGRAD_POINTS, TILE = FC_WINOGRAD_TILE, CHAIN = FC_WINOGRAD_CHAIN };
+enum { TAPS = 9, TAP_ROWS = 16 }; /* rows of a transposed block: whole vectors */
+/* Of the workspace of one thread; channels are cut until it is enough. */
+static const ptrdiff_t MOST_BYTES = 14 << 20;
+/* Transformed tiles of a block, which should stay in L2, but no fewer tiles than make the adding of sums cheap:
+ * 128 took 1.0 to 1.2 times as long as 64 with 64 and 128 channels, which 48 to 96 do alike. */
+static const ptrdiff_t BLOCK_BYTES = 1 << 20, LEAST_TILES = 64;
+static const ptrdiff_t COPY_BYTES = 256 << 10;
+/* Sums of register tiles that share the points of a panel: one at a time took 1.1 to 1.3 times as long. */
+static const ptrdiff_t GROUP_BYTES = 320 << 10;
+/* Tiles of a part, and bytes of the sums of all parts, which must be added. */
+static const ptrdiff_t PART_TILES = 1024, PARTS_BYTES = 6 << 20;
+enum { MOST_PARTS = 16 };
+/* Channels of a range that threads make do with. */
+enum { LEAST_RANGE = 32 };
+
+/* A range of channels, for which a thread has this. */
+typedef struct {
+    const fc_correlation *c;
+    const fc_kernels *kernels;
+    fc_run *run;
+    ptrdiff_t size, lanes;
+    fc_winograd_images x, dy;
+    ptrdiff_t across, down;      /* tiles of a row, rows of tiles of an image */
+    ptrdiff_t lines;             /* rows of tiles of a block */
+    ptrdiff_t copied;            /* ... of a copy */
+    ptrdiff_t rows, vecs;        /* output channels and vectors of input channels of a register tile */
+    ptrdiff_t panel, panels, strips; /* input channels of a panel; register tiles along output channels */
+    ptrdiff_t group;             /* strips whose sums are in L2 */
+    ptrdiff_t v_point, v_panel, m_point, m_strip; /* elements between points, and between (panels, vectors) */
+    ptrdiff_t sums_point, sums_tile;
+    int whole;                   /* all tiles are one block, of which no more sums are kept than of a group */
+    char *copy, *v, *m, *sums;   /* [panel][point][tile][channel], [vector][point][tile][lane], register tiles */
+    char *taps;                  /* of a vector of channels, and turned */
+    ptrdiff_t *channel;          /* of dy: bytes from the first one */
+    ptrdiff_t a_offsets[CHAIN], b_offsets[CHAIN];
+} range;
+
+/* A problem cut into ranges and parts. */
+typedef struct {
+    const fc_correlation *c;
+    fc_conv_job *job;
+    ptrdiff_t rows, planes;      /* channels of a range */
+    ptrdiff_t row_ranges, plane_ranges, parts;
+    ptrdiff_t all;               /* rows of tiles of all images */
+    char *sums;                  /* [part][range][register tile] if there are several parts */
+    ptrdiff_t sums_bytes;        /* of a range */
+    double *bias_sums;           /* [part][output channel] */
+    FC_ATOMIC int not_finite;
+} plan;
+
+/* Rows of tiles of x, or, not `of_x`, of dy, which the block has from its row `first` on. */
+static void transform(const range *j, int of_x, ptrdiff_t first, ptrdiff_t lines, double *bias_sums) {
+    const fc_winograd_images *m = of_x ? &j->x : &j->dy;
+    const ptrdiff_t size = j->size, row = m->width * m->pitch, width = of_x ? j->panel : j->lanes;
+    const fc_winograd_tiles tiles = {.tiles = j->across, .tile_step = TILE * m->pitch, .row_step = row,
+                                     .position_step = m->pitch, .target_step = width,
+                                     .point_step = of_x ? j->v_point : j->m_point};
+    /* What is not copied, beside the channels. */
+    if (m->pitch > m->channels) memset(j->copy, 0, (size_t)((TILE * j->copied + 2) * row * size));
+    for (ptrdiff_t line = first; line < first + lines && !fc_stopped(j->run);) {
+        const ptrdiff_t image = line / j->down, of_image = line % j->down;
+        const ptrdiff_t count = least(least(j->copied, first + lines - line), j->down - of_image);
+        fc_winograd_copy(j->kernels, size, m, image, TILE * of_image, TILE * count + (of_x ? 2 : 0), j->copy);
+        if (bias_sums) j->kernels->sum(TILE * count * m->width, m->channels, j->copy, m->pitch, bias_sums);
+        for (ptrdiff_t i = 0; i < count; i++)
+            for (ptrdiff_t channel = 0; channel < m->pitch; channel += j->lanes) {
+                const char *source = j->copy + (TILE * i * row + channel) * size;
+                const ptrdiff_t at = (line + i - first) * j->across * width + channel % width;
+                if (of_x)
+                    j->kernels->winograd_input(&tiles, source, j->v + (channel / width * j->v_panel + at) * size);
+                else
+                    j->kernels->winograd_output_gradient(&tiles, source,
+                                                         j->m + (channel / width * j->m_strip + at) * size);
+            }
+        line += count;
+    }
+}
+
+/* The 36 products of register tiles `strip` to `end` of a panel, whose points stay in L1. */
+static void multiply(const range *j, ptrdiff_t panel, ptrdiff_t strip, ptrdiff_t end, ptrdiff_t tiles, int accumulate,
+                     char *sums) {
+    const ptrdiff_t size = j->size;
+    const void *rows[FC_MAX_ROWS];
+    fc_tile tile = {.a_rows = rows, .a_offsets = j->a_offsets, .b_offsets = j->b_offsets, .c_row = j->panel};
+    for (ptrdiff_t point = 0; point < POINTS; point++)
+        for (ptrdiff_t d = 0; d < tiles; d += CHAIN) {
+            const char *m = j->m + (point * j->m_point + d * j->lanes) * size;
+            tile.b = j->v + (panel * j->v_panel + point * j->v_point + d * j->panel) * size;
+            tile.depth = least(CHAIN, tiles - d);
+            tile.accumulate = accumulate || d > 0;
+            for (ptrdiff_t s = strip; s < end; s++) {
+                const ptrdiff_t k = s * j->rows, count = least(j->rows, j->c->rows - k);
+                for (ptrdiff_t i = 0; i < count; i++) rows[i] = m + j->channel[k + i];
+                tile.c = sums + ((s - strip) * j->sums_tile + point * j->sums_point) * size;
+                j->kernels->gemm[count - 1][j->vecs - 1](&tile);
+            }
+        }
+}
+
+/* One row of a register tile's sums to dw: those of one output channel. */
+static int leave_row(const range *j, const char *sums, ptrdiff_t k, ptrdiff_t c0) {
+    const fc_correlation *c = j->c;
+    const ptrdiff_t size = j->size, lanes = j->lanes, channels = least(j->panel, c->planes - c0);
+    const ptrdiff_t down = c->axis[0].weight_step, along = c->axis[1].weight_step;
+    char *dw = (char *)c->w + (k * c->w_row + c->axis[0].weight + c->axis[1].weight) * size;
+    char *turned = j->taps + TAP_ROWS * lanes * size;
+    int finite = 1;
+    for (ptrdiff_t i = 0; i < channels; i += lanes) {
+        const ptrdiff_t count = least(lanes, channels - i);
+        const ptrdiff_t *at = c->w_plane + c0 + i;
+        finite &= j->kernels->winograd_weights_gradient(sums + i * size, j->sums_point, j->taps);
+        if (along == 1 && down == 3 && (count == 1 || at[1] - at[0] == TAPS)) {
+            const fc_padded_rows shape = {.rows = 1, .count = count, .step = TAP_ROWS, .inner = TAPS, .adjacent = TAPS};
+            j->kernels->transpose(TAP_ROWS, count, j->taps, lanes, turned, TAP_ROWS);
+            j->kernels->pad(&shape, turned, dw + at[0] * size);
+            continue;
+        }
+        for (ptrdiff_t t = 0; t < TAPS; t++)
+            for (ptrdiff_t n = 0; n < count; n++)
+                memcpy(dw + (at[n] + t / 3 * down + t % 3 * along) * size, j->taps + (t * lanes + n) * size,
+                       (size_t)size);
+    }
+    return finite;
+}
+
+/* Sums of register tiles `strip` to `end` of a panel to dw. */
+static int leave(const range *j, const char *sums, ptrdiff_t panel, ptrdiff_t strip, ptrdiff_t end) {
+    const ptrdiff_t first = strip * j->rows;
+    int finite = 1;
+    for (ptrdiff_t k = first; k < least(end * j->rows, j->c->rows); k++) {
+        const ptrdiff_t i = k - first, at = i / j->rows * j->sums_tile + i % j->rows * j->panel;
+        finite &= leave_row(j, sums + at * j->size, k, panel * j->panel);
+    }
+    return finite;
+}
+
+/* Output channels k to k + rows, and input channels i to i + planes. */
+static fc_correlation cut(const fc_correlation *all, ptrdiff_t size, ptrdiff_t k, ptrdiff_t rows, ptrdiff_t i,
+                          ptrdiff_t planes) {
+    fc_correlation c = *all;
+    c.rows = least(rows, all->rows - k);
+    c.w = (const char *)all->w + k * all->w_row * size;
+    c.y = (char *)all->y + k * all->y_row * size;
+    c.planes = least(planes, all->planes - i);
+    c.x_plane += i;
+    c.w_plane += i;
+    return c;
+}
+
+/* What does not depend on ranges nor threads: rows of tiles of a block. */
+static ptrdiff_t lines_of(const plan *p) {
+    const ptrdiff_t bytes = POINTS * p->job->size * (p->c->planes + p->c->rows);
+    const ptrdiff_t across = quotient_up(p->c->axis[1].outputs, TILE);
+    return least(p->all, most(1, most(LEAST_TILES, BLOCK_BYTES / bytes) / across));
+}
+
+static range find_range(const plan *p, const fc_correlation *c) {
+    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
+    range j = {.c = c, .kernels = p->job->kernels, .run = &p->job->run, .size = p->job->size};
+    j.lanes = j.kernels->lanes;
+    j.across = quotient_up(w->outputs, TILE);
+    j.down = quotient_up(h->outputs, TILE);
+    j.x = fc_winograd_input(c, j.size, j.lanes, j.across);
+    j.dy = (fc_winograd_images){
+        .base = c->y,
+        .image = c->y_image,
+        .row = h->target_stride,
+        .column = w->target_stride,
+        .channel = c->y_row,
+        .rows = h->outputs,
+        .columns = w->outputs,
+        .channels = c->rows,
+        .width = TILE * j.across,
+        .pitch = quotient_up(c->rows, j.lanes) * j.lanes,
+    };
+    fc_winograd_tile(j.kernels, j.x.pitch / j.lanes, &j.rows, &j.vecs);
+    j.panel = j.vecs * j.lanes;
+    j.panels = quotient_up(c->planes, j.panel);
+    j.strips = quotient_up(c->rows, j.rows);
+    j.sums_point = j.rows * j.panel;
+    j.sums_tile = POINTS * j.sums_point;
+    j.group = least(j.strips, most(1, GROUP_BYTES / (j.sums_tile * j.size)));
+    j.lines = lines_of(p);
+    j.whole = j.lines == p->all;
+    const ptrdiff_t tiles = j.lines * j.across;
+    j.v_point = tiles * j.panel + j.lanes;
+    j.v_panel = POINTS * j.v_point;
+    j.m_point = tiles * j.lanes + j.lanes;
+    j.m_strip = POINTS * j.m_point;
+    const ptrdiff_t line = TILE * j.size * most(j.x.width * j.x.pitch, j.dy.width * j.dy.pitch);
+    j.copied = most(1, least(least(j.lines, j.down), COPY_BYTES / line));
+    return j;
+}
+
+static ptrdiff_t sums_bytes(const range *j) { return j->panels * j->strips * j->sums_tile * j->size; }
+
+static size_t lay_out(const plan *p, range *j, char *base) {
+    const ptrdiff_t width = most(j->x.width * j->x.pitch, j->dy.width * j->dy.pitch);
+    const ptrdiff_t sums = j->whole ? j->group * j->sums_tile * j->size : p->parts > 1 ? 0 : sums_bytes(j);
+    size_t used = 0;
+    j->copy = fc_carve(base, &used, (TILE * j->copied + 2) * width * j->size);
+    j->v = fc_carve(base, &used, j->panels * j->v_panel * j->size);
+    j->m = fc_carve(base, &used, j->dy.pitch / j->lanes * j->m_strip * j->size);
+    j->sums = fc_carve(base, &used, sums);
+    j->taps = fc_carve(base, &used, TAP_ROWS * (j->lanes + TAP_ROWS) * j->size);
+    j->channel = fc_carve(base, &used, j->c->rows * (ptrdiff_t)sizeof *j->channel);
+    return used;
+}
+
+static void set_tables(range *j) {
+    for (ptrdiff_t k = 0; k < j->c->rows; k++) j->channel[k] = (k / j->lanes * j->m_strip + k % j->lanes) * j->size;
+    for (ptrdiff_t i = 0; i < CHAIN; i++) {
+        j->a_offsets[i] = i * j->lanes;
+        j->b_offsets[i] = i * j->panel;
+    }
+    memset(j->taps, 0, (size_t)(TAP_ROWS * j->lanes * j->size));
+}
+
+static fc_correlation correlation_of(const plan *p, ptrdiff_t number) {
+    return cut(p->c, p->job->size, number / p->plane_ranges * p->rows, p->rows,
+               number % p->plane_ranges * p->planes, p->planes);
+}
+
+/* One part of the tiles of one range. */
+static void sum_tiles(plan *p, range *j, ptrdiff_t number, ptrdiff_t part) {
+    const fc_share lines = fc_share_of(p->all, p->parts, part);
+    const ptrdiff_t k0 = number / p->plane_ranges * p->rows;
+    double *bias_sums = p->bias_sums && number % p->plane_ranges == 0 ? p->bias_sums + part * p->c->rows + k0 : NULL;
+    if (p->parts > 1) j->sums = p->sums + (part * p->row_ranges * p->plane_ranges + number) * p->sums_bytes;
+    for (ptrdiff_t first = lines.begin; first < lines.end && !fc_stopped(j->run); first += j->lines) {
+        const ptrdiff_t count = least(j->lines, lines.end - first), tiles = count * j->across;
+        const int last = p->parts == 1 && first + count == lines.end;
+        transform(j, 1, first, count, NULL);
+        transform(j, 0, first, count, bias_sums);
+        for (ptrdiff_t panel = 0; panel < j->panels && !fc_stopped(j->run); panel++)
+            for (ptrdiff_t strip = 0; strip < j->strips; strip += j->group) {
+                const ptrdiff_t end = least(strip + j->group, j->strips);
+                char *sums = j->sums + (j->whole ? 0 : (panel * j->strips + strip) * j->sums_tile * j->size);
+                multiply(j, panel, strip, end, tiles, first > lines.begin, sums);
+                if (last && !leave(j, sums, panel, strip, end)) p->not_finite = 1;
+            }
+    }
+}
+
+/* Units: parts of ranges. */
+static void sum_part(void *context, int index) {
+    plan *p = context;
+    const ptrdiff_t ranges = p->row_ranges * p->plane_ranges;
+    const fc_share share = fc_share_of(ranges * p->parts, p->job->run.threads, index);
+    const fc_correlation largest = correlation_of(p, 0);
+    range j = find_range(p, &largest);
+    char *base = share.begin < share.end ? fc_scratch_acquire(lay_out(p, &j, NULL)) : NULL;
+    if (share.begin < share.end && !base) fc_stop(&p->job->run, FC_NO_MEMORY);
+    for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped(&p->job->run); u++) {
+        const fc_correlation c = correlation_of(p, u / p->parts);
+        j = find_range(p, &c);
+        lay_out(p, &j, base);
+        set_tables(&j);
+        sum_tiles(p, &j, u / p->parts, u % p->parts);
+    }
+    fc_scratch_release(base);
+}
+
+/* Adds the sums of all parts in their order. Units: register tiles of the largest range, of all ranges. */
+static void add_part(void *context, int index) {
+    plan *p = context;
+    const ptrdiff_t ranges = p->row_ranges * p->plane_ranges;
+    const fc_correlation largest = correlation_of(p, 0);
+    range j = find_range(p, &largest);
+    const ptrdiff_t of_each = j.panels * j.strips, tile = j.sums_tile * j.size;
+    const fc_share share = fc_share_of(ranges * of_each, p->job->run.threads, index);
+    char *base = fc_scratch_acquire(lay_out(p, &j, NULL));
+    if (!base) {
+        fc_stop(&p->job->run, FC_NO_MEMORY);
+        return;
+    }
+    for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped(&p->job->run); u++) {
+        const ptrdiff_t number = u / of_each, at = u % of_each;
+        const fc_correlation c = correlation_of(p, number);
+        if (u == share.begin || at == 0) {
+            j = find_range(p, &c);
+            lay_out(p, &j, base);
+            set_tables(&j);
+        }
+        j.c = &c;
+        if (at >= j.panels * j.strips) continue;
+        char *sums = p->sums + number * p->sums_bytes + at * tile;
+        for (ptrdiff_t part = 1; part < p->parts; part++)
+            j.kernels->add(j.sums_tile, sums + part * ranges * p->sums_bytes, sums);
+        if (!leave(&j, sums, at / j.strips, at % j.strips, at % j.strips + 1)) p->not_finite = 1;
+    }
+    fc_scratch_release(base);
+}
+
+static ptrdiff_t half(ptrdiff_t channels, ptrdiff_t lanes) { return quotient_up(channels, 2 * lanes) * lanes; }
+
+/* Cuts channels until a thread's workspace is enough, and until there are units for all threads. */
+static plan find_plan(fc_conv_job *cj, const fc_correlation *c) {
+    plan p = {.c = c, .job = cj, .rows = c->rows, .planes = c->planes, .row_ranges = 1, .plane_ranges = 1, .parts = 1};
+    const ptrdiff_t lanes = cj->kernels->lanes;
+    p.all = c->images * quotient_up(c->axis[0].outputs, TILE);
+    const range whole = find_range(&p, c);
+    const ptrdiff_t tiles = p.all * whole.across, parts = least(tiles / PART_TILES, PARTS_BYTES / sums_bytes(&whole));
+    while (2 * p.parts <= least(parts, MOST_PARTS)) p.parts *= 2;
+    for (;;) {
+        const fc_correlation largest = correlation_of(&p, 0);
+        range j = find_range(&p, &largest);
+        p.sums_bytes = sums_bytes(&j);
+        const int fits = lay_out(&p, &j, NULL) <= (size_t)MOST_BYTES;
+        const ptrdiff_t larger = most(p.rows, p.planes), units = p.row_ranges * p.plane_ranges * p.parts;
+        if (larger <= lanes || (fits && (units >= cj->run.threads || larger < 2 * LEAST_RANGE))) return p;
+        if (p.rows > p.planes) p.rows = half(p.rows, lanes);
+        else p.planes = half(p.planes, lanes);
+        p.row_ranges = quotient_up(c->rows, p.rows);
+        p.plane_ranges = quotient_up(c->planes, p.planes);
+    }
+}
+
+static void add_bias_sums(const plan *p) {
+    for (ptrdiff_t k = 0; k < p->c->rows; k++) {
+        double sum = 0;
+        for (ptrdiff_t part = 0; part < p->parts; part++) sum += p->bias_sums[part * p->c->rows + k];
+        if (p->job->size == 4) ((float *)p->c->bias)[k] = (float)sum;
+        else ((double *)p->c->bias)[k] = sum;
+    }
+}
+
+void fc_winograd_weights(fc_conv_job *cj, const fc_correlation *c) {
+    plan p = find_plan(cj, c);
+    fc_run *run = &cj->run;
+    const size_t sums = p.parts > 1 ? (size_t)(p.parts * p.row_ranges * p.plane_ranges * p.sums_bytes) : 0;
+    const size_t bias = c->bias ? (size_t)(p.parts * c->rows) * sizeof(double) : 0;
+    char *base = sums + bias ? fc_scratch_acquire(sums + bias) : NULL;
+    if (sums + bias && !base) {
+        fc_stop(run, FC_NO_MEMORY);
+        return;
+    }
+    p.sums = base;
+    if (bias) p.bias_sums = memset(base + sums, 0, bias);
+    fc_parallel(run, run->threads, sum_part, &p);
+    if (p.parts > 1 && run->status == FC_OK) fc_parallel(run, run->threads, add_part, &p);
+    if (bias) add_bias_sums(&p);
+    fc_scratch_release(base);
+    if (p.not_finite && run->status == FC_OK) fc_correlate_weights(cj->kernels, cj->size, run, c, 0);
+}
