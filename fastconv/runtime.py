@@ -167,7 +167,8 @@ def set_accuracy(level):
     Algorithms that add the products of the definition, in whatever order, have a relative root mean
     square error of about 3e-7 in float32. Winograd's takes a quarter of the products, for 3x3
     kernels of stride 1, and has up to four times that error: relative to the largest elements that
-    meet in a tile of 4x4 outputs, not to each output, and sums of whole numbers are not exact.
+    meet in a tile of 4x4 outputs (in dw: of 3x3 taps), not to each element, and sums of whole
+    numbers are not exact.
 
     Parameters
     ----------

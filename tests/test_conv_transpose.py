@@ -379,6 +379,7 @@ LARGER = [
 
 
 @pytest.mark.parametrize("case", LARGER, ids=str)
+@fastconv.accuracy("high")
 def test_pytorch_agrees_exactly_on_integers_of_whole_layers(case, torch, isa):
     x, w, b, dy = case.integers(np.float64)
     tensors = [torch.tensor(a, requires_grad=True) for a in (x, w, b)]

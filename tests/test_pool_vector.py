@@ -278,13 +278,12 @@ def test_average_pool_of_1_to_70_channels_last(dtype):
 
 
 # Few channels last: outputs and channels of a row share the vectors.
-FEW = [2, 3, 5, 7]
-FEW_WIDTHS = [1, 2, 3, 5, 8, 13, 34, 70]
+FEW = list(itertools.product([2, 3, 5, 7], [1, 2, 3, 5, 8, 13, 34, 70]))
 
 
 @DTYPES
 def test_max_pool_of_rows_of_few_channels_last(dtype):
-    for channels, width in itertools.product(FEW, FEW_WIDTHS):
+    for channels, width in FEW:
         x = small_integers((2, channels, width), dtype)
         for kernel, options in fitting_rows(width):
             check_max_pool(x, kernel, layout="NWC", **options)
@@ -292,7 +291,7 @@ def test_max_pool_of_rows_of_few_channels_last(dtype):
 
 @pytest.mark.parametrize("dtype", AVERAGED)
 def test_average_pool_of_rows_of_few_channels_last(dtype):
-    for channels, width in itertools.product(FEW, FEW_WIDTHS):
+    for channels, width in FEW:
         x = small_integers((2, channels, width), dtype)
         for kernel, options in fitting_rows(width, dilated=False):
             check_avg_pool(x, kernel, layout="NWC", **options)
@@ -312,8 +311,7 @@ def test_nan_wins_in_every_channel_of_few_channels_last(dtype):
     x = small_integers((1, 3, 4, 40), dtype).copy()
     x.flat[::7] = np.nan
     x.flat[::5] = -np.inf
-    check_max_pool(x, 3, layout="NHWC", stride=2, padding=1)
-    check_max_pool(x, 2, layout="NHWC", dilation=(1, 3))
+    check_max_pool(x, 3, layout="NHWC", stride=2, dilation=(1, 3), padding=1)
 
 
 # Of channels that fill whole vectors, windows that share columns and windows that do not: few and

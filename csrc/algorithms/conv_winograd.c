@@ -1,8 +1,9 @@
 /* 3x3 convolutions of stride 1 by Winograd's F(4x4, 3x3): 36 products where the definition has 144
  * (kernels/winograd_kernel.tmpl.h). A block of tiles is transformed into L2, channels side by side; its 36
  * GEMMs go by panels of output channels, whose points are transformed back at once. Forward, and backward
- * data, whose taps are reversed. Rows of tiles with sums that are not finite are done again by the
- * definition, or all of it by gathered GEMMs if there are many or the weights are not finite. */
+ * data, whose taps are reversed (dw: conv_winograd_weights.c). Rows of tiles with sums that are not finite
+ * are done again by the definition, or all of it by gathered GEMMs if there are many or the weights are not
+ * finite. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -399,33 +400,41 @@ static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
         return "the kernel is not 3x3";
     for (int i = 1; i < 3; i++)
         if (p->stride[i] > 1 || p->dilation[i] > 1) return "stride and dilation are not 1";
+    if (p->batch == 0) return NULL; /* whatever its strides are */
     if (!is_adjacent(p->x_strides) || !is_adjacent(p->y_strides)) return "neither channels nor columns are adjacent";
     const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
-    const double tiles = (double)quotient_up(op == FC_FORWARD ? p->out_size[2] : p->in_size[2], TILE);
-    const double channels = (double)((op == FC_FORWARD ? C : K) + MOST_LANES), panel = 3 * MOST_LANES;
-    const double bytes = 8 * (tiles * (POINTS * (channels + panel) + TILE * TILE * (panel + 2 * channels)));
-    if (bytes > 8 * (double)(1 << 20)) return "a row of tiles passes the workspace";
+    const double tiles = (double)quotient_up(op == FC_BACKWARD_DATA ? p->in_size[2] : p->out_size[2], TILE);
+    const double channels = (double)((op == FC_BACKWARD_DATA ? K : C) + MOST_LANES), panel = 3 * MOST_LANES;
+    const double of_a_tile = op == FC_BACKWARD_WEIGHTS /* of ranges that are as small as can be */
+                                 ? 2 * (POINTS + TILE * (TILE + 2)) * (double)MOST_LANES
+                                 : POINTS * (channels + panel) + TILE * TILE * (panel + 2 * channels);
+    if (8 * tiles * of_a_tile > 8 * (double)(1 << 20)) return "a row of tiles passes the workspace";
+    if (op == FC_BACKWARD_WEIGHTS) return NULL;
     const double weights = POINTS * (channels - MOST_LANES) * panel * 4; /* double has half the lanes */
     return weights > 10 * (double)(1 << 20) ? "the weights of a panel pass the workspace" : NULL;
 }
 
 /* Cycles of 32 multiply-adds, for a channel in and a channel out, at which it took the time of gathered GEMMs:
- * of tiles in the GEMMs and in the transforms of one channel, and of the weights' transform, which is a
- * matter of memory when they are many. Fitted to 16 to 512 channels of 4x4 to 56x56, batches 1 to 16, in
- * float32 with AVX-512, where the choice was right but for 0.91 at 128 channels of 6x6; bench/compare.py
- * with --algorithm measures the same. */
-static const double OF_A_TILE = 1.5, OF_TRANSFORMS = 30, OF_WEIGHTS = 9, OF_MANY_WEIGHTS = 36.0 / 512;
+ * of a tile in the GEMMs and in the transforms of one channel, and of the weights, or their gradient, whose
+ * transform is a matter of memory when they are many. Fitted to 16 to 512 channels of 4x4 to 56x56, batches
+ * 1 to 64, in float32 with AVX-512, where the choice took at most 1.14 times as long as the other, but for 24
+ * channels of 6x6 (dw: 1.23); bench/compare.py with --algorithm measures the same. */
+typedef struct {
+    double tile, transforms, weights, many_weights;
+} costs;
+static const costs OF_SUMS = {1.5, 30, 9, 36.0 / 512}, OF_GRADIENT = {1.4, 10, 24, 0.02};
 static const double OF_AN_OUTPUT = 0.375, MARGIN = 1.05;
 enum { LEAST_CHANNELS = 16 };
 
 static int suits(fc_conv_op op, const fc_conv_problem *p) {
-    if (p->direct_sums || op == FC_BACKWARD_WEIGHTS) return 0;
+    if (p->direct_sums) return 0;
     const double C = (double)(p->in_channels / p->groups), K = (double)(p->out_channels / p->groups);
     if (C < LEAST_CHANNELS || K < LEAST_CHANNELS) return 0;
-    const ptrdiff_t *size = op == FC_FORWARD ? p->out_size : p->in_size;
+    const costs *of = op == FC_BACKWARD_WEIGHTS ? &OF_GRADIENT : &OF_SUMS;
+    const ptrdiff_t *size = op == FC_BACKWARD_DATA ? p->in_size : p->out_size;
     const double tiles = (double)p->batch * (double)quotient_up(size[1], TILE) * (double)quotient_up(size[2], TILE);
-    const double cycles = tiles * (OF_A_TILE + OF_TRANSFORMS * (1 / C + 1 / K)) + OF_WEIGHTS +
-                          OF_MANY_WEIGHTS * sqrt(C * K);
+    const double cycles = tiles * (of->tile + of->transforms * (1 / C + 1 / K)) + of->weights +
+                          of->many_weights * sqrt(C * K);
     return MARGIN * cycles < OF_AN_OUTPUT * (double)p->batch * (double)size[1] * (double)size[2];
 }
 
@@ -449,7 +458,8 @@ static fc_status run(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arra
     }
     for (ptrdiff_t g = 0; op == FC_BACKWARD_WEIGHTS && g < p->groups && j.run.status == FC_OK; g++) {
         const fc_correlation c = fc_conv_forward_correlation(&j, g, 0);
-        fc_winograd_weights(&j, &c);
+        if (c.w) fc_winograd_weights(&j, &c);
+        else fc_correlate_weights(j.kernels, j.size, &j.run, &c, 0);
     }
     if (op == FC_BACKWARD_DATA) fc_conv_backward_data(&j, p->groups, correlate_each);
     return fc_conv_end(&j);
