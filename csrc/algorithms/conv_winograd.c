@@ -1,5 +1,5 @@
-/* 3x3 convolutions of stride 1 by Winograd's F(4x4, 3x3): 36 products where the definition has 144
- * (kernels/winograd_kernel.tmpl.h). A block of tiles is transformed into L2, channels side by side; its 36
+/* 3x3 and 5x5 convolutions of stride 1 by Winograd's F(4x4, 3x3) and F(2x2, 5x5): 36 products where the
+ * definition has 144 or 100 (kernels/winograd_kernel.tmpl.h). A block of tiles is transformed into L2, channels side by side; its 36
  * GEMMs go by panels of output channels, whose points are transformed back at once. Forward, and backward
  * data, whose taps are reversed (dw: conv_winograd_weights.c). Rows of tiles with sums that are not finite
  * are done again by the definition, or all of it by gathered GEMMs if there are many or the weights are not
@@ -15,7 +15,7 @@
 
 enum {
     POINTS = FC_WINOGRAD_POINTS,
-    TILE = FC_WINOGRAD_TILE,
+    MOST_TAPS = 25,
     CHAIN = FC_WINOGRAD_CHAIN,
     MOST_LANES = 16,
     MOST_REDONE = 8, /* rows of tiles of a panel */
@@ -43,6 +43,8 @@ typedef struct {
     fc_run *run;
     ptrdiff_t size, lanes;
     fc_winograd_images x;
+    const fc_winograd_kernels *transforms;
+    ptrdiff_t taps, tile;      /* along an axis: taps, and outputs of a tile */
     ptrdiff_t across, down;    /* tiles of an image */
     ptrdiff_t lines, blocks;   /* rows of tiles of a block */
     ptrdiff_t copied;          /* rows of tiles of a copy */
@@ -64,30 +66,34 @@ typedef struct {
 } workspace;
 
 static int reversed(const fc_axis *axis) { return axis->tap_step < 0; }
-static ptrdiff_t lowest(const fc_axis *axis) { return axis->tap + (reversed(axis) ? 2 * axis->tap_step : 0); }
+static ptrdiff_t lowest(const fc_axis *axis) {
+    return axis->tap + (reversed(axis) ? (axis->taps - 1) * axis->tap_step : 0);
+}
 
 /* One panel: taps transposed so that its channels are vectors, then transformed. */
 static void transform_weights(const job *j, ptrdiff_t panel, char *taps, char *target) {
     const fc_correlation *c = j->c;
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     const ptrdiff_t size = j->size, first = panel * j->panel, rows = least(j->panel, c->rows - first);
+    const ptrdiff_t last = j->taps - 1, all = j->taps * j->taps;
     /* In the order of the array, if there is one; reversed, they are read from the last to the first. */
-    const ptrdiff_t forth = h->weight_step == 3 && w->weight_step == 1 && reversed(h) == reversed(w);
+    const ptrdiff_t forth = h->weight_step == j->taps && w->weight_step == 1 && reversed(h) == reversed(w);
     const ptrdiff_t back = forth && reversed(h);
-    memset(taps, 0, (size_t)(9 * j->lanes * size));
+    memset(taps, 0, (size_t)(all * j->lanes * size));
     for (ptrdiff_t v = 0; v < j->vecs; v++) {
         const ptrdiff_t count = most(0, least(j->lanes, rows - v * j->lanes));
-        if (count < j->lanes) memset(taps, 0, (size_t)(9 * j->lanes * size));
+        if (count < j->lanes) memset(taps, 0, (size_t)(all * j->lanes * size));
         for (ptrdiff_t channel = 0; channel < c->planes; channel++) {
             const char *source = (const char *)c->w + ((first + v * j->lanes) * c->w_row + c->w_plane[channel] +
                                                        h->weight + w->weight) * size;
-            if (forth && count) j->kernels->transpose(count, 9, source, c->w_row, taps, j->lanes);
-            for (ptrdiff_t t = 0; !forth && t < 9 && count; t++) {
-                const ptrdiff_t s = reversed(h) ? 2 - t / 3 : t / 3, r = reversed(w) ? 2 - t % 3 : t % 3;
-                const ptrdiff_t at = s * h->weight_step + r * w->weight_step;
+            if (forth && count) j->kernels->transpose(count, all, source, c->w_row, taps, j->lanes);
+            for (ptrdiff_t t = 0; !forth && t < all && count; t++) {
+                const ptrdiff_t s = t / j->taps, r = t % j->taps;
+                const ptrdiff_t at = (reversed(h) ? last - s : s) * h->weight_step +
+                                     (reversed(w) ? last - r : r) * w->weight_step;
                 j->kernels->copy(count, source + at * size, c->w_row, taps + t * j->lanes * size);
             }
-            j->kernels->winograd_weights(taps + (back ? 8 : 0) * j->lanes * size, back ? -j->lanes : j->lanes,
+            j->transforms->weights(taps + (back ? all - 1 : 0) * j->lanes * size, back ? -j->lanes : j->lanes,
                                          target + (channel * j->panel + v * j->lanes) * size, j->u_point);
         }
     }
@@ -96,7 +102,7 @@ static void transform_weights(const job *j, ptrdiff_t panel, char *taps, char *t
 static void weights_part(void *context, int index) {
     job *j = context;
     const fc_share share = fc_share_of(j->panels, j->run->threads, index);
-    char *taps = fc_scratch_acquire((size_t)(9 * j->lanes * j->size));
+    char *taps = fc_scratch_acquire((size_t)(MOST_TAPS * j->lanes * j->size));
     if (!taps) {
         fc_stop(j->run, FC_NO_MEMORY);
         return;
@@ -155,7 +161,7 @@ fc_winograd_images fc_winograd_input(const fc_correlation *c, ptrdiff_t size, pt
         .first_row = lowest(h),
         .first_column = lowest(w),
         .channels = c->planes,
-        .width = TILE * across + 2,
+        .width = fc_winograd_outputs_of(w->taps) * across + w->taps - 1,
         .pitch = quotient_up(c->planes, lanes) * lanes,
     };
 }
@@ -164,15 +170,16 @@ fc_winograd_images fc_winograd_input(const fc_correlation *c, ptrdiff_t size, pt
 static void transform_block(const job *j, ptrdiff_t first, ptrdiff_t lines, const workspace *w) {
     const ptrdiff_t size = j->size;
     const ptrdiff_t pitch = j->x.pitch, row = j->x.width * pitch;
-    const fc_winograd_tiles tiles = {.tiles = j->across, .tile_step = TILE * pitch, .row_step = row,
+    const fc_winograd_tiles tiles = {.tiles = j->across, .tile_step = j->tile * pitch, .row_step = row,
                                      .position_step = pitch, .target_step = pitch, .point_step = j->v_point};
     for (ptrdiff_t line = first; line < first + lines;) {
         const ptrdiff_t image = line / j->down, of_image = line % j->down;
         const ptrdiff_t count = least(least(j->copied, first + lines - line), j->down - of_image);
-        fc_winograd_copy(j->kernels, size, &j->x, image, TILE * of_image, TILE * count + 2, w->copy);
+        fc_winograd_copy(j->kernels, size, &j->x, image, j->tile * of_image, j->tile * count + j->taps - 1,
+                          w->copy);
         for (ptrdiff_t i = 0; i < count; i++)
             for (ptrdiff_t channel = 0; channel < pitch; channel += j->lanes)
-                j->kernels->winograd_input(&tiles, w->copy + (TILE * i * row + channel) * size,
+                j->kernels->winograd_input(&tiles, w->copy + (j->tile * i * row + channel) * size,
                                            w->v + ((line + i - first) * j->across * pitch + channel) * size);
         line += count;
     }
@@ -207,17 +214,18 @@ static void redo(const job *j, ptrdiff_t image, ptrdiff_t line, ptrdiff_t k0) {
     const fc_correlation *c = j->c;
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     for (ptrdiff_t k = k0; k < least(c->rows, k0 + j->panel) && !fc_stopped(j->run); k++)
-        for (ptrdiff_t p = TILE * line; p < least(h->outputs, TILE * line + TILE); p++)
+        for (ptrdiff_t p = j->tile * line; p < least(h->outputs, j->tile * (line + 1)); p++)
             for (ptrdiff_t q = 0; q < w->outputs; q++) {
                 double sum = c->bias ? value_at(j, c->bias, k) : 0;
                 for (ptrdiff_t i = 0; i < c->planes; i++)
-                    for (ptrdiff_t t = 0; t < 9; t++) {
-                        const ptrdiff_t row = p + h->tap + t / 3 * h->tap_step;
-                        const ptrdiff_t column = q + w->tap + t % 3 * w->tap_step;
+                    for (ptrdiff_t t = 0; t < j->taps * j->taps; t++) {
+                        const ptrdiff_t r = t / j->taps, s = t % j->taps;
+                        const ptrdiff_t row = p + h->tap + r * h->tap_step;
+                        const ptrdiff_t column = q + w->tap + s * w->tap_step;
                         const int inside = row >= 0 && row < h->size && column >= 0 && column < w->size;
                         if (!inside && !c->padding_counts) continue;
                         const ptrdiff_t at = image * c->x_image + row * h->source_stride + column * w->source_stride;
-                        const ptrdiff_t tap = h->weight + t / 3 * h->weight_step + w->weight + t % 3 * w->weight_step;
+                        const ptrdiff_t tap = h->weight + r * h->weight_step + w->weight + s * w->weight_step;
                         sum += (inside ? value_at(j, c->x_plane[i], at) : 0) *
                                value_at(j, c->w, k * c->w_row + c->w_plane[i] + tap);
                     }
@@ -236,14 +244,14 @@ static void leave(job *j, ptrdiff_t first, ptrdiff_t lines, ptrdiff_t panel, con
     const int straight = c->y_row == 1;
     for (ptrdiff_t i = 0; i < lines; i++) {
         const ptrdiff_t image = (first + i) / j->down, line = (first + i) % j->down;
-        char *y = (char *)c->y + (image * c->y_image + TILE * line * h->target_stride + k0 * c->y_row) * size;
+        char *y = (char *)c->y + (image * c->y_image + j->tile * line * h->target_stride + k0 * c->y_row) * size;
         fc_winograd_outputs o = {.tiles = j->across, .tile_step = j->panel, .point_step = j->m_point,
-                                 .rows = least(TILE, h->outputs - TILE * line), .columns = TILE,
+                                 .rows = least(j->tile, h->outputs - j->tile * line), .columns = j->tile,
                                  .width = j->lanes, .relu = c->relu};
         o.position_step = straight ? axis->target_stride : j->panel;
-        o.target_step = TILE * o.position_step;
+        o.target_step = j->tile * o.position_step;
         o.row_step = straight ? h->target_stride : o.target_step * j->across;
-        if (straight) o.columns = axis->outputs - TILE * (j->across - 1);
+        if (straight) o.columns = axis->outputs - j->tile * (j->across - 1);
         int finite = 1;
         for (ptrdiff_t k = k0; k < k1; k += j->lanes) {
             char padded[FC_ALIGNMENT * 2];
@@ -252,7 +260,7 @@ static void leave(job *j, ptrdiff_t first, ptrdiff_t lines, ptrdiff_t panel, con
             if (bias && k1 - k < j->lanes)
                 bias = memcpy(memset(padded, 0, sizeof padded), bias, (size_t)((k1 - k) * size));
             char *target = straight ? y + (k - k0) * size : w->stage + (k - k0) * size;
-            finite &= j->kernels->winograd_output(&o, w->m + (i * j->across * j->panel + k - k0) * size, bias, target);
+            finite &= j->transforms->output(&o, w->m + (i * j->across * j->panel + k - k0) * size, bias, target);
         }
         for (ptrdiff_t r = 0; !straight && r < o.rows; r++)
             j->kernels->transpose(axis->outputs, k1 - k0, w->stage + r * o.row_step * size, j->panel,
@@ -269,12 +277,12 @@ static void leave(job *j, ptrdiff_t first, ptrdiff_t lines, ptrdiff_t panel, con
 static size_t lay_out(const job *j, workspace *w, char *base) {
     const ptrdiff_t size = j->size;
     const ptrdiff_t bytes[] = {
-        (TILE * j->copied + 2) * j->x.width * j->x.pitch * size,
+        (j->tile * j->copied + j->taps - 1) * j->x.width * j->x.pitch * size,
         POINTS * j->v_point * size,
         POINTS * j->m_point * size,
         j->weights ? 0 : POINTS * j->u_point * size,
-        9 * j->lanes * size,
-        j->c->y_row == 1 ? 0 : TILE * TILE * j->across * j->panel * size,
+        MOST_TAPS * j->lanes * size,
+        j->c->y_row == 1 ? 0 : j->tile * j->tile * j->across * j->panel * size,
     };
     char **parts[] = {&w->copy, &w->v, &w->m, &w->u, &w->taps, &w->stage};
     size_t used = 0;
@@ -296,7 +304,7 @@ static void part(void *context, int index) {
         return;
     }
     lay_out(j, &w, base);
-    memset(w.copy, 0, (size_t)((TILE * j->copied + 2) * j->x.width * j->x.pitch * j->size));
+    memset(w.copy, 0, (size_t)((j->tile * j->copied + j->taps - 1) * j->x.width * j->x.pitch * j->size));
     for (ptrdiff_t i = 0; i < CHAIN; i++) {
         w.a_offsets[i] = i;
         w.b_offsets[i] = i * j->panel;
@@ -333,8 +341,11 @@ static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c) {
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     job j = {.c = c, .kernels = cj->kernels, .run = run, .size = cj->size, .lanes = cj->kernels->lanes};
     const ptrdiff_t lanes = j.lanes, vectors = quotient_up(c->rows, lanes);
-    j.across = quotient_up(w->outputs, TILE);
-    j.down = quotient_up(h->outputs, TILE);
+    j.transforms = &j.kernels->winograd[w->taps == 5];
+    j.taps = w->taps;
+    j.tile = fc_winograd_outputs_of(j.taps);
+    j.across = quotient_up(w->outputs, j.tile);
+    j.down = quotient_up(h->outputs, j.tile);
     j.x = fc_winograd_input(c, j.size, lanes, j.across);
     fc_winograd_tile(j.kernels, vectors, &j.rows, &j.vecs);
     j.panel = j.vecs * lanes;
@@ -350,7 +361,7 @@ static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c) {
     j.tiles = j.lines * j.across;
     j.v_point = j.tiles * j.x.pitch + lanes;
     j.m_point = j.tiles * j.panel + lanes;
-    j.copied = most(1, least(least(j.lines, j.down), COPY_BYTES / (TILE * j.x.width * j.x.pitch * j.size)));
+    j.copied = most(1, least(least(j.lines, j.down), COPY_BYTES / (j.tile * j.x.width * j.x.pitch * j.size)));
     j.ranges = j.blocks >= run->threads ? 1 : least(j.panels, quotient_up(run->threads, j.blocks));
     j.parts = least(j.blocks * j.ranges, run->threads);
     return j;
@@ -396,18 +407,20 @@ static void correlate_each(fc_conv_job *j, const fc_correlation *phase, int line
 static int is_adjacent(const ptrdiff_t strides[5]) { return strides[1] == 1 || strides[4] == 1; }
 
 static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
-    if (p->kernel[0] > 1 || p->in_size[0] > 1 || p->out_size[0] > 1 || p->pad[0] || p->kernel[1] != 3 || p->kernel[2] != 3)
-        return "the kernel is not 3x3";
+    if (p->kernel[0] > 1 || p->in_size[0] > 1 || p->out_size[0] > 1 || p->pad[0] || p->kernel[1] != p->kernel[2] ||
+        (p->kernel[1] != 3 && p->kernel[1] != 5))
+        return "the kernel is neither 3x3 nor 5x5";
     for (int i = 1; i < 3; i++)
         if (p->stride[i] > 1 || p->dilation[i] > 1) return "stride and dilation are not 1";
     if (p->batch == 0) return NULL; /* whatever its strides are */
     if (!is_adjacent(p->x_strides) || !is_adjacent(p->y_strides)) return "neither channels nor columns are adjacent";
     const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
-    const double tiles = (double)quotient_up(op == FC_BACKWARD_DATA ? p->in_size[2] : p->out_size[2], TILE);
+    const ptrdiff_t tile = fc_winograd_outputs_of(p->kernel[2]);
+    const double tiles = (double)quotient_up(op == FC_BACKWARD_DATA ? p->in_size[2] : p->out_size[2], tile);
     const double channels = (double)((op == FC_BACKWARD_DATA ? K : C) + MOST_LANES), panel = 3 * MOST_LANES;
     const double of_a_tile = op == FC_BACKWARD_WEIGHTS /* of ranges that are as small as can be */
-                                 ? 2 * (POINTS + TILE * (TILE + 2)) * (double)MOST_LANES
-                                 : POINTS * (channels + panel) + TILE * TILE * (panel + 2 * channels);
+                                 ? 2 * (POINTS + 4 * FC_WINOGRAD_SIDE) * (double)MOST_LANES
+                                 : POINTS * (channels + panel) + 16 * (panel + 2 * channels);
     if (8 * tiles * of_a_tile > 8 * (double)(1 << 20)) return "a row of tiles passes the workspace";
     if (op == FC_BACKWARD_WEIGHTS) return NULL;
     const double weights = POINTS * (channels - MOST_LANES) * panel * 4; /* double has half the lanes */
@@ -416,26 +429,41 @@ static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
 
 /* Cycles of 32 multiply-adds, for a channel in and a channel out, at which it took the time of gathered GEMMs:
  * of a tile in the GEMMs and in the transforms of one channel, and of the weights, or their gradient, whose
- * transform is a matter of memory when they are many. Fitted to 16 to 512 channels of 4x4 to 56x56, batches
- * 1 to 64, in float32 with AVX-512, where the choice took at most 1.14 times as long as the other, but for 24
- * channels of 6x6 (dw: 1.23); bench/compare.py with --algorithm measures the same. */
+ * transform is a matter of memory when they are many. Fitted to 16 to 512 channels of 4x4 to 56x56, batches 1
+ * to 64, in float32 with AVX-512. The choice cost 0.2 % of the time of 3x3, 0.3 % of 5x5 and 3 % of its dw; at worst
+ * it took 1.23 times as long as the other (24 channels of 6x6), of dw of 5x5 images by 5x5 1.5.
+ * bench/compare.py with --algorithm measures the same. */
 typedef struct {
     double tile, transforms, weights, many_weights;
 } costs;
-static const costs OF_SUMS = {1.5, 30, 9, 36.0 / 512}, OF_GRADIENT = {1.4, 10, 24, 0.02};
-static const double OF_AN_OUTPUT = 0.375, MARGIN = 1.05;
+static const costs OF_SUMS[2] = {{1.5, 30, 9, 36.0 / 512}, {1, 5, 0, 0.04}}, OF_GRADIENT = {2, 5, 18, 0};
+static const double OF_A_TAP = 0.375 / 9, MARGIN = 1.05;
 enum { LEAST_CHANNELS = 16 };
 
+/* Of the taps of all outputs along an axis, those that lie inside. */
+static double share_inside(const fc_conv_problem *p, int axis) {
+    double inside = 0;
+    for (ptrdiff_t t = 0; t < p->kernel[axis]; t++) {
+        const ptrdiff_t end = least(p->out_size[axis], p->in_size[axis] + p->pad[axis] - t);
+        inside += (double)most(0, end - most(0, p->pad[axis] - t));
+    }
+    return inside / ((double)p->out_size[axis] * (double)p->kernel[axis]);
+}
+
 static int suits(fc_conv_op op, const fc_conv_problem *p) {
-    if (p->direct_sums) return 0;
+    if (p->direct_sums || (p->kernel[2] != 3 && p->kernel[2] != 5)) return 0;
     const double C = (double)(p->in_channels / p->groups), K = (double)(p->out_channels / p->groups);
     if (C < LEAST_CHANNELS || K < LEAST_CHANNELS) return 0;
-    const costs *of = op == FC_BACKWARD_WEIGHTS ? &OF_GRADIENT : &OF_SUMS;
+    const costs *of = op == FC_BACKWARD_WEIGHTS ? &OF_GRADIENT : &OF_SUMS[p->kernel[2] == 5];
     const ptrdiff_t *size = op == FC_BACKWARD_DATA ? p->in_size : p->out_size;
-    const double tiles = (double)p->batch * (double)quotient_up(size[1], TILE) * (double)quotient_up(size[2], TILE);
+    const ptrdiff_t tile = fc_winograd_outputs_of(p->kernel[2]);
+    const double tiles = (double)p->batch * (double)quotient_up(size[1], tile) * (double)quotient_up(size[2], tile);
     const double cycles = tiles * (of->tile + of->transforms * (1 / C + 1 / K)) + of->weights +
                           of->many_weights * sqrt(C * K);
-    return MARGIN * cycles < OF_AN_OUTPUT * (double)p->batch * (double)size[1] * (double)size[2];
+    double taps = (double)p->kernel[1] * (double)p->kernel[2];
+    /* Gathered GEMMs leave some of the others out. */
+    if (op == FC_BACKWARD_WEIGHTS) taps *= sqrt(share_inside(p, 1) * share_inside(p, 2));
+    return MARGIN * cycles < OF_A_TAP * taps * (double)p->batch * (double)size[1] * (double)size[2];
 }
 
 static const prepared *find_prepared(const fc_conv_job *j) {
@@ -508,7 +536,8 @@ static void describe(const fc_conv_problem *p, fc_conv_description *d) {
     workspace w;
     static char transformed;
     j.weights = &transformed;
-    snprintf(d->how, sizeof d->how, "F(4x4, 3x3): blocks of %td tiles, panels of %td output channels", j.tiles, j.panel);
+    snprintf(d->how, sizeof d->how, "F(%tdx%td, %tdx%td): blocks of %td tiles, panels of %td output channels",
+             j.tile, j.tile, j.taps, j.taps, j.tiles, j.panel);
     d->workspace = lay_out(&j, &w, NULL) * (size_t)j.parts;
     d->packed = fc_aligned(j.panels * POINTS * j.u_point * j.size) * (size_t)p->groups;
     fc_scratch_release(cj.plane);

@@ -6,9 +6,12 @@
 
 enum {
     FC_WINOGRAD_POINTS = 36,
-    FC_WINOGRAD_TILE = 4,   /* outputs along an axis */
+    FC_WINOGRAD_SIDE = 6,   /* points along an axis: taps and outputs, less one */
     FC_WINOGRAD_CHAIN = 64, /* terms summed in a register: longer chains lose accuracy */
 };
+
+/* Outputs of a tile along an axis. */
+static inline ptrdiff_t fc_winograd_outputs_of(ptrdiff_t taps) { return FC_WINOGRAD_SIDE + 1 - taps; }
 
 /* Images whose tiles are transformed: where their channels lie, and how rows of them are copied, channels
  * side by side. Strides are in elements. */

@@ -1,5 +1,5 @@
-/* dw of 3x3 convolutions of stride 1 by Winograd's F(3x3, 4x4), the adjoint of F(4x4, 3x3) in the weights:
- * 36 products where the definition has 144. Tiles of x and of dy are transformed, a block of them at a time, and
+/* dw of 3x3 and 5x5 convolutions of stride 1 by Winograd's F(3x3, 4x4) and F(5x5, 2x2), the adjoints of
+ * F(4x4, 3x3) and F(2x2, 5x5) in the weights: 36 products where the definition has 144 or 100. Tiles of x and of dy are transformed, a block of them at a time, and
  * multiplied by 36 GEMMs whose depth is the tiles; sums of all blocks are transformed back at the end.
  *
  * Threads share out ranges of channels, for each of which one transforms all that it needs (tiles that
@@ -12,8 +12,9 @@
 #include "../memory.h"
 #include "conv_winograd.h"
 
-enum { POINTS = FC_WINOGRAD_POINTS, TILE = FC_WINOGRAD_TILE, CHAIN = FC_WINOGRAD_CHAIN };
-enum { TAPS = 9, TAP_ROWS = 16 }; /* rows of a transposed block: whole vectors */
+enum { POINTS = FC_WINOGRAD_POINTS, CHAIN = FC_WINOGRAD_CHAIN };
+/* Rows of taps that are transposed: of 9 or 25, whole vectors. */
+enum { FEW_TAP_ROWS = 16, MANY_TAP_ROWS = 32 };
 /* Of the workspace of one thread; channels are cut until it is enough. */
 static const ptrdiff_t MOST_BYTES = 14 << 20;
 /* Transformed tiles of a block, which should stay in L2, but no fewer tiles than make the adding of sums cheap:
@@ -35,6 +36,9 @@ typedef struct {
     fc_run *run;
     ptrdiff_t size, lanes;
     fc_winograd_images x, dy;
+    const fc_winograd_kernels *transforms;
+    ptrdiff_t taps, tile;        /* along an axis: taps, and outputs of a tile */
+    ptrdiff_t tap_rows;
     ptrdiff_t across, down;      /* tiles of a row, rows of tiles of an image */
     ptrdiff_t lines;             /* rows of tiles of a block */
     ptrdiff_t copied;            /* ... of a copy */
@@ -45,7 +49,7 @@ typedef struct {
     ptrdiff_t sums_point, sums_tile;
     int whole;                   /* all tiles are one block, of which no more sums are kept than of a group */
     char *copy, *v, *m, *sums;   /* [panel][point][tile][channel], [vector][point][tile][lane], register tiles */
-    char *taps;                  /* of a vector of channels, and turned */
+    char *turned;                /* taps of a vector of channels, and transposed */
     ptrdiff_t *channel;          /* of dy: bytes from the first one */
     ptrdiff_t a_offsets[CHAIN], b_offsets[CHAIN];
 } range;
@@ -67,24 +71,25 @@ typedef struct {
 static void transform(const range *j, int of_x, ptrdiff_t first, ptrdiff_t lines, double *bias_sums) {
     const fc_winograd_images *m = of_x ? &j->x : &j->dy;
     const ptrdiff_t size = j->size, row = m->width * m->pitch, width = of_x ? j->panel : j->lanes;
-    const fc_winograd_tiles tiles = {.tiles = j->across, .tile_step = TILE * m->pitch, .row_step = row,
+    const fc_winograd_tiles tiles = {.tiles = j->across, .tile_step = j->tile * m->pitch, .row_step = row,
                                      .position_step = m->pitch, .target_step = width,
                                      .point_step = of_x ? j->v_point : j->m_point};
     /* What is not copied, beside the channels. */
-    if (m->pitch > m->channels) memset(j->copy, 0, (size_t)((TILE * j->copied + 2) * row * size));
+    if (m->pitch > m->channels) memset(j->copy, 0, (size_t)((j->tile * j->copied + j->taps - 1) * row * size));
     for (ptrdiff_t line = first; line < first + lines && !fc_stopped(j->run);) {
         const ptrdiff_t image = line / j->down, of_image = line % j->down;
         const ptrdiff_t count = least(least(j->copied, first + lines - line), j->down - of_image);
-        fc_winograd_copy(j->kernels, size, m, image, TILE * of_image, TILE * count + (of_x ? 2 : 0), j->copy);
-        if (bias_sums) j->kernels->sum(TILE * count * m->width, m->channels, j->copy, m->pitch, bias_sums);
+        fc_winograd_copy(j->kernels, size, m, image, j->tile * of_image, j->tile * count + (of_x ? j->taps - 1 : 0),
+                          j->copy);
+        if (bias_sums) j->kernels->sum(j->tile * count * m->width, m->channels, j->copy, m->pitch, bias_sums);
         for (ptrdiff_t i = 0; i < count; i++)
             for (ptrdiff_t channel = 0; channel < m->pitch; channel += j->lanes) {
-                const char *source = j->copy + (TILE * i * row + channel) * size;
+                const char *source = j->copy + (j->tile * i * row + channel) * size;
                 const ptrdiff_t at = (line + i - first) * j->across * width + channel % width;
                 if (of_x)
                     j->kernels->winograd_input(&tiles, source, j->v + (channel / width * j->v_panel + at) * size);
                 else
-                    j->kernels->winograd_output_gradient(&tiles, source,
+                    j->transforms->output_gradient(&tiles, source,
                                                          j->m + (channel / width * j->m_strip + at) * size);
             }
         line += count;
@@ -118,21 +123,22 @@ static int leave_row(const range *j, const char *sums, ptrdiff_t k, ptrdiff_t c0
     const ptrdiff_t size = j->size, lanes = j->lanes, channels = least(j->panel, c->planes - c0);
     const ptrdiff_t down = c->axis[0].weight_step, along = c->axis[1].weight_step;
     char *dw = (char *)c->w + (k * c->w_row + c->axis[0].weight + c->axis[1].weight) * size;
-    char *turned = j->taps + TAP_ROWS * lanes * size;
+    const ptrdiff_t all = j->taps * j->taps;
+    char *taps = j->turned, *turned = taps + j->tap_rows * lanes * size;
     int finite = 1;
     for (ptrdiff_t i = 0; i < channels; i += lanes) {
         const ptrdiff_t count = least(lanes, channels - i);
         const ptrdiff_t *at = c->w_plane + c0 + i;
-        finite &= j->kernels->winograd_weights_gradient(sums + i * size, j->sums_point, j->taps);
-        if (along == 1 && down == 3 && (count == 1 || at[1] - at[0] == TAPS)) {
-            const fc_padded_rows shape = {.rows = 1, .count = count, .step = TAP_ROWS, .inner = TAPS, .adjacent = TAPS};
-            j->kernels->transpose(TAP_ROWS, count, j->taps, lanes, turned, TAP_ROWS);
+        finite &= j->transforms->weights_gradient(sums + i * size, j->sums_point, taps);
+        if (along == 1 && down == j->taps && (count == 1 || at[1] - at[0] == all)) {
+            const fc_padded_rows shape = {.rows = 1, .count = count, .step = j->tap_rows, .inner = all, .adjacent = all};
+            j->kernels->transpose(j->tap_rows, count, taps, lanes, turned, j->tap_rows);
             j->kernels->pad(&shape, turned, dw + at[0] * size);
             continue;
         }
-        for (ptrdiff_t t = 0; t < TAPS; t++)
+        for (ptrdiff_t t = 0; t < all; t++)
             for (ptrdiff_t n = 0; n < count; n++)
-                memcpy(dw + (at[n] + t / 3 * down + t % 3 * along) * size, j->taps + (t * lanes + n) * size,
+                memcpy(dw + (at[n] + t / j->taps * down + t % j->taps * along) * size, taps + (t * lanes + n) * size,
                        (size_t)size);
     }
     return finite;
@@ -165,7 +171,7 @@ static fc_correlation cut(const fc_correlation *all, ptrdiff_t size, ptrdiff_t k
 /* What does not depend on ranges nor threads: rows of tiles of a block. */
 static ptrdiff_t lines_of(const plan *p) {
     const ptrdiff_t bytes = POINTS * p->job->size * (p->c->planes + p->c->rows);
-    const ptrdiff_t across = quotient_up(p->c->axis[1].outputs, TILE);
+    const ptrdiff_t across = quotient_up(p->c->axis[1].outputs, fc_winograd_outputs_of(p->c->axis[1].taps));
     return least(p->all, most(1, most(LEAST_TILES, BLOCK_BYTES / bytes) / across));
 }
 
@@ -173,8 +179,12 @@ static range find_range(const plan *p, const fc_correlation *c) {
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     range j = {.c = c, .kernels = p->job->kernels, .run = &p->job->run, .size = p->job->size};
     j.lanes = j.kernels->lanes;
-    j.across = quotient_up(w->outputs, TILE);
-    j.down = quotient_up(h->outputs, TILE);
+    j.transforms = &j.kernels->winograd[w->taps == 5];
+    j.taps = w->taps;
+    j.tile = fc_winograd_outputs_of(j.taps);
+    j.tap_rows = j.taps == 5 ? MANY_TAP_ROWS : FEW_TAP_ROWS;
+    j.across = quotient_up(w->outputs, j.tile);
+    j.down = quotient_up(h->outputs, j.tile);
     j.x = fc_winograd_input(c, j.size, j.lanes, j.across);
     j.dy = (fc_winograd_images){
         .base = c->y,
@@ -185,7 +195,7 @@ static range find_range(const plan *p, const fc_correlation *c) {
         .rows = h->outputs,
         .columns = w->outputs,
         .channels = c->rows,
-        .width = TILE * j.across,
+        .width = j.tile * j.across,
         .pitch = quotient_up(c->rows, j.lanes) * j.lanes,
     };
     fc_winograd_tile(j.kernels, j.x.pitch / j.lanes, &j.rows, &j.vecs);
@@ -202,7 +212,7 @@ static range find_range(const plan *p, const fc_correlation *c) {
     j.v_panel = POINTS * j.v_point;
     j.m_point = tiles * j.lanes + j.lanes;
     j.m_strip = POINTS * j.m_point;
-    const ptrdiff_t line = TILE * j.size * most(j.x.width * j.x.pitch, j.dy.width * j.dy.pitch);
+    const ptrdiff_t line = j.tile * j.size * most(j.x.width * j.x.pitch, j.dy.width * j.dy.pitch);
     j.copied = most(1, least(least(j.lines, j.down), COPY_BYTES / line));
     return j;
 }
@@ -213,11 +223,11 @@ static size_t lay_out(const plan *p, range *j, char *base) {
     const ptrdiff_t width = most(j->x.width * j->x.pitch, j->dy.width * j->dy.pitch);
     const ptrdiff_t sums = j->whole ? j->group * j->sums_tile * j->size : p->parts > 1 ? 0 : sums_bytes(j);
     size_t used = 0;
-    j->copy = fc_carve(base, &used, (TILE * j->copied + 2) * width * j->size);
+    j->copy = fc_carve(base, &used, (j->tile * j->copied + j->taps - 1) * width * j->size);
     j->v = fc_carve(base, &used, j->panels * j->v_panel * j->size);
     j->m = fc_carve(base, &used, j->dy.pitch / j->lanes * j->m_strip * j->size);
     j->sums = fc_carve(base, &used, sums);
-    j->taps = fc_carve(base, &used, TAP_ROWS * (j->lanes + TAP_ROWS) * j->size);
+    j->turned = fc_carve(base, &used, 2 * j->tap_rows * j->lanes * j->size);
     j->channel = fc_carve(base, &used, j->c->rows * (ptrdiff_t)sizeof *j->channel);
     return used;
 }
@@ -228,7 +238,7 @@ static void set_tables(range *j) {
         j->a_offsets[i] = i * j->lanes;
         j->b_offsets[i] = i * j->panel;
     }
-    memset(j->taps, 0, (size_t)(TAP_ROWS * j->lanes * j->size));
+    memset(j->turned, 0, (size_t)(j->tap_rows * j->lanes * j->size));
 }
 
 static fc_correlation correlation_of(const plan *p, ptrdiff_t number) {
@@ -313,7 +323,7 @@ static ptrdiff_t half(ptrdiff_t channels, ptrdiff_t lanes) { return quotient_up(
 static plan find_plan(fc_conv_job *cj, const fc_correlation *c) {
     plan p = {.c = c, .job = cj, .rows = c->rows, .planes = c->planes, .row_ranges = 1, .plane_ranges = 1, .parts = 1};
     const ptrdiff_t lanes = cj->kernels->lanes;
-    p.all = c->images * quotient_up(c->axis[0].outputs, TILE);
+    p.all = c->images * quotient_up(c->axis[0].outputs, fc_winograd_outputs_of(c->axis[0].taps));
     const range whole = find_range(&p, c);
     const ptrdiff_t tiles = p.all * whole.across, parts = least(tiles / PART_TILES, PARTS_BYTES / sums_bytes(&whole));
     while (2 * p.parts <= least(parts, MOST_PARTS)) p.parts *= 2;

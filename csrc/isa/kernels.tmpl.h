@@ -57,10 +57,10 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
     .direct_channels = FC_NAME(direct_channels),
     .direct_gradient = FC_NAME(direct_gradient),
     .winograd_input = FC_NAME(winograd_input),
-    .winograd_output = FC_NAME(winograd_output),
-    .winograd_weights = FC_NAME(winograd_weights),
-    .winograd_output_gradient = FC_NAME(winograd_output_gradient),
-    .winograd_weights_gradient = FC_NAME(winograd_weights_gradient),
+    .winograd = {{FC_NAME(winograd_output_4), FC_NAME(winograd_weights_3),
+                  FC_NAME(winograd_output_gradient_4), FC_NAME(winograd_weights_gradient_3)},
+                 {FC_NAME(winograd_output_2), FC_NAME(winograd_weights_5),
+                  FC_NAME(winograd_output_gradient_2), FC_NAME(winograd_weights_gradient_5)}},
     .pool =
         {
             .column_size = (int)sizeof(COLUMN),

@@ -112,6 +112,14 @@ typedef struct {
     int relu;
 } fc_winograd_outputs;
 
+/* winograd_kernel.tmpl.h says what each does. */
+typedef struct {
+    int (*output)(const fc_winograd_outputs *tiles, const void *source, const void *bias, void *target);
+    void (*weights)(const void *w, ptrdiff_t tap_step, void *target, ptrdiff_t point_step);
+    void (*output_gradient)(const fc_winograd_tiles *tiles, const void *source, void *target);
+    int (*weights_gradient)(const void *source, ptrdiff_t point_step, void *dw);
+} fc_winograd_kernels;
+
 /* The windows of a row: tap t of output i is tap[t][i], in column column[i] + t * step; first_column is
  * that of the first tap on the data. Columns are int32_t for float, int64_t for double. */
 typedef struct {
@@ -211,13 +219,8 @@ typedef struct {
     fc_pad_kernel pad;
     fc_direct_kernel direct_pixels, direct_channels;
     fc_direct_gradient_kernel direct_gradient;
-    /* winograd_kernel.tmpl.h says what each does. */
     void (*winograd_input)(const fc_winograd_tiles *tiles, const void *source, void *target);
-    int (*winograd_output)(const fc_winograd_outputs *tiles, const void *source, const void *bias,
-                           void *target);
-    void (*winograd_weights)(const void *w, ptrdiff_t tap_step, void *target, ptrdiff_t point_step);
-    void (*winograd_output_gradient)(const fc_winograd_tiles *tiles, const void *source, void *target);
-    int (*winograd_weights_gradient)(const void *source, ptrdiff_t point_step, void *dw);
+    fc_winograd_kernels winograd[2]; /* F(4x4, 3x3), F(2x2, 5x5) */
     fc_pool_kernels pool;
     fc_norm_kernels norm;
     fc_activation_kernels activation;

@@ -1,15 +1,20 @@
-/* Transforms of Winograd's F(4x4, 3x3) (Lavin & Gray 2016, arXiv:1509.09308) with the points 0, +-5/8, +-3/2
- * and infinity, which keep its error near that of direct sums (Barabasz et al. 2020, arXiv:1803.10986).
- * Vectors hold channels. Along one axis, with p(x) = x (x^2 - a^2) (x^2 - b^2):
+/* Transforms of Winograd's F(4x4, 3x3) and F(2x2, 5x5) (Lavin & Gray 2016, arXiv:1509.09308) with the points 0,
+ * +-5/8, +-3/2 and infinity, which keep its error near that of direct sums (Barabasz et al. 2020,
+ * arXiv:1803.10986). Vectors hold channels. Along one axis, with p(x) = x (x^2 - a^2) (x^2 - b^2):
  *   input    row of point q: the coefficients of p(x) / (x - q), of infinity: those of p
- *   weights  1, q, q^2 over the value of p(x) / (x - q) at q; of infinity: 0, 0, 1
- *   output   powers 0 to 3 of the points; infinity adds to the last */
+ *   weights  1, q, q^2 ... over the value of p(x) / (x - q) at q; of infinity: only the last
+ *   output   powers of the points, from 0 on; infinity adds to the last
+ * `outputs` (4 or 2) and `taps` (3 or 5) are constants where functions are inlined. */
 #define FC_POINT_A ((FC_DTYPE)0.625)
 #define FC_POINT_B ((FC_DTYPE)1.5)
 #define FC_A2 ((FC_DTYPE)0.390625)
 #define FC_B2 ((FC_DTYPE)2.25)
 #define FC_A2B2 ((FC_DTYPE)0.87890625)
 #define FC_A2_B2 ((FC_DTYPE)2.640625)
+
+#define FC_OF_0 (1 / (0.390625 * 2.25))
+#define FC_OF_A (1 / (2 * 0.390625 * (0.390625 - 2.25)))
+#define FC_OF_B (1 / (2 * 2.25 * (2.25 - 0.390625)))
 
 FC_INLINE FC_TARGET void FC_NAME(winograd_input_line)(const VEC d[6], VEC t[6]) {
     const VEC a = VSET1(FC_POINT_A), b = VSET1(FC_POINT_B), minus_a = VSET1(-FC_POINT_A);
@@ -47,21 +52,22 @@ static FC_TARGET void FC_NAME(winograd_input)(const fc_winograd_tiles *s, const 
     }
 }
 
-FC_INLINE FC_TARGET void FC_NAME(winograd_output_line)(const VEC m[6], VEC y[4]) {
+FC_INLINE FC_TARGET void FC_NAME(winograd_output_line)(const int outputs, const VEC m[6], VEC y[4]) {
     const VEC a = VSET1(FC_POINT_A), b = VSET1(FC_POINT_B), a2 = VSET1(FC_A2), b2 = VSET1(FC_B2);
     const VEC a3 = VSET1(FC_A2 * FC_POINT_A), b3 = VSET1(FC_B2 * FC_POINT_B), minus_one = VSET1(-1);
     const VEC sum_a = VADD(m[1], m[2]), difference_a = VFMA(minus_one, m[2], m[1]);
     const VEC sum_b = VADD(m[3], m[4]), difference_b = VFMA(minus_one, m[4], m[3]);
     y[0] = VADD(VADD(m[0], sum_a), sum_b);
-    y[1] = VFMA(a, difference_a, VFMA(b, difference_b, VZERO()));
+    y[1] = VFMA(a, difference_a, VFMA(b, difference_b, outputs == 2 ? m[5] : VZERO()));
+    if (outputs == 2) return;
     y[2] = VFMA(a2, sum_a, VFMA(b2, sum_b, VZERO()));
     y[3] = VFMA(a3, difference_a, VFMA(b3, difference_b, m[5]));
 }
 
-/* The points of a row of tiles, one vector of channels, to 4 x 4 outputs each; `rows` of them, and `columns`
+/* The points of a row of tiles, one vector of channels, to the outputs of each; `rows` of them, and `columns`
  * of the last tile, and `width` channels are written. Returns whether all sums are finite. */
-static FC_TARGET int FC_NAME(winograd_output)(const fc_winograd_outputs *s, const void *source_,
-                                              const void *bias_, void *target_) {
+FC_INLINE FC_TARGET int FC_NAME(winograd_output)(const int outputs, const fc_winograd_outputs *s,
+                                                 const void *source_, const void *bias_, void *target_) {
     const FC_DTYPE *source = source_, *bias = bias_;
     FC_DTYPE *target = target_;
     const VEC first = bias ? VLOAD(bias) : VZERO(), zero = VZERO();
@@ -71,16 +77,16 @@ static FC_TARGET int FC_NAME(winograd_output)(const fc_winograd_outputs *s, cons
         FC_UNROLL for (int i = 0; i < 6; i++) {
             VEC m[6];
             FC_UNROLL for (int r = 0; r < 6; r++) m[r] = VLOAD(source + (6 * r + i) * s->point_step);
-            FC_NAME(winograd_output_line)(m, half[i]);
+            FC_NAME(winograd_output_line)(outputs, m, half[i]);
         }
-        const ptrdiff_t columns = tile == s->tiles - 1 ? s->columns : 4;
-        FC_UNROLL for (int r = 0; r < 4; r++) {
+        const ptrdiff_t columns = tile == s->tiles - 1 ? s->columns : outputs;
+        FC_UNROLL for (int r = 0; r < outputs; r++) {
             VEC m[6], y[4];
             FC_UNROLL for (int i = 0; i < 6; i++) m[i] = half[i][r];
-            FC_NAME(winograd_output_line)(m, y);
+            FC_NAME(winograd_output_line)(outputs, m, y);
             if (r >= s->rows) break;
             FC_DTYPE *out = target + r * s->row_step;
-            FC_UNROLL for (int i = 0; i < 4; i++, out += s->position_step) {
+            FC_UNROLL for (int i = 0; i < outputs; i++, out += s->position_step) {
                 if (i >= columns) break;
                 const VEC sum = VADD(y[i], first), value = s->relu ? VMAX(zero, sum) : sum;
                 check = VFMA(zero, sum, check);
@@ -100,105 +106,122 @@ static FC_TARGET int FC_NAME(winograd_output)(const fc_winograd_outputs *s, cons
     return sum == 0;
 }
 
-FC_INLINE FC_TARGET void FC_NAME(winograd_weights_line)(const VEC g[3], VEC t[6]) {
-    const double a2 = 0.390625, b2 = 2.25, of_0 = 1 / (a2 * b2);
-    const double of_a = 1 / (2 * a2 * (a2 - b2)), of_b = 1 / (2 * b2 * (b2 - a2));
+FC_INLINE FC_TARGET void FC_NAME(winograd_weights_line)(const int taps, const VEC g[5], VEC t[6]) {
+    const double a2 = 0.390625, b2 = 2.25, of_a = FC_OF_A, of_b = FC_OF_B;
     const VEC zero = VZERO();
-    const VEC even_a = VFMA(VSET1((FC_DTYPE)of_a), g[0], VFMA(VSET1((FC_DTYPE)(of_a * a2)), g[2], zero));
-    const VEC even_b = VFMA(VSET1((FC_DTYPE)of_b), g[0], VFMA(VSET1((FC_DTYPE)(of_b * b2)), g[2], zero));
-    t[0] = VFMA(VSET1((FC_DTYPE)of_0), g[0], zero);
-    t[1] = VFMA(VSET1((FC_DTYPE)(of_a * 0.625)), g[1], even_a);
-    t[2] = VFMA(VSET1((FC_DTYPE)(-of_a * 0.625)), g[1], even_a);
-    t[3] = VFMA(VSET1((FC_DTYPE)(of_b * 1.5)), g[1], even_b);
-    t[4] = VFMA(VSET1((FC_DTYPE)(-of_b * 1.5)), g[1], even_b);
-    t[5] = g[2];
+    VEC even_a = VFMA(VSET1((FC_DTYPE)of_a), g[0], VFMA(VSET1((FC_DTYPE)(of_a * a2)), g[2], zero));
+    VEC even_b = VFMA(VSET1((FC_DTYPE)of_b), g[0], VFMA(VSET1((FC_DTYPE)(of_b * b2)), g[2], zero));
+    VEC odd_a = VFMA(VSET1((FC_DTYPE)(of_a * 0.625)), g[1], zero);
+    VEC odd_b = VFMA(VSET1((FC_DTYPE)(of_b * 1.5)), g[1], zero);
+    const VEC minus_one = VSET1(-1);
+    if (taps == 5) {
+        even_a = VFMA(VSET1((FC_DTYPE)(of_a * a2 * a2)), g[4], even_a);
+        even_b = VFMA(VSET1((FC_DTYPE)(of_b * b2 * b2)), g[4], even_b);
+        odd_a = VFMA(VSET1((FC_DTYPE)(of_a * a2 * 0.625)), g[3], odd_a);
+        odd_b = VFMA(VSET1((FC_DTYPE)(of_b * b2 * 1.5)), g[3], odd_b);
+    }
+    t[0] = VFMA(VSET1((FC_DTYPE)FC_OF_0), g[0], zero);
+    t[1] = VADD(even_a, odd_a);
+    t[2] = VFMA(minus_one, odd_a, even_a);
+    t[3] = VADD(even_b, odd_b);
+    t[4] = VFMA(minus_one, odd_b, even_b);
+    t[5] = g[taps - 1];
 }
 
-/* w: nine vectors, tap after tap, `tap_step` apart. */
-static FC_TARGET void FC_NAME(winograd_weights)(const void *w_, ptrdiff_t tap_step, void *target_,
-                                                ptrdiff_t point_step) {
+/* w: vectors, tap after tap, `tap_step` apart. */
+FC_INLINE FC_TARGET void FC_NAME(winograd_weights)(const int taps, const void *w_, ptrdiff_t tap_step,
+                                                   void *target_, ptrdiff_t point_step) {
     const FC_DTYPE *w = w_;
     FC_DTYPE *target = target_;
-    VEC half[3][6]; /* [column][row] */
-    FC_UNROLL for (int i = 0; i < 3; i++) {
-        VEC g[3];
-        FC_UNROLL for (int r = 0; r < 3; r++) g[r] = VLOAD(w + (3 * r + i) * tap_step);
-        FC_NAME(winograd_weights_line)(g, half[i]);
+    VEC half[5][6]; /* [column][row] */
+    FC_UNROLL for (int i = 0; i < taps; i++) {
+        VEC g[5];
+        FC_UNROLL for (int r = 0; r < taps; r++) g[r] = VLOAD(w + (taps * r + i) * tap_step);
+        FC_NAME(winograd_weights_line)(taps, g, half[i]);
     }
     FC_UNROLL for (int r = 0; r < 6; r++) {
-        VEC g[3], t[6];
-        FC_UNROLL for (int i = 0; i < 3; i++) g[i] = half[i][r];
-        FC_NAME(winograd_weights_line)(g, t);
+        VEC g[5], t[6];
+        FC_UNROLL for (int i = 0; i < taps; i++) g[i] = half[i][r];
+        FC_NAME(winograd_weights_line)(taps, g, t);
         FC_UNROLL for (int i = 0; i < 6; i++, target += point_step) VSTORE(target, t[i]);
     }
 }
 
 /* The adjoints of output and weights, which give the gradient of the weights. */
-FC_INLINE FC_TARGET void FC_NAME(winograd_output_gradient_line)(const VEC y[4], VEC m[6]) {
+FC_INLINE FC_TARGET void FC_NAME(winograd_output_gradient_line)(const int outputs, const VEC y[4], VEC m[6]) {
     const VEC zero = VZERO(), minus_one = VSET1(-1);
-    const VEC even_a = VFMA(VSET1(FC_A2), y[2], y[0]), even_b = VFMA(VSET1(FC_B2), y[2], y[0]);
-    const VEC a3 = VSET1(FC_A2 * FC_POINT_A), b3 = VSET1(FC_B2 * FC_POINT_B);
-    const VEC odd_a = VFMA(a3, y[3], VFMA(VSET1(FC_POINT_A), y[1], zero));
-    const VEC odd_b = VFMA(b3, y[3], VFMA(VSET1(FC_POINT_B), y[1], zero));
+    VEC even_a = y[0], even_b = y[0];
+    VEC odd_a = VFMA(VSET1(FC_POINT_A), y[1], zero), odd_b = VFMA(VSET1(FC_POINT_B), y[1], zero);
+    if (outputs == 4) {
+        even_a = VFMA(VSET1(FC_A2), y[2], even_a);
+        even_b = VFMA(VSET1(FC_B2), y[2], even_b);
+        odd_a = VFMA(VSET1(FC_A2 * FC_POINT_A), y[3], odd_a);
+        odd_b = VFMA(VSET1(FC_B2 * FC_POINT_B), y[3], odd_b);
+    }
     m[0] = y[0];
     m[1] = VADD(even_a, odd_a);
     m[2] = VFMA(minus_one, odd_a, even_a);
     m[3] = VADD(even_b, odd_b);
     m[4] = VFMA(minus_one, odd_b, even_b);
-    m[5] = y[3];
+    m[5] = y[outputs - 1];
 }
 
-/* Tiles of a row: 4 x 4 positions to the 36 points of the target. */
-static FC_TARGET void FC_NAME(winograd_output_gradient)(const fc_winograd_tiles *s, const void *source_,
-                                                        void *target_) {
+/* Tiles of a row: their positions to the 36 points of the target. */
+FC_INLINE FC_TARGET void FC_NAME(winograd_output_gradient)(const int outputs, const fc_winograd_tiles *s,
+                                                           const void *source_, void *target_) {
     const FC_DTYPE *source = source_;
     FC_DTYPE *target = target_;
     for (ptrdiff_t tile = 0; tile < s->tiles; tile++, source += s->tile_step, target += s->target_step) {
         VEC half[4][6]; /* [column][row] */
-        FC_UNROLL for (int i = 0; i < 4; i++) {
+        FC_UNROLL for (int i = 0; i < outputs; i++) {
             VEC y[4];
-            FC_UNROLL for (int r = 0; r < 4; r++) y[r] = VLOAD(source + r * s->row_step + i * s->position_step);
-            FC_NAME(winograd_output_gradient_line)(y, half[i]);
+            FC_UNROLL for (int r = 0; r < outputs; r++)
+                y[r] = VLOAD(source + r * s->row_step + i * s->position_step);
+            FC_NAME(winograd_output_gradient_line)(outputs, y, half[i]);
         }
         FC_DTYPE *out = target;
         FC_UNROLL for (int r = 0; r < 6; r++) {
             VEC y[4], m[6];
-            FC_UNROLL for (int i = 0; i < 4; i++) y[i] = half[i][r];
-            FC_NAME(winograd_output_gradient_line)(y, m);
+            FC_UNROLL for (int i = 0; i < outputs; i++) y[i] = half[i][r];
+            FC_NAME(winograd_output_gradient_line)(outputs, y, m);
             FC_UNROLL for (int i = 0; i < 6; i++, out += s->point_step) VSTORE(out, m[i]);
         }
     }
 }
 
-FC_INLINE FC_TARGET void FC_NAME(winograd_weights_gradient_line)(const VEC t[6], VEC g[3]) {
-    const double a2 = 0.390625, b2 = 2.25, of_0 = 1 / (a2 * b2);
-    const double of_a = 1 / (2 * a2 * (a2 - b2)), of_b = 1 / (2 * b2 * (b2 - a2));
-    const VEC zero = VZERO(), minus_one = VSET1(-1);
+FC_INLINE FC_TARGET void FC_NAME(winograd_weights_gradient_line)(const int taps, const VEC t[6], VEC g[5]) {
+    const double a2 = 0.390625, b2 = 2.25, of_a = FC_OF_A, of_b = FC_OF_B;
+    const VEC zero = VZERO(), minus_one = VSET1(-1), last = taps == 5 ? zero : t[5];
     const VEC sum_a = VADD(t[1], t[2]), difference_a = VFMA(minus_one, t[2], t[1]);
     const VEC sum_b = VADD(t[3], t[4]), difference_b = VFMA(minus_one, t[4], t[3]);
-    g[0] = VFMA(VSET1((FC_DTYPE)of_0), t[0],
+    g[0] = VFMA(VSET1((FC_DTYPE)FC_OF_0), t[0],
                 VFMA(VSET1((FC_DTYPE)of_a), sum_a, VFMA(VSET1((FC_DTYPE)of_b), sum_b, zero)));
     g[1] = VFMA(VSET1((FC_DTYPE)(of_a * 0.625)), difference_a,
                 VFMA(VSET1((FC_DTYPE)(of_b * 1.5)), difference_b, zero));
-    g[2] = VFMA(VSET1((FC_DTYPE)(of_a * a2)), sum_a, VFMA(VSET1((FC_DTYPE)(of_b * b2)), sum_b, t[5]));
+    g[2] = VFMA(VSET1((FC_DTYPE)(of_a * a2)), sum_a, VFMA(VSET1((FC_DTYPE)(of_b * b2)), sum_b, last));
+    if (taps == 3) return;
+    g[3] = VFMA(VSET1((FC_DTYPE)(of_a * a2 * 0.625)), difference_a,
+                VFMA(VSET1((FC_DTYPE)(of_b * b2 * 1.5)), difference_b, zero));
+    g[4] = VFMA(VSET1((FC_DTYPE)(of_a * a2 * a2)), sum_a, VFMA(VSET1((FC_DTYPE)(of_b * b2 * b2)), sum_b, t[5]));
 }
 
-/* A vector of 36 points, `point_step` apart, to nine vectors, tap after tap. Returns whether all are finite. */
-static FC_TARGET int FC_NAME(winograd_weights_gradient)(const void *source_, ptrdiff_t point_step, void *dw_) {
+/* A vector of 36 points, `point_step` apart, to vectors, tap after tap. Returns whether all are finite. */
+FC_INLINE FC_TARGET int FC_NAME(winograd_weights_gradient)(const int taps, const void *source_,
+                                                           ptrdiff_t point_step, void *dw_) {
     const FC_DTYPE *source = source_;
     FC_DTYPE *dw = dw_, lanes[LANES], sum = 0;
     const VEC zero = VZERO();
-    VEC half[6][3], check = VZERO(); /* [column][row] */
+    VEC half[6][5], check = VZERO(); /* [column][row] */
     FC_UNROLL for (int i = 0; i < 6; i++) {
         VEC t[6];
         FC_UNROLL for (int r = 0; r < 6; r++) t[r] = VLOAD(source + (6 * r + i) * point_step);
-        FC_NAME(winograd_weights_gradient_line)(t, half[i]);
+        FC_NAME(winograd_weights_gradient_line)(taps, t, half[i]);
     }
-    FC_UNROLL for (int r = 0; r < 3; r++) {
-        VEC t[6], g[3];
+    FC_UNROLL for (int r = 0; r < taps; r++) {
+        VEC t[6], g[5];
         FC_UNROLL for (int i = 0; i < 6; i++) t[i] = half[i][r];
-        FC_NAME(winograd_weights_gradient_line)(t, g);
-        FC_UNROLL for (int i = 0; i < 3; i++, dw += LANES) {
+        FC_NAME(winograd_weights_gradient_line)(taps, t, g);
+        FC_UNROLL for (int i = 0; i < taps; i++, dw += LANES) {
             check = VFMA(zero, g[i], check);
             VSTORE(dw, g[i]);
         }
@@ -208,6 +231,30 @@ static FC_TARGET int FC_NAME(winograd_weights_gradient)(const void *source_, ptr
     return sum == 0;
 }
 
+#define FC_WINOGRAD_INSTANCE(outputs, taps)                                                                   \
+    static FC_TARGET int FC_NAME(winograd_output_##outputs)(const fc_winograd_outputs *tiles, const void *source, \
+                                                            const void *bias, void *target) {                 \
+        return FC_NAME(winograd_output)(outputs, tiles, source, bias, target);                                \
+    }                                                                                                         \
+    static FC_TARGET void FC_NAME(winograd_weights_##taps)(const void *w, ptrdiff_t tap_step, void *target,   \
+                                                           ptrdiff_t point_step) {                            \
+        FC_NAME(winograd_weights)(taps, w, tap_step, target, point_step);                                     \
+    }                                                                                                         \
+    static FC_TARGET void FC_NAME(winograd_output_gradient_##outputs)(const fc_winograd_tiles *tiles,         \
+                                                                      const void *source, void *target) {     \
+        FC_NAME(winograd_output_gradient)(outputs, tiles, source, target);                                    \
+    }                                                                                                         \
+    static FC_TARGET int FC_NAME(winograd_weights_gradient_##taps)(const void *source, ptrdiff_t point_step,  \
+                                                                   void *dw) {                                \
+        return FC_NAME(winograd_weights_gradient)(taps, source, point_step, dw);                              \
+    }
+
+FC_WINOGRAD_INSTANCE(4, 3) FC_WINOGRAD_INSTANCE(2, 5)
+
+#undef FC_WINOGRAD_INSTANCE
+#undef FC_OF_0
+#undef FC_OF_A
+#undef FC_OF_B
 #undef FC_POINT_A
 #undef FC_POINT_B
 #undef FC_A2

@@ -204,10 +204,11 @@ int main(int argc, char **argv) {
         narrow.C = 1 + (i % 5 == 4 ? random_below(8) : 0);
         narrow.K = 1 + (i % 4 == 2 ? random_below(8) : 0);
         narrow.G = 1 + random_below(i % 7 ? 5 : 40);
-        shape tiled = random_shape(2); /* 3x3, stride 1 */
+        shape tiled = random_shape(2); /* 3x3 or 5x5, stride 1 */
         tiled.C += random_below(40);
         tiled.K += random_below(60);
-        for (int a = 1; a < 3; a++) tiled.kernel[a] = 3, tiled.stride[a] = tiled.dilation[a] = 1;
+        const ptrdiff_t taps = random_below(2) ? 3 : 5;
+        for (int a = 1; a < 3; a++) tiled.kernel[a] = taps, tiled.stride[a] = tiled.dilation[a] = 1;
         if (i % 3 == 0) run(&tiled, i % 2 ? FC_FLOAT32 : FC_FLOAT64, i / 2 % 2, i / 4 % 2, i / 8 % 2);
         for (int a = 1; a < 3; a++)
             if (narrow.kernel[a] > 1) narrow.kernel[a] = 1 + random_below(8);
