@@ -24,6 +24,10 @@ CASES = {
     "5x5_several_blocks": ((3, 64, 17, 16), (64, 64, 5, 5), {"padding": ((1, 2), (4, 0))}),
     "5x5_several_parts": ((3, 16, 90, 90), (18, 16, 5, 5), {"padding": 2}),
     "5x5_groups": ((2, 6, 9, 9), (34, 3, 5, 5), {"padding": 2, "groups": 2}),
+    "dilated": ((2, 20, 14, 11), (35, 20, 3, 3), {"padding": 2, "dilation": 2}),
+    "dilated_unlike": ((2, 20, 15, 11), (35, 20, 3, 3), {"padding": (3, 1), "dilation": (3, 1)}),
+    "dilated_to_single_outputs": ((1, 16, 9, 9), (16, 16, 3, 3), {"padding": 9, "dilation": 9}),
+    "dilated_5x5": ((2, 16, 17, 14), (20, 16, 5, 5), {"padding": 4, "dilation": 2}),
     "groups": ((2, 40, 9, 9), (34, 20, 3, 3), {"padding": 1, "groups": 2}),
 }
 
@@ -71,7 +75,7 @@ def test_winograd_is_near_the_defining_sums(case, last, dtype):
 @pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3e38])
 @pytest.mark.parametrize("where", ["x", "w", "b"])
-@pytest.mark.parametrize("case", ["tiles_cut_on_both_sides", "5x5"])
+@pytest.mark.parametrize("case", ["tiles_cut_on_both_sides", "5x5", "dilated"])
 def test_what_is_not_finite_stays_where_the_defining_sum_puts_it(case, where, value, last):
     x, w, b, options = arrays_of(case, last, np.float32)
     {"x": x, "w": w, "b": b}[where].flat[7] = value
@@ -95,8 +99,8 @@ def test_what_is_not_finite_stays_where_the_defining_sum_puts_it(case, where, va
     [
         ((16, 16, 7, 7), {}, "neither 3x3 nor 5x5"),
         ((16, 16, 3, 5), {}, "neither 3x3 nor 5x5"),
-        ((16, 16, 3, 3), {"stride": 2}, "stride and dilation"),
-        ((16, 16, 3, 3), {"dilation": 2}, "stride and dilation"),
+        ((16, 16, 3, 3), {"stride": 2}, "stride is not 1"),
+        ((16, 16, 3, 3), {"dilation": 10, "padding": 10}, "dilation is larger"),
     ],
 )
 def test_what_winograd_cannot_do_is_refused_with_the_reason(w_shape, options, reason):
@@ -146,6 +150,7 @@ def test_auto_takes_it_where_tiles_and_channels_are_many():
     assert chosen((8, 64, 56, 56), 64) == "winograd"
     assert chosen((1, 32, 28, 28), 32) == "winograd"
     assert chosen((8, 64, 28, 28), 64, kernel=5) == "winograd"
+    assert chosen((4, 64, 28, 28), 64, dilation=2, padding=2) == "winograd"
     assert chosen((8, 64, 28, 28), 64, kernel=7) == "implicit_gemm"
     assert chosen((8, 15, 56, 56), 64) == "implicit_gemm"
     assert chosen((8, 64, 56, 56), 8) == "implicit_gemm"

@@ -1,9 +1,9 @@
-/* 3x3 and 5x5 convolutions of stride 1 by Winograd's F(4x4, 3x3) and F(2x2, 5x5): 36 products where the
- * definition has 144 or 100 (kernels/winograd_kernel.tmpl.h). A block of tiles is transformed into L2, channels side by side; its 36
- * GEMMs go by panels of output channels, whose points are transformed back at once. Forward, and backward
- * data, whose taps are reversed (dw: conv_winograd_weights.c). Rows of tiles with sums that are not finite
- * are done again by the definition, or all of it by gathered GEMMs if there are many or the weights are not
- * finite. */
+/* 3x3 and 5x5 convolutions of stride 1, dilated or not, by Winograd's F(4x4, 3x3) and F(2x2, 5x5): 36 products
+ * where the definition has 144 or 100 (kernels/winograd_kernel.tmpl.h). A block of tiles is transformed into
+ * L2, channels side by side; its 36 GEMMs go by panels of output channels, whose points are transformed back
+ * at once. Forward, and backward data, whose taps are reversed (dw: conv_winograd_weights.c). Rows of tiles
+ * with sums that are not finite are done again by the definition, or all of it by gathered GEMMs if there are
+ * many or the weights are not finite. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,8 +44,7 @@ typedef struct {
     ptrdiff_t size, lanes;
     fc_winograd_images x;
     const fc_winograd_kernels *transforms;
-    ptrdiff_t taps, tile;      /* along an axis: taps, and outputs of a tile */
-    ptrdiff_t across, down;    /* tiles of an image */
+    fc_winograd_grid grid;
     ptrdiff_t lines, blocks;   /* rows of tiles of a block */
     ptrdiff_t copied;          /* rows of tiles of a copy */
     ptrdiff_t tiles;           /* of a block */
@@ -55,7 +54,7 @@ typedef struct {
     ptrdiff_t ranges, parts;   /* of the panels */
     FC_ATOMIC int not_finite;  /* rows of tiles of a panel; of the first, which */
     struct {
-        ptrdiff_t image, line, first;
+        ptrdiff_t phase, line, first;
     } redone[MOST_REDONE];
     char *weights;             /* [panel][point][channel][channel of the panel], or NULL */
 } job;
@@ -75,9 +74,9 @@ static void transform_weights(const job *j, ptrdiff_t panel, char *taps, char *t
     const fc_correlation *c = j->c;
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     const ptrdiff_t size = j->size, first = panel * j->panel, rows = least(j->panel, c->rows - first);
-    const ptrdiff_t last = j->taps - 1, all = j->taps * j->taps;
+    const ptrdiff_t last = j->grid.taps - 1, all = j->grid.taps * j->grid.taps;
     /* In the order of the array, if there is one; reversed, they are read from the last to the first. */
-    const ptrdiff_t forth = h->weight_step == j->taps && w->weight_step == 1 && reversed(h) == reversed(w);
+    const ptrdiff_t forth = h->weight_step == j->grid.taps && w->weight_step == 1 && reversed(h) == reversed(w);
     const ptrdiff_t back = forth && reversed(h);
     memset(taps, 0, (size_t)(all * j->lanes * size));
     for (ptrdiff_t v = 0; v < j->vecs; v++) {
@@ -88,7 +87,7 @@ static void transform_weights(const job *j, ptrdiff_t panel, char *taps, char *t
                                                        h->weight + w->weight) * size;
             if (forth && count) j->kernels->transpose(count, all, source, c->w_row, taps, j->lanes);
             for (ptrdiff_t t = 0; !forth && t < all && count; t++) {
-                const ptrdiff_t s = t / j->taps, r = t % j->taps;
+                const ptrdiff_t s = t / j->grid.taps, r = t % j->grid.taps;
                 const ptrdiff_t at = (reversed(h) ? last - s : s) * h->weight_step +
                                      (reversed(w) ? last - r : r) * w->weight_step;
                 j->kernels->copy(count, source + at * size, c->w_row, taps + t * j->lanes * size);
@@ -118,13 +117,14 @@ static void copy_channels(const fc_kernels *kernels, ptrdiff_t size, const fc_wi
     const ptrdiff_t position = m->pitch * size, bytes = (end - c) * size;
     const ptrdiff_t left = most(0, -m->first_column), from = m->first_column + left;
     const ptrdiff_t columns = most(0, least(m->width - left, m->columns - from));
-    for (ptrdiff_t i = row + m->first_row; i < row + m->first_row + count; i++, copy += m->width * position) {
+    for (ptrdiff_t n = 0; n < count; n++, copy += m->width * position) {
+        const ptrdiff_t i = m->first_row + image % m->row_step + (row + n) * m->row_step;
         const int inside = i >= 0 && i < m->rows && columns > 0;
         char *target = copy + c * size;
         for (ptrdiff_t q = 0; q < (inside ? left : m->width); q++) memset(target + q * position, 0, (size_t)bytes);
         for (ptrdiff_t q = left + columns; inside && q < m->width; q++) memset(target + q * position, 0, (size_t)bytes);
         if (!inside) continue;
-        const char *source = (const char *)m->base + (image * m->image + i * m->row + from * m->column +
+        const char *source = (const char *)m->base + (image / m->row_step * m->image + i * m->row + from * m->column +
                                                       c * m->channel) * size;
         if (m->channel != 1) {
             kernels->transpose(end - c, columns, source, m->channel, target + left * position, m->pitch);
@@ -136,24 +136,38 @@ static void copy_channels(const fc_kernels *kernels, ptrdiff_t size, const fc_wi
     }
 }
 
-/* Planes some at a time: the rows of more are too many streams for the processor to follow (of dw of rn50_l1_3x3, 64 took 1.19 times as long). */
+/* Planes some at a time: the rows of more are too many streams for the processor to follow (of dw of
+ * rn50_l1_3x3, 64 took 1.19 times as long). */
 enum { STREAMS = 32 };
 
 void fc_winograd_copy(const fc_kernels *kernels, ptrdiff_t size, const fc_winograd_images *m,
                       ptrdiff_t image, ptrdiff_t row, ptrdiff_t count, char *copy) {
-    const ptrdiff_t streams = STREAMS;
-    const ptrdiff_t together = m->channel == 1 ? m->channels : streams;
+    const ptrdiff_t together = m->channel == 1 ? m->channels : STREAMS;
     for (ptrdiff_t c = 0; c < m->channels; c += together)
         copy_channels(kernels, size, m, image, row, count, c, least(c + together, m->channels), copy);
 }
 
-fc_winograd_images fc_winograd_input(const fc_correlation *c, ptrdiff_t size, ptrdiff_t lanes, ptrdiff_t across) {
+fc_winograd_grid fc_winograd_grid_of(const fc_correlation *c) {
+    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
+    fc_winograd_grid g = {.taps = w->taps, .tile = fc_winograd_outputs_of(w->taps)};
+    g.row_step = reversed(h) ? -h->tap_step : h->tap_step;
+    g.column_step = reversed(w) ? -w->tap_step : w->tap_step;
+    g.of_phase = quotient_up(quotient_up(w->outputs, g.column_step), g.tile);
+    g.across = g.column_step * g.of_phase;
+    g.down = quotient_up(quotient_up(h->outputs, g.row_step), g.tile);
+    g.all = c->images * g.row_step * g.down;
+    return g;
+}
+
+fc_winograd_images fc_winograd_input(const fc_correlation *c, const fc_winograd_grid *g, ptrdiff_t size,
+                                     ptrdiff_t lanes) {
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     const char *const *plane = (const char *const *)c->x_plane;
     return (fc_winograd_images){
         .base = plane[0],
         .image = c->x_image,
         .row = h->source_stride,
+        .row_step = g->row_step,
         .column = w->source_stride,
         .channel = c->planes > 1 ? (plane[1] - plane[0]) / size : 1,
         .rows = h->size,
@@ -161,7 +175,7 @@ fc_winograd_images fc_winograd_input(const fc_correlation *c, ptrdiff_t size, pt
         .first_row = lowest(h),
         .first_column = lowest(w),
         .channels = c->planes,
-        .width = fc_winograd_outputs_of(w->taps) * across + w->taps - 1,
+        .width = g->tile * g->across + (g->taps - 1) * g->column_step,
         .pitch = quotient_up(c->planes, lanes) * lanes,
     };
 }
@@ -170,17 +184,21 @@ fc_winograd_images fc_winograd_input(const fc_correlation *c, ptrdiff_t size, pt
 static void transform_block(const job *j, ptrdiff_t first, ptrdiff_t lines, const workspace *w) {
     const ptrdiff_t size = j->size;
     const ptrdiff_t pitch = j->x.pitch, row = j->x.width * pitch;
-    const fc_winograd_tiles tiles = {.tiles = j->across, .tile_step = j->tile * pitch, .row_step = row,
-                                     .position_step = pitch, .target_step = pitch, .point_step = j->v_point};
+    const fc_winograd_grid *g = &j->grid;
+    const fc_winograd_tiles tiles = {.tiles = g->of_phase, .tile_step = g->tile * g->column_step * pitch,
+                                     .row_step = row, .position_step = g->column_step * pitch,
+                                     .target_step = pitch, .point_step = j->v_point};
     for (ptrdiff_t line = first; line < first + lines;) {
-        const ptrdiff_t image = line / j->down, of_image = line % j->down;
-        const ptrdiff_t count = least(least(j->copied, first + lines - line), j->down - of_image);
-        fc_winograd_copy(j->kernels, size, &j->x, image, j->tile * of_image, j->tile * count + j->taps - 1,
-                          w->copy);
-        for (ptrdiff_t i = 0; i < count; i++)
-            for (ptrdiff_t channel = 0; channel < pitch; channel += j->lanes)
-                j->kernels->winograd_input(&tiles, w->copy + (j->tile * i * row + channel) * size,
-                                           w->v + ((line + i - first) * j->across * pitch + channel) * size);
+        const ptrdiff_t image = line / g->down, of_image = line % g->down;
+        const ptrdiff_t count = least(least(j->copied, first + lines - line), g->down - of_image);
+        fc_winograd_copy(j->kernels, size, &j->x, image, g->tile * of_image, g->tile * count + g->taps - 1, w->copy);
+        for (ptrdiff_t i = 0; i < count * g->column_step; i++)
+            for (ptrdiff_t channel = 0; channel < pitch; channel += j->lanes) {
+                const ptrdiff_t at = g->tile * (i / g->column_step) * row + i % g->column_step * pitch;
+                const ptrdiff_t tile = (line - first) * g->across + i * g->of_phase;
+                j->kernels->winograd_input(&tiles, w->copy + (at + channel) * size,
+                                           w->v + (tile * pitch + channel) * size);
+            }
         line += count;
     }
 }
@@ -209,66 +227,88 @@ static double value_at(const job *j, const void *array, ptrdiff_t at) {
     return j->size == 4 ? ((const float *)array)[at] : ((const double *)array)[at];
 }
 
-/* A row of tiles by the definition. */
-static void redo(const job *j, ptrdiff_t image, ptrdiff_t line, ptrdiff_t k0) {
+/* An output by the definition. */
+static void redo_output(const job *j, ptrdiff_t image, ptrdiff_t k, ptrdiff_t p, ptrdiff_t q) {
     const fc_correlation *c = j->c;
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    for (ptrdiff_t k = k0; k < least(c->rows, k0 + j->panel) && !fc_stopped(j->run); k++)
-        for (ptrdiff_t p = j->tile * line; p < least(h->outputs, j->tile * (line + 1)); p++)
-            for (ptrdiff_t q = 0; q < w->outputs; q++) {
-                double sum = c->bias ? value_at(j, c->bias, k) : 0;
-                for (ptrdiff_t i = 0; i < c->planes; i++)
-                    for (ptrdiff_t t = 0; t < j->taps * j->taps; t++) {
-                        const ptrdiff_t r = t / j->taps, s = t % j->taps;
-                        const ptrdiff_t row = p + h->tap + r * h->tap_step;
-                        const ptrdiff_t column = q + w->tap + s * w->tap_step;
-                        const int inside = row >= 0 && row < h->size && column >= 0 && column < w->size;
-                        if (!inside && !c->padding_counts) continue;
-                        const ptrdiff_t at = image * c->x_image + row * h->source_stride + column * w->source_stride;
-                        const ptrdiff_t tap = h->weight + r * h->weight_step + w->weight + s * w->weight_step;
-                        sum += (inside ? value_at(j, c->x_plane[i], at) : 0) *
-                               value_at(j, c->w, k * c->w_row + c->w_plane[i] + tap);
-                    }
-                if (c->relu && sum < 0) sum = 0;
-                const ptrdiff_t at = image * c->y_image + k * c->y_row + p * h->target_stride + q * w->target_stride;
-                if (j->size == 4) ((float *)c->y)[at] = (float)sum;
-                else ((double *)c->y)[at] = sum;
-            }
+    double sum = c->bias ? value_at(j, c->bias, k) : 0;
+    for (ptrdiff_t i = 0; i < c->planes; i++)
+        for (ptrdiff_t t = 0; t < j->grid.taps * j->grid.taps; t++) {
+            const ptrdiff_t r = t / j->grid.taps, s = t % j->grid.taps;
+            const ptrdiff_t row = p + h->tap + r * h->tap_step, column = q + w->tap + s * w->tap_step;
+            const int inside = row >= 0 && row < h->size && column >= 0 && column < w->size;
+            if (!inside && !c->padding_counts) continue;
+            const ptrdiff_t at = image * c->x_image + row * h->source_stride + column * w->source_stride;
+            const ptrdiff_t tap = h->weight + r * h->weight_step + w->weight + s * w->weight_step;
+            sum += (inside ? value_at(j, c->x_plane[i], at) : 0) *
+                   value_at(j, c->w, k * c->w_row + c->w_plane[i] + tap);
+        }
+    if (c->relu && sum < 0) sum = 0;
+    const ptrdiff_t at = image * c->y_image + k * c->y_row + p * h->target_stride + q * w->target_stride;
+    if (j->size == 4) ((float *)c->y)[at] = (float)sum;
+    else ((double *)c->y)[at] = sum;
 }
 
-/* Points of a panel back to outputs. */
-static void leave(job *j, ptrdiff_t first, ptrdiff_t lines, ptrdiff_t panel, const workspace *w) {
+/* A row of tiles of a phase. */
+static void redo(const job *j, ptrdiff_t phase, ptrdiff_t line, ptrdiff_t k0) {
+    const fc_winograd_grid *g = &j->grid;
+    const ptrdiff_t first = phase % g->row_step + g->tile * line * g->row_step;
+    const ptrdiff_t end = least(j->c->axis[0].outputs, first + g->tile * g->row_step);
+    for (ptrdiff_t k = k0; k < least(j->c->rows, k0 + j->panel) && !fc_stopped(j->run); k++)
+        for (ptrdiff_t p = first; p < end; p += g->row_step)
+            for (ptrdiff_t q = 0; q < j->c->axis[1].outputs; q++) redo_output(j, phase / g->row_step, k, p, q);
+}
+
+/* Points of a row of tiles and a panel back to outputs: all of `rows` rows, y being the first of them. Returns
+ * whether they are finite. */
+static int leave_line(const job *j, ptrdiff_t rows, ptrdiff_t k0, const char *points, char *stage, char *y) {
     const fc_correlation *c = j->c;
     const fc_axis *h = &c->axis[0], *axis = &c->axis[1];
-    const ptrdiff_t size = j->size, k0 = panel * j->panel, k1 = least(c->rows, k0 + j->panel);
+    const fc_winograd_grid *g = &j->grid;
+    const ptrdiff_t size = j->size, k1 = least(c->rows, k0 + j->panel);
     const int straight = c->y_row == 1;
-    for (ptrdiff_t i = 0; i < lines; i++) {
-        const ptrdiff_t image = (first + i) / j->down, line = (first + i) % j->down;
-        char *y = (char *)c->y + (image * c->y_image + j->tile * line * h->target_stride + k0 * c->y_row) * size;
-        fc_winograd_outputs o = {.tiles = j->across, .tile_step = j->panel, .point_step = j->m_point,
-                                 .rows = least(j->tile, h->outputs - j->tile * line), .columns = j->tile,
-                                 .width = j->lanes, .relu = c->relu};
-        o.position_step = straight ? axis->target_stride : j->panel;
-        o.target_step = j->tile * o.position_step;
-        o.row_step = straight ? h->target_stride : o.target_step * j->across;
-        if (straight) o.columns = axis->outputs - j->tile * (j->across - 1);
-        int finite = 1;
+    const ptrdiff_t position = straight ? axis->target_stride : j->panel;
+    const ptrdiff_t row = straight ? g->row_step * h->target_stride : g->tile * g->across * j->panel;
+    fc_winograd_outputs o = {.tile_step = j->panel, .point_step = j->m_point, .rows = rows, .width = j->lanes,
+                             .position_step = g->column_step * position,
+                             .target_step = g->tile * g->column_step * position, .row_step = row, .relu = c->relu};
+    int finite = 1;
+    for (ptrdiff_t b = 0; b < least(g->column_step, axis->outputs); b++) {
+        const ptrdiff_t outputs = quotient_up(axis->outputs - b, g->column_step);
+        o.tiles = quotient_up(outputs, g->tile);
+        o.columns = outputs - g->tile * (o.tiles - 1);
         for (ptrdiff_t k = k0; k < k1; k += j->lanes) {
             char padded[FC_ALIGNMENT * 2];
             const char *bias = c->bias ? (const char *)c->bias + k * size : NULL;
             if (straight) o.width = least(j->lanes, k1 - k);
             if (bias && k1 - k < j->lanes)
                 bias = memcpy(memset(padded, 0, sizeof padded), bias, (size_t)((k1 - k) * size));
-            char *target = straight ? y + (k - k0) * size : w->stage + (k - k0) * size;
-            finite &= j->transforms->output(&o, w->m + (i * j->across * j->panel + k - k0) * size, bias, target);
+            finite &= j->transforms->output(&o, points + (b * g->of_phase * j->panel + k - k0) * size, bias,
+                                            (straight ? y : stage) + (b * position + k - k0) * size);
         }
-        for (ptrdiff_t r = 0; !straight && r < o.rows; r++)
-            j->kernels->transpose(axis->outputs, k1 - k0, w->stage + r * o.row_step * size, j->panel,
-                                  y + r * h->target_stride * size, c->y_row);
-        if (finite) continue;
+    }
+    for (ptrdiff_t r = 0; !straight && r < rows; r++)
+        j->kernels->transpose(axis->outputs, k1 - k0, stage + r * row * size, j->panel,
+                              y + r * g->row_step * h->target_stride * size, c->y_row);
+    return finite;
+}
+
+/* Points of a panel back to outputs. */
+static void leave(job *j, ptrdiff_t first, ptrdiff_t lines, ptrdiff_t panel, const workspace *w) {
+    const fc_correlation *c = j->c;
+    const fc_axis *h = &c->axis[0];
+    const fc_winograd_grid *g = &j->grid;
+    const ptrdiff_t size = j->size, k0 = panel * j->panel;
+    for (ptrdiff_t i = 0; i < lines; i++) {
+        const ptrdiff_t phase = (first + i) / g->down, line = (first + i) % g->down;
+        const ptrdiff_t row = phase % g->row_step + g->tile * line * g->row_step;
+        const ptrdiff_t rows = least(g->tile, quotient_up(h->outputs - row, g->row_step));
+        if (row >= h->outputs) continue;
+        char *y = (char *)c->y + (phase / g->row_step * c->y_image + row * h->target_stride + k0 * c->y_row) * size;
+        if (leave_line(j, rows, k0, w->m + i * g->across * j->panel * size, w->stage, y)) continue;
         const int index = j->not_finite++;
         if (index >= MOST_REDONE) continue;
-        j->redone[index].image = image;
+        j->redone[index].phase = phase;
         j->redone[index].line = line;
         j->redone[index].first = k0;
     }
@@ -277,12 +317,12 @@ static void leave(job *j, ptrdiff_t first, ptrdiff_t lines, ptrdiff_t panel, con
 static size_t lay_out(const job *j, workspace *w, char *base) {
     const ptrdiff_t size = j->size;
     const ptrdiff_t bytes[] = {
-        (j->tile * j->copied + j->taps - 1) * j->x.width * j->x.pitch * size,
+        (j->grid.tile * j->copied + j->grid.taps - 1) * j->x.width * j->x.pitch * size,
         POINTS * j->v_point * size,
         POINTS * j->m_point * size,
         j->weights ? 0 : POINTS * j->u_point * size,
         MOST_TAPS * j->lanes * size,
-        j->c->y_row == 1 ? 0 : j->tile * j->tile * j->across * j->panel * size,
+        j->c->y_row == 1 ? 0 : j->grid.tile * j->grid.tile * j->grid.across * j->panel * size,
     };
     char **parts[] = {&w->copy, &w->v, &w->m, &w->u, &w->taps, &w->stage};
     size_t used = 0;
@@ -296,7 +336,7 @@ static size_t lay_out(const job *j, workspace *w, char *base) {
 static void part(void *context, int index) {
     job *j = context;
     const fc_share share = fc_share_of(j->blocks * j->ranges, j->parts, index);
-    const ptrdiff_t all = j->c->images * j->down;
+    const ptrdiff_t all = j->grid.all;
     workspace w;
     char *base = fc_scratch_acquire(lay_out(j, &w, NULL));
     if (!base) {
@@ -304,7 +344,7 @@ static void part(void *context, int index) {
         return;
     }
     lay_out(j, &w, base);
-    memset(w.copy, 0, (size_t)((j->tile * j->copied + j->taps - 1) * j->x.width * j->x.pitch * j->size));
+    memset(w.copy, 0, (size_t)((j->grid.tile * j->copied + j->grid.taps - 1) * j->x.width * j->x.pitch * j->size));
     for (ptrdiff_t i = 0; i < CHAIN; i++) {
         w.a_offsets[i] = i;
         w.b_offsets[i] = i * j->panel;
@@ -316,7 +356,7 @@ static void part(void *context, int index) {
         for (ptrdiff_t panel = panels.begin; panel < panels.end && !fc_stopped(j->run); panel++) {
             const char *weights = j->weights ? j->weights + panel * POINTS * j->u_point * j->size : w.u;
             if (!j->weights) transform_weights(j, panel, w.taps, w.u);
-            multiply(j, lines * j->across, weights, &w);
+            multiply(j, lines * j->grid.across, weights, &w);
             leave(j, first, lines, panel, &w);
         }
     }
@@ -338,30 +378,26 @@ void fc_winograd_tile(const fc_kernels *kernels, ptrdiff_t vectors, ptrdiff_t *r
 }
 
 static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c) {
-    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     job j = {.c = c, .kernels = cj->kernels, .run = run, .size = cj->size, .lanes = cj->kernels->lanes};
     const ptrdiff_t lanes = j.lanes, vectors = quotient_up(c->rows, lanes);
-    j.transforms = &j.kernels->winograd[w->taps == 5];
-    j.taps = w->taps;
-    j.tile = fc_winograd_outputs_of(j.taps);
-    j.across = quotient_up(w->outputs, j.tile);
-    j.down = quotient_up(h->outputs, j.tile);
-    j.x = fc_winograd_input(c, j.size, lanes, j.across);
+    j.grid = fc_winograd_grid_of(c);
+    j.transforms = &j.kernels->winograd[j.grid.taps == 5];
+    j.x = fc_winograd_input(c, &j.grid, j.size, lanes);
     fc_winograd_tile(j.kernels, vectors, &j.rows, &j.vecs);
     j.panel = j.vecs * lanes;
     j.panels = quotient_up(c->rows, j.panel);
     j.u_point = c->planes * j.panel;
-    const ptrdiff_t all = c->images * j.down, tile_bytes = POINTS * j.x.pitch * j.size;
+    const ptrdiff_t all = j.grid.all, tile_bytes = POINTS * j.x.pitch * j.size;
     const ptrdiff_t weights = j.panels * POINTS * j.u_point * j.size;
     const ptrdiff_t large = least(LARGE_BLOCK_BYTES, MOST_BYTES - POINTS * j.u_point * j.size);
     const ptrdiff_t room = weights > WEIGHTS_BYTES ? most(BLOCK_BYTES, large) : BLOCK_BYTES;
     const ptrdiff_t wanted = most(LEAST_TILES, room / tile_bytes);
-    j.lines = even_block(all, most(1, wanted / j.across));
+    j.lines = even_block(all, most(1, wanted / j.grid.across));
     j.blocks = quotient_up(all, j.lines);
-    j.tiles = j.lines * j.across;
+    j.tiles = j.lines * j.grid.across;
     j.v_point = j.tiles * j.x.pitch + lanes;
     j.m_point = j.tiles * j.panel + lanes;
-    j.copied = most(1, least(least(j.lines, j.down), COPY_BYTES / (j.tile * j.x.width * j.x.pitch * j.size)));
+    j.copied = most(1, least(least(j.lines, j.grid.down), COPY_BYTES / (j.grid.tile * j.x.width * j.x.pitch * j.size)));
     j.ranges = j.blocks >= run->threads ? 1 : least(j.panels, quotient_up(run->threads, j.blocks));
     j.parts = least(j.blocks * j.ranges, run->threads);
     return j;
@@ -374,7 +410,7 @@ static int shares_weights(const job *j) {
 /* Rows of tiles that take less time by the definition than all does by gathered GEMMs, which are a hundred times as
  * fast. */
 static ptrdiff_t most_redone(const job *j) {
-    const double rows = (double)j->c->images * (double)j->down * (double)j->panels;
+    const double rows = (double)j->grid.all * (double)j->panels;
     return rows / 100 < MOST_REDONE ? (ptrdiff_t)(rows / 100) : MOST_REDONE;
 }
 
@@ -397,11 +433,18 @@ static void correlate(fc_conv_job *cj, const fc_correlation *c, char *transforme
         return;
     }
     for (int i = 0; i < j.not_finite && !fc_stopped(j.run); i++)
-        redo(&j, j.redone[i].image, j.redone[i].line, j.redone[i].first);
+        redo(&j, j.redone[i].phase, j.redone[i].line, j.redone[i].first);
 }
 
 static void correlate_each(fc_conv_job *j, const fc_correlation *phase, int lines, int phases) {
     for (int i = 0; i < lines * phases && j->run.status == FC_OK; i++) correlate(j, &phase[i], NULL);
+}
+
+/* Those of all phases. */
+static double tiles_along(fc_conv_op op, const fc_conv_problem *p, int axis) {
+    const ptrdiff_t outputs = op == FC_BACKWARD_DATA ? p->in_size[axis] : p->out_size[axis];
+    const ptrdiff_t of_phase = quotient_up(outputs, p->dilation[axis]);
+    return (double)p->dilation[axis] * (double)quotient_up(of_phase, fc_winograd_outputs_of(p->kernel[2]));
 }
 
 static int is_adjacent(const ptrdiff_t strides[5]) { return strides[1] == 1 || strides[4] == 1; }
@@ -411,12 +454,13 @@ static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
         (p->kernel[1] != 3 && p->kernel[1] != 5))
         return "the kernel is neither 3x3 nor 5x5";
     for (int i = 1; i < 3; i++)
-        if (p->stride[i] > 1 || p->dilation[i] > 1) return "stride and dilation are not 1";
+        if (p->stride[i] > 1) return "the stride is not 1";
+    for (int i = 1; i < 3; i++)
+        if (p->dilation[i] > least(p->in_size[i], p->out_size[i])) return "the dilation is larger than the image";
     if (p->batch == 0) return NULL; /* whatever its strides are */
     if (!is_adjacent(p->x_strides) || !is_adjacent(p->y_strides)) return "neither channels nor columns are adjacent";
     const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
-    const ptrdiff_t tile = fc_winograd_outputs_of(p->kernel[2]);
-    const double tiles = (double)quotient_up(op == FC_BACKWARD_DATA ? p->in_size[2] : p->out_size[2], tile);
+    const double tiles = tiles_along(op, p, 2);
     const double channels = (double)((op == FC_BACKWARD_DATA ? K : C) + MOST_LANES), panel = 3 * MOST_LANES;
     const double of_a_tile = op == FC_BACKWARD_WEIGHTS /* of ranges that are as small as can be */
                                  ? 2 * (POINTS + 4 * FC_WINOGRAD_SIDE) * (double)MOST_LANES
@@ -444,8 +488,9 @@ enum { LEAST_CHANNELS = 16 };
 static double share_inside(const fc_conv_problem *p, int axis) {
     double inside = 0;
     for (ptrdiff_t t = 0; t < p->kernel[axis]; t++) {
-        const ptrdiff_t end = least(p->out_size[axis], p->in_size[axis] + p->pad[axis] - t);
-        inside += (double)most(0, end - most(0, p->pad[axis] - t));
+        const ptrdiff_t reach = t * p->dilation[axis];
+        const ptrdiff_t end = least(p->out_size[axis], p->in_size[axis] + p->pad[axis] - reach);
+        inside += (double)most(0, end - most(0, p->pad[axis] - reach));
     }
     return inside / ((double)p->out_size[axis] * (double)p->kernel[axis]);
 }
@@ -456,13 +501,14 @@ static int suits(fc_conv_op op, const fc_conv_problem *p) {
     if (C < LEAST_CHANNELS || K < LEAST_CHANNELS) return 0;
     const costs *of = op == FC_BACKWARD_WEIGHTS ? &OF_GRADIENT : &OF_SUMS[p->kernel[2] == 5];
     const ptrdiff_t *size = op == FC_BACKWARD_DATA ? p->in_size : p->out_size;
-    const ptrdiff_t tile = fc_winograd_outputs_of(p->kernel[2]);
-    const double tiles = (double)p->batch * (double)quotient_up(size[1], tile) * (double)quotient_up(size[2], tile);
+    const double tiles = (double)p->batch * tiles_along(op, p, 1) * tiles_along(op, p, 2);
     const double cycles = tiles * (of->tile + of->transforms * (1 / C + 1 / K)) + of->weights +
                           of->many_weights * sqrt(C * K);
+    /* Gathered GEMMs leave out what is in the padding: about all if it is wide, as with dilation, in dw some. */
+    const double inside = share_inside(p, 1) * share_inside(p, 2);
     double taps = (double)p->kernel[1] * (double)p->kernel[2];
-    /* Gathered GEMMs leave some of the others out. */
-    if (op == FC_BACKWARD_WEIGHTS) taps *= sqrt(share_inside(p, 1) * share_inside(p, 2));
+    if (p->dilation[1] > 1 || p->dilation[2] > 1) taps *= inside;
+    else if (op == FC_BACKWARD_WEIGHTS) taps *= sqrt(inside);
     return MARGIN * cycles < OF_A_TAP * taps * (double)p->batch * (double)size[1] * (double)size[2];
 }
 
@@ -537,7 +583,7 @@ static void describe(const fc_conv_problem *p, fc_conv_description *d) {
     static char transformed;
     j.weights = &transformed;
     snprintf(d->how, sizeof d->how, "F(%tdx%td, %tdx%td): blocks of %td tiles, panels of %td output channels",
-             j.tile, j.tile, j.taps, j.taps, j.tiles, j.panel);
+             j.grid.tile, j.grid.tile, j.grid.taps, j.grid.taps, j.tiles, j.panel);
     d->workspace = lay_out(&j, &w, NULL) * (size_t)j.parts;
     d->packed = fc_aligned(j.panels * POINTS * j.u_point * j.size) * (size_t)p->groups;
     fc_scratch_release(cj.plane);

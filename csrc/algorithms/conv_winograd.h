@@ -13,24 +13,37 @@ enum {
 /* Outputs of a tile along an axis. */
 static inline ptrdiff_t fc_winograd_outputs_of(ptrdiff_t taps) { return FC_WINOGRAD_SIDE + 1 - taps; }
 
+/* Tiles of an image. With dilation, outputs that are as far apart as the taps share tiles: rows of such a phase
+ * are an image of their own, and its columns stand between those of the others. */
+typedef struct {
+    ptrdiff_t taps, tile;     /* along an axis: taps, and outputs of a tile */
+    ptrdiff_t row_step, column_step; /* between taps, and so phases */
+    ptrdiff_t of_phase, across, down; /* tiles of a row of a phase, of a row, and rows of tiles of a phase */
+    ptrdiff_t all;            /* rows of tiles of all phases of all images */
+} fc_winograd_grid;
+
+fc_winograd_grid fc_winograd_grid_of(const fc_correlation *c);
+
 /* Images whose tiles are transformed: where their channels lie, and how rows of them are copied, channels
  * side by side. Strides are in elements. */
 typedef struct {
     const void *base;
     ptrdiff_t image, row, column, channel;
+    ptrdiff_t row_step;              /* between the rows that are copied */
     ptrdiff_t rows, columns;         /* of an image */
     ptrdiff_t first_row, first_column; /* where the first tile begins: in the padding if negative */
     ptrdiff_t channels;
     ptrdiff_t width, pitch;          /* of the copy: positions of a row, elements of a position, whole vectors */
 } fc_winograd_images;
 
-/* `count` rows from `row` of the tiles on; what lies outside the image is zero. What is beyond the channels of a
- * position is not written. */
+/* `count` rows from `row` of the tiles of a phase on, which is numbered among those of all images; what lies
+ * outside the image is zero. What is beyond the channels of a position is not written. */
 void fc_winograd_copy(const fc_kernels *kernels, ptrdiff_t size, const fc_winograd_images *images,
                       ptrdiff_t image, ptrdiff_t row, ptrdiff_t count, char *copy);
 
-/* x of a correlation; `across` tiles of a row. */
-fc_winograd_images fc_winograd_input(const fc_correlation *c, ptrdiff_t size, ptrdiff_t lanes, ptrdiff_t across);
+/* x of a correlation. */
+fc_winograd_images fc_winograd_input(const fc_correlation *c, const fc_winograd_grid *g, ptrdiff_t size,
+                                     ptrdiff_t lanes);
 
 /* The register tile that loads the least: `rows` broadcast, `vecs` of `vectors`. */
 void fc_winograd_tile(const fc_kernels *kernels, ptrdiff_t vectors, ptrdiff_t *rows, ptrdiff_t *vecs);

@@ -1,11 +1,12 @@
 /* dw of 3x3 and 5x5 convolutions of stride 1 by Winograd's F(3x3, 4x4) and F(5x5, 2x2), the adjoints of
- * F(4x4, 3x3) and F(2x2, 5x5) in the weights: 36 products where the definition has 144 or 100. Tiles of x and of dy are transformed, a block of them at a time, and
- * multiplied by 36 GEMMs whose depth is the tiles; sums of all blocks are transformed back at the end.
+ * F(4x4, 3x3) and F(2x2, 5x5) in the weights: 36 products where the definition has 144 or 100. Tiles of x and
+ * of dy are transformed, a block of them at a time, and multiplied by 36 GEMMs whose depth is the tiles; sums
+ * of all blocks are transformed back at the end.
  *
  * Threads share out ranges of channels, for each of which one transforms all that it needs (tiles that
  * another one transformed would come from its cache: 0.5 to 0.9 of the speed on two threads), and, where
- * tiles are many, parts of them, whose number depends on the problem alone. Sums that are not finite are left to
- * gathered GEMMs. */
+ * tiles are many, parts of them, whose number depends on the problem alone. Sums that are not finite are
+ * left to gathered GEMMs. */
 #include <string.h>
 
 #include "../arithmetic.h"
@@ -37,9 +38,8 @@ typedef struct {
     ptrdiff_t size, lanes;
     fc_winograd_images x, dy;
     const fc_winograd_kernels *transforms;
-    ptrdiff_t taps, tile;        /* along an axis: taps, and outputs of a tile */
+    fc_winograd_grid grid;
     ptrdiff_t tap_rows;
-    ptrdiff_t across, down;      /* tiles of a row, rows of tiles of an image */
     ptrdiff_t lines;             /* rows of tiles of a block */
     ptrdiff_t copied;            /* ... of a copy */
     ptrdiff_t rows, vecs;        /* output channels and vectors of input channels of a register tile */
@@ -60,7 +60,7 @@ typedef struct {
     fc_conv_job *job;
     ptrdiff_t rows, planes;      /* channels of a range */
     ptrdiff_t row_ranges, plane_ranges, parts;
-    ptrdiff_t all;               /* rows of tiles of all images */
+    fc_winograd_grid grid;
     char *sums;                  /* [part][range][register tile] if there are several parts */
     ptrdiff_t sums_bytes;        /* of a range */
     double *bias_sums;           /* [part][output channel] */
@@ -70,27 +70,27 @@ typedef struct {
 /* Rows of tiles of x, or, not `of_x`, of dy, which the block has from its row `first` on. */
 static void transform(const range *j, int of_x, ptrdiff_t first, ptrdiff_t lines, double *bias_sums) {
     const fc_winograd_images *m = of_x ? &j->x : &j->dy;
+    const fc_winograd_grid *g = &j->grid;
     const ptrdiff_t size = j->size, row = m->width * m->pitch, width = of_x ? j->panel : j->lanes;
-    const fc_winograd_tiles tiles = {.tiles = j->across, .tile_step = j->tile * m->pitch, .row_step = row,
-                                     .position_step = m->pitch, .target_step = width,
-                                     .point_step = of_x ? j->v_point : j->m_point};
+    const fc_winograd_tiles tiles = {.tiles = g->of_phase, .tile_step = g->tile * g->column_step * m->pitch,
+                                     .row_step = row, .position_step = g->column_step * m->pitch,
+                                     .target_step = width, .point_step = of_x ? j->v_point : j->m_point};
     /* What is not copied, beside the channels. */
-    if (m->pitch > m->channels) memset(j->copy, 0, (size_t)((j->tile * j->copied + j->taps - 1) * row * size));
+    if (m->pitch > m->channels) memset(j->copy, 0, (size_t)((g->tile * j->copied + g->taps - 1) * row * size));
     for (ptrdiff_t line = first; line < first + lines && !fc_stopped(j->run);) {
-        const ptrdiff_t image = line / j->down, of_image = line % j->down;
-        const ptrdiff_t count = least(least(j->copied, first + lines - line), j->down - of_image);
-        fc_winograd_copy(j->kernels, size, m, image, j->tile * of_image, j->tile * count + (of_x ? j->taps - 1 : 0),
-                          j->copy);
-        if (bias_sums) j->kernels->sum(j->tile * count * m->width, m->channels, j->copy, m->pitch, bias_sums);
-        for (ptrdiff_t i = 0; i < count; i++)
+        const ptrdiff_t image = line / g->down, of_image = line % g->down;
+        const ptrdiff_t count = least(least(j->copied, first + lines - line), g->down - of_image);
+        const ptrdiff_t rows = g->tile * count + (of_x ? g->taps - 1 : 0);
+        fc_winograd_copy(j->kernels, size, m, image, g->tile * of_image, rows, j->copy);
+        if (bias_sums) j->kernels->sum(rows * m->width, m->channels, j->copy, m->pitch, bias_sums);
+        for (ptrdiff_t i = 0; i < count * g->column_step; i++)
             for (ptrdiff_t channel = 0; channel < m->pitch; channel += j->lanes) {
-                const char *source = j->copy + (j->tile * i * row + channel) * size;
-                const ptrdiff_t at = (line + i - first) * j->across * width + channel % width;
-                if (of_x)
-                    j->kernels->winograd_input(&tiles, source, j->v + (channel / width * j->v_panel + at) * size);
-                else
-                    j->transforms->output_gradient(&tiles, source,
-                                                         j->m + (channel / width * j->m_strip + at) * size);
+                const ptrdiff_t position = g->tile * (i / g->column_step) * m->width + i % g->column_step;
+                const char *source = j->copy + (position * m->pitch + channel) * size;
+                const ptrdiff_t tile = (line - first) * g->across + i * g->of_phase;
+                const ptrdiff_t at = tile * width + channel % width, part = channel / width;
+                if (of_x) j->kernels->winograd_input(&tiles, source, j->v + (part * j->v_panel + at) * size);
+                else j->transforms->output_gradient(&tiles, source, j->m + (part * j->m_strip + at) * size);
             }
         line += count;
     }
@@ -123,23 +123,25 @@ static int leave_row(const range *j, const char *sums, ptrdiff_t k, ptrdiff_t c0
     const ptrdiff_t size = j->size, lanes = j->lanes, channels = least(j->panel, c->planes - c0);
     const ptrdiff_t down = c->axis[0].weight_step, along = c->axis[1].weight_step;
     char *dw = (char *)c->w + (k * c->w_row + c->axis[0].weight + c->axis[1].weight) * size;
-    const ptrdiff_t all = j->taps * j->taps;
+    const ptrdiff_t all = j->grid.taps * j->grid.taps;
     char *taps = j->turned, *turned = taps + j->tap_rows * lanes * size;
     int finite = 1;
     for (ptrdiff_t i = 0; i < channels; i += lanes) {
         const ptrdiff_t count = least(lanes, channels - i);
         const ptrdiff_t *at = c->w_plane + c0 + i;
         finite &= j->transforms->weights_gradient(sums + i * size, j->sums_point, taps);
-        if (along == 1 && down == j->taps && (count == 1 || at[1] - at[0] == all)) {
-            const fc_padded_rows shape = {.rows = 1, .count = count, .step = j->tap_rows, .inner = all, .adjacent = all};
+        if (along == 1 && down == j->grid.taps && (count == 1 || at[1] - at[0] == all)) {
+            const fc_padded_rows shape = {.rows = 1, .count = count, .step = j->tap_rows,
+                                          .inner = all, .adjacent = all};
             j->kernels->transpose(j->tap_rows, count, taps, lanes, turned, j->tap_rows);
             j->kernels->pad(&shape, turned, dw + at[0] * size);
             continue;
         }
-        for (ptrdiff_t t = 0; t < all; t++)
+        for (ptrdiff_t t = 0; t < all; t++) {
+            const ptrdiff_t tap = t / j->grid.taps * down + t % j->grid.taps * along;
             for (ptrdiff_t n = 0; n < count; n++)
-                memcpy(dw + (at[n] + t / j->taps * down + t % j->taps * along) * size, taps + (t * lanes + n) * size,
-                       (size_t)size);
+                memcpy(dw + (at[n] + tap) * size, taps + (t * lanes + n) * size, (size_t)size);
+        }
     }
     return finite;
 }
@@ -171,31 +173,28 @@ static fc_correlation cut(const fc_correlation *all, ptrdiff_t size, ptrdiff_t k
 /* What does not depend on ranges nor threads: rows of tiles of a block. */
 static ptrdiff_t lines_of(const plan *p) {
     const ptrdiff_t bytes = POINTS * p->job->size * (p->c->planes + p->c->rows);
-    const ptrdiff_t across = quotient_up(p->c->axis[1].outputs, fc_winograd_outputs_of(p->c->axis[1].taps));
-    return least(p->all, most(1, most(LEAST_TILES, BLOCK_BYTES / bytes) / across));
+    return least(p->grid.all, most(1, most(LEAST_TILES, BLOCK_BYTES / bytes) / p->grid.across));
 }
 
 static range find_range(const plan *p, const fc_correlation *c) {
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     range j = {.c = c, .kernels = p->job->kernels, .run = &p->job->run, .size = p->job->size};
     j.lanes = j.kernels->lanes;
-    j.transforms = &j.kernels->winograd[w->taps == 5];
-    j.taps = w->taps;
-    j.tile = fc_winograd_outputs_of(j.taps);
-    j.tap_rows = j.taps == 5 ? MANY_TAP_ROWS : FEW_TAP_ROWS;
-    j.across = quotient_up(w->outputs, j.tile);
-    j.down = quotient_up(h->outputs, j.tile);
-    j.x = fc_winograd_input(c, j.size, j.lanes, j.across);
+    j.grid = p->grid;
+    j.transforms = &j.kernels->winograd[j.grid.taps == 5];
+    j.tap_rows = j.grid.taps == 5 ? MANY_TAP_ROWS : FEW_TAP_ROWS;
+    j.x = fc_winograd_input(c, &j.grid, j.size, j.lanes);
     j.dy = (fc_winograd_images){
         .base = c->y,
         .image = c->y_image,
         .row = h->target_stride,
+        .row_step = j.grid.row_step,
         .column = w->target_stride,
         .channel = c->y_row,
         .rows = h->outputs,
         .columns = w->outputs,
         .channels = c->rows,
-        .width = j.tile * j.across,
+        .width = j.grid.tile * j.grid.across,
         .pitch = quotient_up(c->rows, j.lanes) * j.lanes,
     };
     fc_winograd_tile(j.kernels, j.x.pitch / j.lanes, &j.rows, &j.vecs);
@@ -206,14 +205,14 @@ static range find_range(const plan *p, const fc_correlation *c) {
     j.sums_tile = POINTS * j.sums_point;
     j.group = least(j.strips, most(1, GROUP_BYTES / (j.sums_tile * j.size)));
     j.lines = lines_of(p);
-    j.whole = j.lines == p->all;
-    const ptrdiff_t tiles = j.lines * j.across;
+    j.whole = j.lines == p->grid.all;
+    const ptrdiff_t tiles = j.lines * j.grid.across;
     j.v_point = tiles * j.panel + j.lanes;
     j.v_panel = POINTS * j.v_point;
     j.m_point = tiles * j.lanes + j.lanes;
     j.m_strip = POINTS * j.m_point;
-    const ptrdiff_t line = j.tile * j.size * most(j.x.width * j.x.pitch, j.dy.width * j.dy.pitch);
-    j.copied = most(1, least(least(j.lines, j.down), COPY_BYTES / line));
+    const ptrdiff_t line = j.grid.tile * j.size * most(j.x.width * j.x.pitch, j.dy.width * j.dy.pitch);
+    j.copied = most(1, least(least(j.lines, j.grid.down), COPY_BYTES / line));
     return j;
 }
 
@@ -223,7 +222,7 @@ static size_t lay_out(const plan *p, range *j, char *base) {
     const ptrdiff_t width = most(j->x.width * j->x.pitch, j->dy.width * j->dy.pitch);
     const ptrdiff_t sums = j->whole ? j->group * j->sums_tile * j->size : p->parts > 1 ? 0 : sums_bytes(j);
     size_t used = 0;
-    j->copy = fc_carve(base, &used, (j->tile * j->copied + j->taps - 1) * width * j->size);
+    j->copy = fc_carve(base, &used, (j->grid.tile * j->copied + j->grid.taps - 1) * width * j->size);
     j->v = fc_carve(base, &used, j->panels * j->v_panel * j->size);
     j->m = fc_carve(base, &used, j->dy.pitch / j->lanes * j->m_strip * j->size);
     j->sums = fc_carve(base, &used, sums);
@@ -248,12 +247,12 @@ static fc_correlation correlation_of(const plan *p, ptrdiff_t number) {
 
 /* One part of the tiles of one range. */
 static void sum_tiles(plan *p, range *j, ptrdiff_t number, ptrdiff_t part) {
-    const fc_share lines = fc_share_of(p->all, p->parts, part);
+    const fc_share lines = fc_share_of(p->grid.all, p->parts, part);
     const ptrdiff_t k0 = number / p->plane_ranges * p->rows;
     double *bias_sums = p->bias_sums && number % p->plane_ranges == 0 ? p->bias_sums + part * p->c->rows + k0 : NULL;
     if (p->parts > 1) j->sums = p->sums + (part * p->row_ranges * p->plane_ranges + number) * p->sums_bytes;
     for (ptrdiff_t first = lines.begin; first < lines.end && !fc_stopped(j->run); first += j->lines) {
-        const ptrdiff_t count = least(j->lines, lines.end - first), tiles = count * j->across;
+        const ptrdiff_t count = least(j->lines, lines.end - first), tiles = count * j->grid.across;
         const int last = p->parts == 1 && first + count == lines.end;
         transform(j, 1, first, count, NULL);
         transform(j, 0, first, count, bias_sums);
@@ -323,9 +322,10 @@ static ptrdiff_t half(ptrdiff_t channels, ptrdiff_t lanes) { return quotient_up(
 static plan find_plan(fc_conv_job *cj, const fc_correlation *c) {
     plan p = {.c = c, .job = cj, .rows = c->rows, .planes = c->planes, .row_ranges = 1, .plane_ranges = 1, .parts = 1};
     const ptrdiff_t lanes = cj->kernels->lanes;
-    p.all = c->images * quotient_up(c->axis[0].outputs, fc_winograd_outputs_of(c->axis[0].taps));
+    p.grid = fc_winograd_grid_of(c);
     const range whole = find_range(&p, c);
-    const ptrdiff_t tiles = p.all * whole.across, parts = least(tiles / PART_TILES, PARTS_BYTES / sums_bytes(&whole));
+    const ptrdiff_t tiles = p.grid.all * p.grid.across;
+    const ptrdiff_t parts = least(tiles / PART_TILES, PARTS_BYTES / sums_bytes(&whole));
     while (2 * p.parts <= least(parts, MOST_PARTS)) p.parts *= 2;
     for (;;) {
         const fc_correlation largest = correlation_of(&p, 0);

@@ -208,7 +208,7 @@ int main(int argc, char **argv) {
         tiled.C += random_below(40);
         tiled.K += random_below(60);
         const ptrdiff_t taps = random_below(2) ? 3 : 5;
-        for (int a = 1; a < 3; a++) tiled.kernel[a] = taps, tiled.stride[a] = tiled.dilation[a] = 1;
+        for (int a = 1; a < 3; a++) tiled.kernel[a] = taps, tiled.stride[a] = 1;
         if (i % 3 == 0) run(&tiled, i % 2 ? FC_FLOAT32 : FC_FLOAT64, i / 2 % 2, i / 4 % 2, i / 8 % 2);
         for (int a = 1; a < 3; a++)
             if (narrow.kernel[a] > 1) narrow.kernel[a] = 1 + random_below(8);
