@@ -97,6 +97,28 @@
 #define FC_HAS_NEON 0
 #endif
 
+/* The processor's mode of a thread in which denormal numbers count as zero, as operands and as results. */
+#if defined(__x86_64__) && defined(__GNUC__)
+typedef unsigned int fc_float_mode;
+#define FC_FLUSH_DENORMALS 0x8040u
+static inline fc_float_mode fc_get_float_mode(void) { return __builtin_ia32_stmxcsr(); }
+static inline void fc_set_float_mode(fc_float_mode mode) { __builtin_ia32_ldmxcsr(mode); }
+#elif defined(__aarch64__) && defined(__GNUC__)
+typedef unsigned long fc_float_mode;
+#define FC_FLUSH_DENORMALS (1ul << 24)
+static inline fc_float_mode fc_get_float_mode(void) {
+    fc_float_mode mode;
+    __asm__ __volatile__("mrs %0, fpcr" : "=r"(mode));
+    return mode;
+}
+static inline void fc_set_float_mode(fc_float_mode mode) { __asm__ __volatile__("msr fpcr, %0" : : "r"(mode)); }
+#else
+typedef int fc_float_mode;
+#define FC_FLUSH_DENORMALS 0
+static inline fc_float_mode fc_get_float_mode(void) { return 0; }
+static inline void fc_set_float_mode(fc_float_mode mode) { (void)mode; }
+#endif
+
 /* Pastes names after expanding them: FC_JOIN(forward_, FC_DTYPE). */
 #define FC_JOIN_(a, b) a##b
 #define FC_JOIN(a, b) FC_JOIN_(a, b)

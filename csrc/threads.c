@@ -7,6 +7,15 @@ static FC_ATOMIC int default_threads = 1;
 FC_EXPORT int fastconv_get_num_threads(void) { return default_threads; }
 FC_EXPORT void fastconv_set_num_threads(int count) { default_threads = count; }
 
+/* Every step-th part; the thread's floating-point mode is what it was afterwards. */
+static void run_parts(int flush, int first, int step, int parts, void (*task)(void *context, int part),
+                      void *context) {
+    const fc_float_mode before = fc_get_float_mode();
+    if (flush) fc_set_float_mode(before | FC_FLUSH_DENORMALS);
+    for (int part = first; part < parts; part += step) task(context, part);
+    if (flush) fc_set_float_mode(before);
+}
+
 #if FC_HAS_THREADS
 
 #include <pthread.h>
@@ -21,8 +30,8 @@ enum { SPINS = 2000 };
 
 static const double QUESTION_SECONDS = 0.05;
 
-/* With the number above and the workspace that memory.c keeps, all mutable state of the library. `signal` counts calls and, in its low bits, names how
- * many workers the last one wants, so that both change at once. */
+/* With the number above and the workspace that memory.c keeps, all mutable state of the library. `signal`
+ * counts calls and, in its low bits, names how many workers the last one wants, so that both change at once. */
 static struct {
     pthread_mutex_t owner; /* held by the caller that has the pool */
     pthread_mutex_t mutex; /* guards sleeping and waking */
@@ -32,7 +41,7 @@ static struct {
     FC_ATOMIC uint64_t signal;
     FC_ATOMIC int remaining, sleepers;
     FC_ATOMIC int forks; /* between this process and the one that loaded the library */
-    int parts;
+    int parts, flush;
     void (*task)(void *context, int part);
     void *context;
 } pool = {
@@ -101,17 +110,13 @@ static uint64_t next_signal(uint64_t seen) {
     return atomic_load(&pool.signal);
 }
 
-static void run_parts(int first, int step) {
-    for (int part = first; part < pool.parts; part += step) pool.task(pool.context, part);
-}
-
 static void *work(void *argument) {
     const int index = (int)(intptr_t)argument;
     uint64_t seen = 0;
     for (;;) {
         seen = next_signal(seen);
         if (index > wanted(seen)) continue;
-        run_parts(index, wanted(seen) + 1);
+        run_parts(pool.flush, index, wanted(seen) + 1, pool.parts, pool.task, pool.context);
         if (atomic_fetch_sub(&pool.remaining, 1) == 1) {
             pthread_mutex_lock(&pool.mutex);
             pthread_cond_signal(&pool.done);
@@ -146,7 +151,10 @@ static void ask(fc_run *run) {
     if (run->next_question > 0) {
         /* A signal handler may fork: the child has none of the workers that the run counts on. */
         const int forks = atomic_load(&pool.forks);
+        const fc_float_mode here = fc_get_float_mode();
+        fc_set_float_mode(run->mode);
         if (run->interrupted()) fc_stop(run, FC_INTERRUPTED);
+        fc_set_float_mode(here);
         if (atomic_load(&pool.forks) != forks) fc_stop(run, FC_FORKED);
     }
     run->next_question = now + QUESTION_SECONDS;
@@ -180,6 +188,7 @@ void fc_parallel(fc_run *run, int parts, void (*task)(void *context, int part), 
         grow(helpers);
         if (helpers > pool.workers) helpers = pool.workers;
         pool.parts = parts;
+        pool.flush = run->flush;
         pool.task = task;
         pool.context = context;
         atomic_store(&pool.remaining, helpers);
@@ -191,16 +200,17 @@ void fc_parallel(fc_run *run, int parts, void (*task)(void *context, int part), 
             pthread_cond_broadcast(&pool.wake);
             pthread_mutex_unlock(&pool.mutex);
         }
-        run_parts(0, helpers + 1);
+        run_parts(run->flush, 0, helpers + 1, parts, task, context);
         wait_for_workers(run);
         if (atomic_load(&pool.forks) == forks) pthread_mutex_unlock(&pool.owner);
         return;
     }
-    for (int part = 0; part < parts; part++) task(context, part);
+    run_parts(run->flush, 0, 1, parts, task, context);
 }
 
 fc_run fc_start(int threads, int (*interrupted)(void)) {
-    return (fc_run){threads, interrupted, 0, pthread_self(), FC_OK};
+    return (fc_run){.threads = threads, .interrupted = interrupted, .mode = fc_get_float_mode(),
+                    .owner = pthread_self(), .status = FC_OK};
 }
 
 int fc_stopped(fc_run *run) {
@@ -217,12 +227,11 @@ int (*fc_question(const fc_run *run))(void) {
 int (*fc_question(const fc_run *run))(void) { return run->interrupted; }
 
 void fc_parallel(fc_run *run, int parts, void (*task)(void *context, int part), void *context) {
-    (void)run;
-    for (int part = 0; part < parts; part++) task(context, part);
+    run_parts(run->flush, 0, 1, parts, task, context);
 }
 
 fc_run fc_start(int threads, int (*interrupted)(void)) {
-    return (fc_run){threads, interrupted, 0, 0, FC_OK};
+    return (fc_run){.threads = threads, .interrupted = interrupted, .mode = fc_get_float_mode(), .status = FC_OK};
 }
 
 int fc_stopped(fc_run *run) {

@@ -10,6 +10,8 @@ typedef struct {
     int threads;
     int (*interrupted)(void); /* asked now and then on the calling thread; may be NULL */
     double next_question;     /* seconds on the monotonic clock */
+    fc_float_mode mode;       /* the calling thread's */
+    int flush;                /* denormal numbers count as zero in tasks, where each may take a hundred times as long */
     FC_THREAD owner;          /* the calling thread */
     FC_ATOMIC int status;     /* fc_status: the first that was not FC_OK */
 } fc_run;

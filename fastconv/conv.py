@@ -72,7 +72,8 @@ def conv_forward(
     -------
     y : ndarray, (N, K, *out_size) or (N, *out_size, K)
         In the dtype of x, C-contiguous; `out` if given. A zero of the padding takes part in the
-        sum: an infinite weight over padding gives NaN.
+        sum: an infinite weight over padding gives NaN. Denormal numbers (below 1.2e-38 in float32,
+        2.2e-308 in float64) may count as zero, in arguments and in sums.
 
     Raises
     ------

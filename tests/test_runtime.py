@@ -4,7 +4,9 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import platform
 import re
+import signal
 import subprocess
 import sys
 from importlib.metadata import metadata, requires
@@ -111,3 +113,39 @@ def test_example_of_the_readme_computes_the_gradients_of_the_whole_chain():
         ("dx", "dw", "db"), cs231n.conv_relu_pool_backward(dy, cache), strict=True
     ):
         np.testing.assert_array_equal(names[name], expected, err_msg=name)
+
+
+HAS_FLOAT_MODE = platform.machine() in ("x86_64", "aarch64")
+
+
+@pytest.mark.skipif(not HAS_FLOAT_MODE, reason="denormals are computed here")
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("name", [name for name in fastconv.algorithms() if name != "naive"])
+def test_row_29_denormals_count_as_zero_and_the_callers_mode_stays(name, dtype):
+    half = np.finfo(dtype).tiny / 2
+    groups = 20 if name == "direct" else 1
+    x, w = np.ones((2, 20, 9, 9), dtype), np.full((20, 20 // groups, 3, 3), half, dtype)
+    for isa in fastconv.isas():
+        for threads in (1, 2):
+            with fastconv.use_isa(isa), fastconv.num_threads(threads):
+                y = fastconv.conv_forward(x, w, groups=groups, algorithm=name)
+                gradients = fastconv.conv_backward(y + 1, x, w, groups=groups, algorithm=name)
+                assert not y.any() and not gradients.dx.any() and gradients.dw.all()
+                assert float(half) * 1 != 0 and (w * 1).all()
+    naive = fastconv.conv_forward(x, w, groups=groups, algorithm="naive")
+    assert naive.all()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")
+def test_row_29_signal_handlers_have_the_callers_mode():
+    seen = []
+    x, w = np.ones((4, 128, 56, 56)), np.ones((256, 128, 3, 3))
+    before = signal.signal(signal.SIGALRM, lambda *_: seen.append(sys.float_info.min * 0.5))
+    try:
+        with fastconv.use_isa("portable"), fastconv.num_threads(1):
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            fastconv.conv_forward(x, w, algorithm="implicit_gemm")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert seen and seen[0] > 0

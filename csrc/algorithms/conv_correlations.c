@@ -264,6 +264,7 @@ fc_conv_job fc_conv_start(const fc_conv_problem *p, const fc_conv_arrays *a) {
     const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
     fc_conv_job j = {p, a, fc_find_kernels(p->isa, p->dtype), p->dtype == FC_FLOAT32 ? 4 : 8, C, K,
              fc_start(useful_threads(p), p->interrupted), NULL, NULL};
+    j.run.flush = 1;
     const ptrdiff_t planes = (C > K ? C : K) * p->kernel[0];
     j.plane = fc_scratch_acquire((sizeof *j.plane + sizeof *j.w_plane) * (size_t)planes);
     if (j.plane) j.w_plane = (ptrdiff_t *)(j.plane + planes);
