@@ -207,7 +207,7 @@ void fc_multiply_pixels(const fc_plan *p, const fc_workspace *ws, const fc_block
             w_rows[i] = p->weights ? p->weights + (q.row * total + terms->first * p->panel + i) * p->size
                                    : (const char *)c->w + (q.row + i) * c->w_row * p->size;
         fc_tile tile = {.depth = depth, .a_rows = w_rows, .a_offsets = ws->w_offsets,
-                        .bias_is_column = 1};
+                        .bias_is_column = 1, .scattered = p->blocks.in_place};
         if (c->bias && terms->first == 0) tile.bias = (const char *)c->bias + q.row * p->size;
         ptrdiff_t first[3] = {0, 0, 0};
         if (!p->by_line) {

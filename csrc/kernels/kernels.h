@@ -30,6 +30,7 @@ typedef struct {
     int bias_is_column;  /* one element a row of c, or one a column */
     int accumulate;      /* add what c holds */
     int relu;            /* c = max(c, 0), NaN kept */
+    int scattered;       /* rows of b do not follow one another */
 } fc_tile;
 
 typedef void (*fc_gemm_kernel)(const fc_tile *tile);
