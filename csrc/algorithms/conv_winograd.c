@@ -447,11 +447,14 @@ static double tiles_along(fc_conv_op op, const fc_conv_problem *p, int axis) {
     return (double)p->dilation[axis] * (double)quotient_up(of_phase, fc_winograd_outputs_of(p->kernel[2]));
 }
 
+static int is_square(const fc_conv_problem *p) {
+    return p->kernel[1] == p->kernel[2] && (p->kernel[2] == 3 || p->kernel[2] == 5);
+}
+
 static int is_adjacent(const ptrdiff_t strides[5]) { return strides[1] == 1 || strides[4] == 1; }
 
 static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
-    if (p->kernel[0] > 1 || p->in_size[0] > 1 || p->out_size[0] > 1 || p->pad[0] || p->kernel[1] != p->kernel[2] ||
-        (p->kernel[1] != 3 && p->kernel[1] != 5))
+    if (p->kernel[0] > 1 || p->in_size[0] > 1 || p->out_size[0] > 1 || p->pad[0] || !is_square(p))
         return "the kernel is neither 3x3 nor 5x5";
     for (int i = 1; i < 3; i++)
         if (p->stride[i] > 1) return "the stride is not 1";
@@ -496,7 +499,7 @@ static double share_inside(const fc_conv_problem *p, int axis) {
 }
 
 static int suits(fc_conv_op op, const fc_conv_problem *p) {
-    if (p->direct_sums || (p->kernel[2] != 3 && p->kernel[2] != 5)) return 0;
+    if (p->direct_sums || !is_square(p)) return 0;
     const double C = (double)(p->in_channels / p->groups), K = (double)(p->out_channels / p->groups);
     if (C < LEAST_CHANNELS || K < LEAST_CHANNELS) return 0;
     const costs *of = op == FC_BACKWARD_WEIGHTS ? &OF_GRADIENT : &OF_SUMS[p->kernel[2] == 5];
