@@ -165,7 +165,7 @@ def set_accuracy(level):
     """Says which algorithms `algorithm="auto"` may take, in the whole process.
 
     Algorithms that add the products of the definition, in whatever order, have a relative root mean
-    square error of about 3e-7 in float32. Winograd's takes a quarter of the products, for 3x3
+    square error of 3e-7 to 6e-7 in float32. Winograd's takes a quarter of the products, for 3x3
     kernels of stride 1 (of 5x5 a third), and has up to four times that error: relative to the
     largest elements that meet in a tile of outputs (in dw: of taps), not to each element, and sums
     of whole numbers are not exact.

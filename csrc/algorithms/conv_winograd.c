@@ -111,7 +111,7 @@ static void weights_part(void *context, int index) {
     fc_scratch_release(taps);
 }
 
-/* The same of channels `c` to `end`. */
+/* fc_winograd_copy of channels `c` to `end`. */
 static void copy_channels(const fc_kernels *kernels, ptrdiff_t size, const fc_winograd_images *m, ptrdiff_t image,
                           ptrdiff_t row, ptrdiff_t count, ptrdiff_t c, ptrdiff_t end, char *copy) {
     const ptrdiff_t position = m->pitch * size, bytes = (end - c) * size;
@@ -454,8 +454,8 @@ static int is_square(const fc_conv_problem *p) {
 static int is_adjacent(const ptrdiff_t strides[5]) { return strides[1] == 1 || strides[4] == 1; }
 
 static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
-    if (p->kernel[0] > 1 || p->in_size[0] > 1 || p->out_size[0] > 1 || p->pad[0] || !is_square(p))
-        return "the kernel is neither 3x3 nor 5x5";
+    if (!is_square(p)) return "the kernel is neither 3x3 nor 5x5";
+    if (p->kernel[0] > 1 || p->in_size[0] > 1 || p->out_size[0] > 1 || p->pad[0]) return "images have a third axis";
     for (int i = 1; i < 3; i++)
         if (p->stride[i] > 1) return "the stride is not 1";
     for (int i = 1; i < 3; i++)

@@ -16,8 +16,8 @@
 enum { POINTS = FC_WINOGRAD_POINTS, CHAIN = FC_WINOGRAD_CHAIN };
 /* Rows of taps that are transposed: of 9 or 25, whole vectors. */
 enum { FEW_TAP_ROWS = 16, MANY_TAP_ROWS = 32 };
-/* Of the workspace of one thread; channels are cut until it is enough. */
-static const ptrdiff_t MOST_BYTES = 14 << 20;
+/* Of the workspace of one thread and the sums of all parts; channels are cut until it is enough. */
+static const ptrdiff_t MOST_BYTES = 15 << 20;
 /* Transformed tiles of a block, which should stay in L2, but no fewer tiles than make the adding of sums cheap:
  * 128 took 1.0 to 1.2 times as long as 64 with 64 and 128 channels, which 48 to 96 do alike. */
 static const ptrdiff_t BLOCK_BYTES = 1 << 20, LEAST_TILES = 64;
@@ -61,6 +61,8 @@ typedef struct {
     ptrdiff_t rows, planes;      /* channels of a range */
     ptrdiff_t row_ranges, plane_ranges, parts;
     fc_winograd_grid grid;
+    fc_correlation first;        /* the first range, than which none is larger: others have its register tiles */
+    range largest;
     char *sums;                  /* [part][range][register tile] if there are several parts */
     ptrdiff_t sums_bytes;        /* of a range */
     double *bias_sums;           /* [part][output channel] */
@@ -176,7 +178,8 @@ static ptrdiff_t lines_of(const plan *p) {
     return least(p->grid.all, most(1, most(LEAST_TILES, BLOCK_BYTES / bytes) / p->grid.across));
 }
 
-static range find_range(const plan *p, const fc_correlation *c) {
+/* `like`: the largest range, whose register tiles, groups and copies it shall have; or NULL. */
+static range find_range(const plan *p, const fc_correlation *c, const range *like) {
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     range j = {.c = c, .kernels = p->job->kernels, .run = &p->job->run, .size = p->job->size};
     j.lanes = j.kernels->lanes;
@@ -197,26 +200,28 @@ static range find_range(const plan *p, const fc_correlation *c) {
         .width = j.grid.tile * j.grid.across,
         .pitch = quotient_up(c->rows, j.lanes) * j.lanes,
     };
-    fc_winograd_tile(j.kernels, j.x.pitch / j.lanes, &j.rows, &j.vecs);
+    if (like) j.rows = like->rows, j.vecs = like->vecs;
+    else fc_winograd_tile(j.kernels, j.x.pitch / j.lanes, &j.rows, &j.vecs);
     j.panel = j.vecs * j.lanes;
     j.panels = quotient_up(c->planes, j.panel);
     j.strips = quotient_up(c->rows, j.rows);
     j.sums_point = j.rows * j.panel;
     j.sums_tile = POINTS * j.sums_point;
-    j.group = least(j.strips, most(1, GROUP_BYTES / (j.sums_tile * j.size)));
+    j.group = like ? like->group : least(j.strips, most(1, GROUP_BYTES / (j.sums_tile * j.size)));
     j.lines = lines_of(p);
-    j.whole = j.lines == p->grid.all;
+    j.whole = j.lines == p->grid.all && p->parts == 1;
     const ptrdiff_t tiles = j.lines * j.grid.across;
     j.v_point = tiles * j.panel + j.lanes;
     j.v_panel = POINTS * j.v_point;
     j.m_point = tiles * j.lanes + j.lanes;
     j.m_strip = POINTS * j.m_point;
     const ptrdiff_t line = j.grid.tile * j.size * most(j.x.width * j.x.pitch, j.dy.width * j.dy.pitch);
-    j.copied = most(1, least(least(j.lines, j.grid.down), COPY_BYTES / line));
+    j.copied = like ? like->copied : most(1, least(least(j.lines, j.grid.down), COPY_BYTES / line));
     return j;
 }
 
 static ptrdiff_t sums_bytes(const range *j) { return j->panels * j->strips * j->sums_tile * j->size; }
+static ptrdiff_t turned_bytes(const range *j) { return 2 * j->tap_rows * j->lanes * j->size; }
 
 static size_t lay_out(const plan *p, range *j, char *base) {
     const ptrdiff_t width = most(j->x.width * j->x.pitch, j->dy.width * j->dy.pitch);
@@ -226,7 +231,7 @@ static size_t lay_out(const plan *p, range *j, char *base) {
     j->v = fc_carve(base, &used, j->panels * j->v_panel * j->size);
     j->m = fc_carve(base, &used, j->dy.pitch / j->lanes * j->m_strip * j->size);
     j->sums = fc_carve(base, &used, sums);
-    j->turned = fc_carve(base, &used, 2 * j->tap_rows * j->lanes * j->size);
+    j->turned = fc_carve(base, &used, turned_bytes(j));
     j->channel = fc_carve(base, &used, j->c->rows * (ptrdiff_t)sizeof *j->channel);
     return used;
 }
@@ -237,7 +242,7 @@ static void set_tables(range *j) {
         j->a_offsets[i] = i * j->lanes;
         j->b_offsets[i] = i * j->panel;
     }
-    memset(j->turned, 0, (size_t)(j->tap_rows * j->lanes * j->size));
+    memset(j->turned, 0, (size_t)turned_bytes(j));
 }
 
 static fc_correlation correlation_of(const plan *p, ptrdiff_t number) {
@@ -271,13 +276,12 @@ static void sum_part(void *context, int index) {
     plan *p = context;
     const ptrdiff_t ranges = p->row_ranges * p->plane_ranges;
     const fc_share share = fc_share_of(ranges * p->parts, p->job->run.threads, index);
-    const fc_correlation largest = correlation_of(p, 0);
-    range j = find_range(p, &largest);
+    range j = p->largest;
     char *base = share.begin < share.end ? fc_scratch_acquire(lay_out(p, &j, NULL)) : NULL;
     if (share.begin < share.end && !base) fc_stop(&p->job->run, FC_NO_MEMORY);
     for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped(&p->job->run); u++) {
         const fc_correlation c = correlation_of(p, u / p->parts);
-        j = find_range(p, &c);
+        j = find_range(p, &c, &p->largest);
         lay_out(p, &j, base);
         set_tables(&j);
         sum_tiles(p, &j, u / p->parts, u % p->parts);
@@ -289,31 +293,26 @@ static void sum_part(void *context, int index) {
 static void add_part(void *context, int index) {
     plan *p = context;
     const ptrdiff_t ranges = p->row_ranges * p->plane_ranges;
-    const fc_correlation largest = correlation_of(p, 0);
-    range j = find_range(p, &largest);
-    const ptrdiff_t of_each = j.panels * j.strips, tile = j.sums_tile * j.size;
+    const ptrdiff_t of_each = p->largest.panels * p->largest.strips, tile = p->largest.sums_tile * p->largest.size;
     const fc_share share = fc_share_of(ranges * of_each, p->job->run.threads, index);
-    char *base = fc_scratch_acquire(lay_out(p, &j, NULL));
-    if (!base) {
+    char *turned = fc_scratch_acquire((size_t)turned_bytes(&p->largest));
+    if (!turned) {
         fc_stop(&p->job->run, FC_NO_MEMORY);
         return;
     }
     for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped(&p->job->run); u++) {
         const ptrdiff_t number = u / of_each, at = u % of_each;
         const fc_correlation c = correlation_of(p, number);
-        if (u == share.begin || at == 0) {
-            j = find_range(p, &c);
-            lay_out(p, &j, base);
-            set_tables(&j);
-        }
-        j.c = &c;
+        range j = find_range(p, &c, &p->largest);
         if (at >= j.panels * j.strips) continue;
+        j.turned = turned;
+        memset(turned, 0, (size_t)turned_bytes(&j));
         char *sums = p->sums + number * p->sums_bytes + at * tile;
         for (ptrdiff_t part = 1; part < p->parts; part++)
             j.kernels->add(j.sums_tile, sums + part * ranges * p->sums_bytes, sums);
         if (!leave(&j, sums, at / j.strips, at % j.strips, at % j.strips + 1)) p->not_finite = 1;
     }
-    fc_scratch_release(base);
+    fc_scratch_release(turned);
 }
 
 static ptrdiff_t half(ptrdiff_t channels, ptrdiff_t lanes) { return quotient_up(channels, 2 * lanes) * lanes; }
@@ -323,16 +322,17 @@ static plan find_plan(fc_conv_job *cj, const fc_correlation *c) {
     plan p = {.c = c, .job = cj, .rows = c->rows, .planes = c->planes, .row_ranges = 1, .plane_ranges = 1, .parts = 1};
     const ptrdiff_t lanes = cj->kernels->lanes;
     p.grid = fc_winograd_grid_of(c);
-    const range whole = find_range(&p, c);
+    const range whole = find_range(&p, c, NULL);
     const ptrdiff_t tiles = p.grid.all * p.grid.across;
     const ptrdiff_t parts = least(tiles / PART_TILES, PARTS_BYTES / sums_bytes(&whole));
     while (2 * p.parts <= least(parts, MOST_PARTS)) p.parts *= 2;
     for (;;) {
-        const fc_correlation largest = correlation_of(&p, 0);
-        range j = find_range(&p, &largest);
-        p.sums_bytes = sums_bytes(&j);
-        const int fits = lay_out(&p, &j, NULL) <= (size_t)MOST_BYTES;
+        const fc_correlation first = correlation_of(&p, 0);
+        p.largest = find_range(&p, &first, NULL);
+        p.sums_bytes = sums_bytes(&p.largest);
         const ptrdiff_t larger = most(p.rows, p.planes), units = p.row_ranges * p.plane_ranges * p.parts;
+        const ptrdiff_t shared = p.parts > 1 ? units * p.sums_bytes : 0;
+        const int fits = (ptrdiff_t)lay_out(&p, &p.largest, NULL) + shared <= MOST_BYTES;
         if (larger <= lanes || (fits && (units >= cj->run.threads || larger < 2 * LEAST_RANGE))) return p;
         if (p.rows > p.planes) p.rows = half(p.rows, lanes);
         else p.planes = half(p.planes, lanes);
@@ -352,6 +352,8 @@ static void add_bias_sums(const plan *p) {
 
 void fc_winograd_weights(fc_conv_job *cj, const fc_correlation *c) {
     plan p = find_plan(cj, c);
+    p.first = correlation_of(&p, 0);
+    p.largest.c = &p.first;
     fc_run *run = &cj->run;
     const size_t sums = p.parts > 1 ? (size_t)(p.parts * p.row_ranges * p.plane_ranges * p.sums_bytes) : 0;
     const size_t bias = c->bias ? (size_t)(p.parts * c->rows) * sizeof(double) : 0;

@@ -436,13 +436,23 @@ static int is_direct(const job *j) {
     return rows * taps <= kept;
 }
 
-/* Vectors over the outputs of a row pay if there are enough of them for the taps, and of a few channels
- * each if one output alone would leave half of the lanes of a maximum empty, or any of a sum. */
+/* Whether vectors over the outputs and channels of a row take longer than one over the channels of each window,
+ * where it fills half of the lanes of a maximum, or all of a sum: positions are copied, those that windows share
+ * once. */
+static int channels_are_enough(const job *j) {
+    const fc_pool_problem *p = &j->p;
+    const double outputs = (double)p->out_size[2], taps = (double)p->kernel[2], lanes = (double)j->kernels->lanes;
+    const double copied = (double)least(p->kernel[2], p->stride[2]);
+    if (j->indices ? 2 * j->inner > j->kernels->lanes : j->inner >= (j->size == 4 ? lanes / 2 : lanes)) return 1;
+    const double rows = 1.5 * outputs * copied + 20 * copied + (outputs * (double)j->inner / lanes + 1) * taps;
+    return rows > outputs * (taps + 8);
+}
+
+/* Vectors over the outputs of a row pay if there are enough of them for the taps. */
 static int windows_are_few(const job *j) {
     const fc_pool_problem *p = &j->p;
     const ptrdiff_t lanes = j->kernels->lanes, outputs = p->out_size[2], taps = p->kernel[2];
-    const ptrdiff_t doubles = j->size == 4 ? lanes / 2 : lanes;
-    if (j->inner > 1) return outputs == 1 || (j->indices ? 2 * j->inner > lanes : j->inner >= doubles);
+    if (j->inner > 1) return channels_are_enough(j);
     if (!j->indices && p->dilation[2] > 1) return 0; /* runs are summed whole */
     return quotient_up(outputs, lanes) * taps > outputs * (quotient_up(taps, lanes) + 8);
 }

@@ -73,12 +73,14 @@ static double estimate(const fc_plan *p, double share) {
                       chunks * (panels * 30 / (double)p->tile_rows + store * channels));
 }
 
-/* Whether reading planes with a stride, once a panel, takes longer than to copy them: a tile meets a page of each
- * plane. rn50_l2_down1x1 took 1.26 times as long on one thread, 1.66 on two; with a single panel 0.8. */
+/* Whether reading planes with a stride, once a panel, takes longer than to copy them, as with 1x1 kernels a tile
+ * meets a page of each plane: rn50_l2_down1x1 took 1.26 times as long on one thread, 1.66 on two; with a single
+ * panel 0.8, with 64 planes or more taps 0.9. */
 static int is_spread(const fc_plan *p) {
     const fc_correlation *c = p->c;
     const ptrdiff_t outputs = c->images * c->axis[0].outputs * c->axis[1].outputs;
-    return c->axis[1].stride > 1 && !p->blocks.adjacent && c->rows >= 4 * p->panel && outputs >= 64;
+    return fc_taps(p) == 1 && c->axis[1].stride > 1 && !p->blocks.adjacent && c->planes >= 128 &&
+           c->rows >= 4 * p->panel && outputs >= 64;
 }
 
 void fc_plan_channels(fc_plan *p) {
