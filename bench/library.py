@@ -102,6 +102,16 @@ class Fastconv(Library):
         return fastconv.isas()
 
     def _ways(self, problem):
+        if self.algorithm == "auto":
+            return [self._way(problem)]
+        try:
+            way = self._way(problem)
+            way.run()
+        except ValueError as error:
+            raise Refusal(str(error)) from error
+        return [way]
+
+    def _way(self, problem):
         import fastconv
 
         fastconv.set_num_threads(problem.threads)
@@ -121,14 +131,14 @@ class Fastconv(Library):
 
         if self.plan:
             plan = fastconv.ConvPlan(x.shape, w, b, **options)
-            return [Way(f"{self.layout} plan", lambda: plan(x), to_arrays)]
+            return Way(f"{self.layout} plan", lambda: plan(x), to_arrays)
         if problem.op == "forward":
-            return [Way(self.layout, lambda: fastconv.conv_forward(x, w, b, **options), to_arrays)]
+            return Way(self.layout, lambda: fastconv.conv_forward(x, w, b, **options), to_arrays)
 
         def backward():
             return fastconv.conv_backward(dy, x, w, need=need, **options)
 
-        return [Way(self.layout, backward, to_arrays)]
+        return Way(self.layout, backward, to_arrays)
 
     def _operator_ways(self, problem):
         import fastconv

@@ -11,7 +11,7 @@ import numpy as np
 import numpy_operators
 import torch_operators
 from engines import Mnn, Ncnn, OnnxRuntime, OpenVINO
-from library import Library, Way, channels_first, channels_last
+from library import Fastconv, Library, Way, channels_first, channels_last
 
 
 class NumpyIm2col(Library):
@@ -212,3 +212,8 @@ PEERS = {
     peer.name: peer
     for peer in (NumpyIm2col(), PyTorch(), OnnxRuntime(), OpenVINO(), Jax(), Ncnn(), Mnn())
 }
+
+
+def find(name, layout="NCHW"):
+    """The peer of this name, or fastconv kept to its algorithm of this name."""
+    return PEERS.get(name) or Fastconv(layout, name)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from layers import OPS
-from peers import PEERS
+from peers import find
 from tasks import rows
 
 TIMED = ("ok", "imprecise")
@@ -40,7 +40,7 @@ class Results:
     def peers(self, table):
         """Those that have one of its ops at all."""
         ops = {task.op for task in self.rows(table)}
-        return [name for name in self.settings["peers"] if any(map(PEERS[name].has, ops))]
+        return [name for name in self.settings["peers"] if any(map(find(name).has, ops))]
 
     def measured(self, table):
         """The table, and how fastconv ran it if not by its function."""

@@ -15,7 +15,7 @@ from functools import partial
 import measure
 from library import Fastconv, Refusal
 from machine import OtherLoad, limits
-from peers import PEERS
+from peers import find
 from tasks import tasks
 
 
@@ -30,13 +30,8 @@ class Case:
         self.budget = measure.Budget(job["repeat"], job["min_time"])
         self.problem = task.random_problem(job)
         fastconv = Fastconv(job["layout"], job["algorithm"], plan=job["plan"])
-        try:
-            (self.way,) = fastconv.ways(self.problem)
-            self.results = self.way.result(self.way.run())
-        except ValueError as error:
-            if job["algorithm"] == "auto":
-                raise
-            raise Refusal(str(error)) from error
+        (self.way,) = fastconv.ways(self.problem)
+        self.results = self.way.result(self.way.run())
 
     def ours(self):
         """The record of fastconv alone."""
@@ -113,7 +108,7 @@ def run_task(job, task, emit):
     if alone and alone["status"] != "ok":
         return
     for name in job["peers"]:
-        cell(name, partial(case.against, PEERS[name]))
+        cell(name, partial(case.against, find(name, job["layout"])))
 
 
 def run_job(job, emit):
