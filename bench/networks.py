@@ -33,7 +33,7 @@ from report import Table, as_markdown, as_text
 
 RATE = 1e-9  # of the update: too small to change the next step
 # Of disagreement(): of results and of gradients through 50 layers with their ReLUs.
-TOLERANCE = {"float32": 0.03, "float64": 1e-6}
+TOLERANCE = {"float32": 0.1, "float64": 1e-6}
 
 
 def random_arguments(network, dtype, seed=0):
