@@ -26,9 +26,11 @@
 /* Brings the line of an address nearer; the address need not be readable. */
 #if defined(__GNUC__)
 #define FC_PREFETCH(address) __builtin_prefetch(address)
+#define FC_PREFETCH_TO_L2(address) __builtin_prefetch(address, 0, 2)
 #define FC_PREFETCH_TO_WRITE(address) __builtin_prefetch(address, 1)
 #else
 #define FC_PREFETCH(address) ((void)0)
+#define FC_PREFETCH_TO_L2(address) ((void)0)
 #define FC_PREFETCH_TO_WRITE(address) ((void)0)
 #endif
 

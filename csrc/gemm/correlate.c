@@ -179,8 +179,8 @@ static void set_offsets(const fc_plan *p, const fc_workspace *ws, const fc_terms
     piece->depth = w - first_w;
 }
 
-static void run_block(const fc_plan *p, fc_workspace *ws, const fc_block *block, ptrdiff_t row0,
-                      ptrdiff_t row1) {
+static void run_block(const fc_plan *p, fc_workspace *ws, const fc_block *block, const fc_block *next,
+                      ptrdiff_t row0, ptrdiff_t row1) {
     const fc_correlation *c = p->c;
     const ptrdiff_t taps = fc_taps(p);
     if (p->by_channel) {
@@ -199,7 +199,7 @@ static void run_block(const fc_plan *p, fc_workspace *ws, const fc_block *block,
             terms.last = least(end * taps, terms.first + chain);
             for (ptrdiff_t i = 0; i < ws->count; i++) set_offsets(p, ws, &terms, &ws->pieces[i]);
             if (p->by_channel) fc_multiply_channels(p, ws, block, row0, row1, &terms);
-            else fc_multiply_pixels(p, ws, block, row0, row1, &terms);
+            else fc_multiply_pixels(p, ws, block, next, row0, row1, &terms);
         }
     }
 }
@@ -221,7 +221,10 @@ static void run_part(void *context, int part) {
         const ptrdiff_t first = unit % p->row_parts;
         const ptrdiff_t last = least(p->row_parts, first + end - unit);
         const fc_block block = fc_find_block(&p->blocks, unit / p->row_parts);
-        run_block(p, &ws, &block, panels * first / p->row_parts * p->panel,
+        fc_block next;
+        const ptrdiff_t after = unit + last - first;
+        if (after < end) next = fc_find_block(&p->blocks, after / p->row_parts);
+        run_block(p, &ws, &block, after < end ? &next : NULL, panels * first / p->row_parts * p->panel,
                   least(p->c->rows, panels * last / p->row_parts * p->panel));
         unit += last - first;
     }

@@ -74,7 +74,7 @@ void fc_plan_pieces(fc_plan *plan);
 void fc_set_pixels(const fc_plan *plan, fc_workspace *ws, const fc_block *block);
 
 /* All tiles of output channels [row0, row1) of a block, for terms that ws's tables describe. */
-void fc_multiply_pixels(const fc_plan *plan, const fc_workspace *ws, const fc_block *block,
+void fc_multiply_pixels(const fc_plan *plan, const fc_workspace *ws, const fc_block *block, const fc_block *next,
                         ptrdiff_t row0, ptrdiff_t row1, const fc_terms *terms);
 void fc_multiply_channels(const fc_plan *plan, const fc_workspace *ws, const fc_block *block,
                           ptrdiff_t row0, ptrdiff_t row1, const fc_terms *terms);

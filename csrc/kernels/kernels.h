@@ -31,6 +31,10 @@ typedef struct {
     int accumulate;      /* add what c holds */
     int relu;            /* c = max(c, 0), NaN kept */
     int scattered;       /* rows of b do not follow one another */
+    /* Brought to L2 meanwhile, for later tiles: fetch[fetch_offsets[i]], one each fetch_step terms; 0: none. */
+    const void *fetch;
+    const ptrdiff_t *fetch_offsets;
+    ptrdiff_t fetch_step;
 } fc_tile;
 
 typedef void (*fc_gemm_kernel)(const fc_tile *tile);
