@@ -198,7 +198,7 @@ static void run_block(const fc_plan *p, fc_workspace *ws, const fc_block *block,
         for (terms.first = plane * taps; terms.first < end * taps; terms.first = terms.last) {
             terms.last = least(end * taps, terms.first + chain);
             for (ptrdiff_t i = 0; i < ws->count; i++) set_offsets(p, ws, &terms, &ws->pieces[i]);
-            if (p->by_channel) fc_multiply_channels(p, ws, block, row0, row1, &terms);
+            if (p->by_channel) fc_multiply_channels(p, ws, block, next, row0, row1, &terms);
             else fc_multiply_pixels(p, ws, block, next, row0, row1, &terms);
         }
     }

@@ -4,6 +4,7 @@
  * The outputs of a tile lie anywhere, so no stride and no width wastes a lane. Where channels are not
  * adjacent in y, a group of outputs is transposed on its way out. */
 #include <math.h>
+#include <stdlib.h>
 
 #include "../arithmetic.h"
 #include "correlate_plan.h"
@@ -43,6 +44,8 @@ static void choose_size(fc_plan *p) {
         b->phases[a] = fc_whole_axis(&b->axis[a], least(b->axis[a].outputs, a ? 640 : 64));
     b->size[0] = b->size[1] = 1;
     b->size[2] = even_block(w->outputs, h->outputs == 1 ? MAX_PIXELS / 2 : 640);
+    if (b->in_place && h->outputs == 1 && getenv("FC_CB"))
+        b->size[2] = even_block(w->outputs, most(FC_GROUP, least(MAX_PIXELS / 2, atoi(getenv("FC_CB"))*1024 /p->size/ p->planes)));
     fc_lay_out(b);
     /* Elements that a row of outputs takes, and rows that all of them share. */
     const ptrdiff_t phases = b->phases[0].phases * b->phases[1].phases;
@@ -150,6 +153,7 @@ void fc_set_pixels(const fc_plan *p, fc_workspace *ws, const fc_block *block) {
 typedef struct {
     ptrdiff_t first, last, row, rows, width; /* width: elements between pixels of the stage */
     int accumulate, relu;
+    fc_fetch fetch;
 } group;
 
 /* Whether `count` outputs follow each other evenly in y. */
@@ -172,14 +176,13 @@ static ptrdiff_t find_run(const fc_plan *p, const fc_workspace *ws, const group 
 
 /* While the group is computed, its lines of y come nearer. */
 static void prefetch_group(const fc_plan *p, const fc_workspace *ws, const group *g) {
-    enum { LINE = 64 };
     void *y_rows[FC_MAX_COLS];
     for (ptrdiff_t i = g->first; i < g->last;) {
         const ptrdiff_t length = find_run(p, ws, g, i, y_rows);
         const ptrdiff_t bytes = ((length - 1) * p->c->axis[1].target_stride + 1) * p->size;
         for (ptrdiff_t j = 0; j < g->rows; j++) {
             const char *y = y_rows[j];
-            for (ptrdiff_t offset = 0; offset < bytes; offset += LINE) FC_PREFETCH_TO_WRITE(y + offset);
+            for (ptrdiff_t offset = 0; offset < bytes; offset += FC_LINE) FC_PREFETCH_TO_WRITE(y + offset);
             FC_PREFETCH_TO_WRITE(y + bytes - 1);
         }
         i += length;
@@ -234,6 +237,7 @@ static void multiply_panel(const fc_plan *p, const fc_workspace *ws, group *g, f
             tile->c_row = direct ? c->axis[1].target_stride : g->width;
             tile->accumulate = direct && g->accumulate;
             tile->relu = direct && g->relu;
+            fc_fetch_ahead(&g->fetch, tile->a_offsets, tile);
             k->gemm[n - 1][vecs - 1](tile);
             if (adjacent && !direct) store_outputs(p, ws, g, i, n);
         }
@@ -241,12 +245,15 @@ static void multiply_panel(const fc_plan *p, const fc_workspace *ws, group *g, f
     }
 }
 
-void fc_multiply_channels(const fc_plan *p, const fc_workspace *ws, const fc_block *block,
+void fc_multiply_channels(const fc_plan *p, const fc_workspace *ws, const fc_block *block, const fc_block *next,
                           ptrdiff_t row0, ptrdiff_t row1, const fc_terms *terms) {
     const fc_correlation *c = p->c;
     const ptrdiff_t total = c->planes * fc_taps(p), lanes = p->kernels->lanes;
     const char *x = fc_input(p, ws, block, terms);
     group g = {.accumulate = terms->first > 0, .relu = c->relu && terms->last == total};
+    if (ws->count == 1)
+        g.fetch = fc_plan_fetch(p, ws, next, terms, quotient_up(row1 - row0, p->panel) *
+                                                        quotient_up(ws->pieces->last, p->tile_rows));
     for (g.row = row0; g.row < row1; g.row += p->panel) {
         if (fc_stopped(p->run)) return;
         g.rows = least(p->panel, row1 - g.row);

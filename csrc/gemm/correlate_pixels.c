@@ -145,29 +145,8 @@ typedef struct {
     ptrdiff_t highest; /* offset of a tap */
     int accumulate, relu;
     const fc_terms *terms;
-    const char *next; /* where the next block lies in place, or NULL: each line is fetched during `period` tiles */
-    ptrdiff_t period, tiles, lines;
+    fc_fetch fetch;
 } panel;
-
-static void plan_fetches(const fc_plan *p, const fc_workspace *ws, const fc_block *block, const fc_block *next,
-                         ptrdiff_t rows, panel *q) {
-    enum { LINE = 64 };
-    if (!next || !p->blocks.in_place || p->blocks.size[0] * p->blocks.size[1] > 1) return;
-    const ptrdiff_t lines = quotient_up(next->count[2] * p->size, LINE);
-    const ptrdiff_t tiles = quotient_up(rows, p->panel) * quotient_up(block->count[2], p->vecs * p->kernels->lanes);
-    q->period = tiles / lines;
-    if (q->period) q->next = fc_input(p, ws, next, q->terms);
-    q->lines = lines;
-}
-
-static void fetch_ahead(const fc_plan *p, const fc_workspace *ws, panel *q, fc_tile *tile) {
-    enum { LINE = 64 };
-    const ptrdiff_t line = q->tiles / q->period, part = q->tiles++ % q->period;
-    tile->fetch_step = line < q->lines ? q->period : 0;
-    tile->fetch = q->next + line * LINE;
-    tile->fetch_offsets = ws->x_offsets + part * (tile->depth / q->period);
-    (void)p;
-}
 
 /* Columns [0, length) of a line whose first output is `first` of the block. */
 static void multiply_line(const fc_plan *p, const fc_workspace *ws, const fc_block *block,
@@ -205,7 +184,7 @@ static void multiply_line(const fc_plan *p, const fc_workspace *ws, const fc_blo
         tile->c_row = whole ? c->y_row : wide * k->lanes;
         tile->relu = whole && q->relu;
         tile->accumulate = whole && q->accumulate;
-        if (q->next) fetch_ahead(p, ws, q, tile);
+        fc_fetch_ahead(&q->fetch, ws->x_offsets, tile);
         k->gemm[q->rows - 1][wide - 1](tile);
         if (whole) continue;
         const ptrdiff_t at = p->by_line ? first[0] * (block->count[0] > 1 ? b->pitch[0] : 0) +
@@ -222,7 +201,8 @@ void fc_multiply_pixels(const fc_plan *p, const fc_workspace *ws, const fc_block
     panel q = {.highest = ws->x_offsets[0], .accumulate = terms->first > 0,
                .relu = c->relu && terms->last == total, .terms = terms};
     for (ptrdiff_t d = 1; d < depth; d++) q.highest = most(q.highest, ws->x_offsets[d]);
-    plan_fetches(p, ws, block, next, row1 - row0, &q);
+    const ptrdiff_t tiles_across = quotient_up(block->count[2], p->vecs * p->kernels->lanes);
+    q.fetch = fc_plan_fetch(p, ws, next, terms, quotient_up(row1 - row0, p->panel) * tiles_across);
     for (q.row = row0; q.row < row1; q.row += p->panel) {
         if (fc_stopped(p->run)) return;
         const void *w_rows[FC_MAX_ROWS];

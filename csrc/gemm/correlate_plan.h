@@ -9,6 +9,8 @@
 enum { FC_BLOCK_BYTES = 384 << 10 };
 /* Longest chain of sums in one register: longer ones lose accuracy, shorter ones cost stores. */
 enum { FC_CHAIN = 1152 };
+/* Bytes of a cache line. */
+enum { FC_LINE = 64 };
 
 typedef struct fc_plan {
     const fc_correlation *c;
@@ -62,6 +64,14 @@ enum {
     FC_MAX_PIECES = 25 /* of an image: their tables stay in L2 */
 };
 
+/* The next block of an input that is read in place, on its way to L2 while tiles of this one are multiplied:
+ * a line of each term's row at a time, during `period` tiles. */
+typedef struct {
+    const char *from; /* where the rows of the next block begin; NULL: nothing is fetched */
+    ptrdiff_t lines;  /* of a row */
+    ptrdiff_t planes, done;
+} fc_fetch;
+
 static inline ptrdiff_t fc_taps(const fc_plan *p) { return p->c->axis[0].taps * p->c->axis[1].taps; }
 
 /* Set the fields above `cycles` that depend on the arrangement, and `cycles`. */
@@ -76,7 +86,7 @@ void fc_set_pixels(const fc_plan *plan, fc_workspace *ws, const fc_block *block)
 /* All tiles of output channels [row0, row1) of a block, for terms that ws's tables describe. */
 void fc_multiply_pixels(const fc_plan *plan, const fc_workspace *ws, const fc_block *block, const fc_block *next,
                         ptrdiff_t row0, ptrdiff_t row1, const fc_terms *terms);
-void fc_multiply_channels(const fc_plan *plan, const fc_workspace *ws, const fc_block *block,
+void fc_multiply_channels(const fc_plan *plan, const fc_workspace *ws, const fc_block *block, const fc_block *next,
                           ptrdiff_t row0, ptrdiff_t row1, const fc_terms *terms);
 
 /* Most rows of a tile of so many vectors. */
@@ -102,6 +112,29 @@ static inline const char *fc_input(const fc_plan *p, const fc_workspace *ws, con
     if (!p->blocks.in_place) return ws->copy;
     const ptrdiff_t plane = terms->block_first / fc_taps(p);
     return (const char *)p->c->x_plane[plane] + fc_block_offset(&p->blocks, block) * p->size;
+}
+
+/* `tiles`: of this block. Only rows in one piece are fetched. */
+static inline fc_fetch fc_plan_fetch(const fc_plan *p, const fc_workspace *ws, const fc_block *next,
+                                     const fc_terms *terms, ptrdiff_t tiles) {
+    fc_fetch fetch = {0};
+    if (!next || !p->blocks.in_place || next->count[0] * next->count[1] > 1 || p->c->axis[1].source_stride != 1)
+        return fetch;
+    fetch.lines = (next->count[2] * p->size + 2 * FC_LINE - 2) / FC_LINE;
+    const ptrdiff_t depth = terms->last - terms->first;
+    fetch.planes = quotient_up(depth, tiles);
+    if (fetch.planes * fetch.lines <= depth) fetch.from = fc_input(p, ws, next, terms);
+    return fetch;
+}
+
+/* What the next tile, whose rows of the input are at `offsets`, fetches. */
+static inline void fc_fetch_ahead(fc_fetch *f, const ptrdiff_t *offsets, fc_tile *tile) {
+    if (!f->from) return;
+    tile->fetch = f->from;
+    tile->fetch_offsets = offsets + f->done;
+    tile->fetch_lines = f->lines;
+    tile->fetch_step = f->done + f->planes <= tile->depth ? tile->depth / (f->planes * f->lines) : 0;
+    f->done += f->planes;
 }
 
 #endif

@@ -34,7 +34,7 @@ typedef struct {
     /* Brought to L2 meanwhile, for later tiles: fetch[fetch_offsets[i]], one each fetch_step terms; 0: none. */
     const void *fetch;
     const ptrdiff_t *fetch_offsets;
-    ptrdiff_t fetch_step;
+    ptrdiff_t fetch_step, fetch_lines;
 } fc_tile;
 
 typedef void (*fc_gemm_kernel)(const fc_tile *tile);
