@@ -2,6 +2,7 @@
 #ifndef FC_CORRELATE_PLAN_H
 #define FC_CORRELATE_PLAN_H
 
+#include "../arithmetic.h"
 #include "../packing/block.h"
 #include "correlate.h"
 
@@ -9,8 +10,6 @@
 enum { FC_BLOCK_BYTES = 384 << 10 };
 /* Longest chain of sums in one register: longer ones lose accuracy, shorter ones cost stores. */
 enum { FC_CHAIN = 1152 };
-/* Bytes of a cache line. */
-enum { FC_LINE = 64 };
 
 typedef struct fc_plan {
     const fc_correlation *c;
@@ -64,12 +63,12 @@ enum {
     FC_MAX_PIECES = 25 /* of an image: their tables stay in L2 */
 };
 
-/* The next block of an input that is read in place, on its way to L2 while tiles of this one are multiplied:
- * a line of each term's row at a time, during `period` tiles. */
+/* The next block of an input that is read in place, on its way to L2 while tiles of this one are multiplied. */
 typedef struct {
-    const char *from; /* where the rows of the next block begin; NULL: nothing is fetched */
+    const char *from; /* where its rows begin; NULL: nothing is fetched */
     ptrdiff_t lines;  /* of a row */
-    ptrdiff_t planes, done;
+    ptrdiff_t step;   /* terms of a tile to a line */
+    ptrdiff_t row, line; /* reached so far */
 } fc_fetch;
 
 static inline ptrdiff_t fc_taps(const fc_plan *p) { return p->c->axis[0].taps * p->c->axis[1].taps; }
@@ -114,27 +113,31 @@ static inline const char *fc_input(const fc_plan *p, const fc_workspace *ws, con
     return (const char *)p->c->x_plane[plane] + fc_block_offset(&p->blocks, block) * p->size;
 }
 
-/* `tiles`: of this block. Only rows in one piece are fetched. */
+/* For a block of so many tiles. Planes are fetched one after the other, each from end to end: all planes line by
+ * line took 1.25 times as long (256 -> 64 channels of 56x56, 1x1), no fetch 1.6 times. */
 static inline fc_fetch fc_plan_fetch(const fc_plan *p, const fc_workspace *ws, const fc_block *next,
                                      const fc_terms *terms, ptrdiff_t tiles) {
     fc_fetch fetch = {0};
-    if (!next || !p->blocks.in_place || next->count[0] * next->count[1] > 1 || p->c->axis[1].source_stride != 1)
+    if (!next || !p->blocks.in_place || fc_taps(p) > 1 || p->c->axis[1].source_stride != 1 ||
+        next->count[0] * next->count[1] > 1)
         return fetch;
-    fetch.lines = (next->count[2] * p->size + 2 * FC_LINE - 2) / FC_LINE;
-    const ptrdiff_t depth = terms->last - terms->first;
-    fetch.planes = quotient_up(depth, tiles);
-    if (fetch.planes * fetch.lines <= depth) fetch.from = fc_input(p, ws, next, terms);
+    fetch.lines = (next->count[2] * p->size + 2 * FC_LINE - 2) / FC_LINE; /* wherever it begins */
+    fetch.step = tiles / fetch.lines;
+    if (fetch.step) fetch.from = fc_input(p, ws, next, terms);
     return fetch;
 }
 
-/* What the next tile, whose rows of the input are at `offsets`, fetches. */
+/* What the next tile fetches; `offsets`: of the block's rows, one a term. */
 static inline void fc_fetch_ahead(fc_fetch *f, const ptrdiff_t *offsets, fc_tile *tile) {
     if (!f->from) return;
     tile->fetch = f->from;
-    tile->fetch_offsets = offsets + f->done;
+    tile->fetch_offsets = offsets + f->row;
     tile->fetch_lines = f->lines;
-    tile->fetch_step = f->done + f->planes <= tile->depth ? tile->depth / (f->planes * f->lines) : 0;
-    f->done += f->planes;
+    tile->fetch_left = f->lines - f->line;
+    f->line += quotient_up(tile->depth, f->step);
+    f->row += f->line / f->lines;
+    f->line %= f->lines;
+    tile->fetch_step = f->row < tile->depth ? f->step : 0;
 }
 
 #endif

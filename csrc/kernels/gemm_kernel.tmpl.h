@@ -7,7 +7,7 @@
  * copy of it, and no im2col columns exist (Dukhan 2019, arXiv:1907.02129, gathers by pointers per
  * pixel; here by offsets per tap). Weights may be `a` and pixels `b`, or the other way round.
  *
- * Rows of b are fetched eight ahead: packed ones follow one another (4 % on processors that bring them to L2
+ * Between terms what the tile names is fetched to L2. Rows of b are fetched to L1, eight ahead: packed ones follow one another (4 % on processors that bring them to L2
  * alone), scattered ones are found in the table (rn50_l1_1x1_reduce took 1.15 times as long without).
  *
  * Contract: depth >= 0; every b[b_offsets[d] + j] of the full width is readable; c aliases nothing. rows and
@@ -56,14 +56,16 @@ FC_INLINE FC_TARGET void FC_NAME(gemm_tile)(const int rows, const int vecs, cons
     /* Tables from their ends, so that d counts to zero: a pointer more and one of a[] leaves its register. */
     const ptrdiff_t *FC_RESTRICT a_end = tile->a_offsets + depth, *FC_RESTRICT b_end = tile->b_offsets + depth;
     FC_UNROLL for (int i = 0; i < rows; i++) a[i] = tile->a_rows[i];
+    enum { LINE = FC_LINE / sizeof(FC_DTYPE) };
     const ptrdiff_t step = tile->fetch_step ? tile->fetch_step : depth;
     const ptrdiff_t *fetch_offsets = tile->fetch_offsets;
-    const FC_DTYPE *line = tile->fetch_step ? (const FC_DTYPE *)tile->fetch + *fetch_offsets : b;
-    ptrdiff_t left = tile->fetch_lines;
+    const FC_DTYPE *line = b;
+    ptrdiff_t left = tile->fetch_step ? tile->fetch_left : 0;
+    if (tile->fetch_step) line = (const FC_DTYPE *)tile->fetch + *fetch_offsets + (tile->fetch_lines - left) * LINE;
     for (ptrdiff_t d = -depth; d < 0;) {
         const ptrdiff_t end = d + step < 0 ? d + step : 0;
         FC_PREFETCH_TO_L2(line);
-        line += 64 / sizeof(FC_DTYPE);
+        line += LINE;
         if (!--left) {
             line = (const FC_DTYPE *)tile->fetch + *++fetch_offsets;
             left = tile->fetch_lines;

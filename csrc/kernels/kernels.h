@@ -12,6 +12,7 @@ enum {
     FC_MAX_ROWS = 8,                /* rows of the largest register tile */
     FC_MAX_VECS = 4,                /* vectors across it */
     FC_MAX_COLS = 16 * FC_MAX_VECS, /* elements across the widest tile of any instruction set */
+    FC_LINE = 64,                   /* bytes of a cache line */
     FC_POOL_COLUMNS = 16,           /* sums of columns that windows of a pool share */
     FC_DIRECT_BLOCK = 8,   /* outputs of a block of direct kernels, at most */
     FC_GRADIENT_BLOCK = 4, /* and of their adjoint */
@@ -31,10 +32,11 @@ typedef struct {
     int accumulate;      /* add what c holds */
     int relu;            /* c = max(c, 0), NaN kept */
     int scattered;       /* rows of b do not follow one another */
-    /* Brought to L2 meanwhile, for later tiles: fetch[fetch_offsets[i]], one each fetch_step terms; 0: none. */
+    /* What later tiles read is brought to L2 meanwhile, a cache line each fetch_step terms (0: nothing): of rows
+     * of fetch_lines from fetch + fetch_offsets[i] on, the first of which has fetch_left to go. */
     const void *fetch;
     const ptrdiff_t *fetch_offsets;
-    ptrdiff_t fetch_step, fetch_lines;
+    ptrdiff_t fetch_step, fetch_lines, fetch_left;
 } fc_tile;
 
 typedef void (*fc_gemm_kernel)(const fc_tile *tile);
