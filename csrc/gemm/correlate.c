@@ -220,10 +220,13 @@ static void run_part(void *context, int part) {
         /* The rows of one block that are this task's, at once: the block is copied once. */
         const ptrdiff_t first = unit % p->row_parts;
         const ptrdiff_t last = least(p->row_parts, first + end - unit);
-        const fc_block block = fc_find_block(&p->blocks, unit / p->row_parts);
-        fc_block next;
+        fc_block block = fc_find_block(&p->blocks, unit / p->row_parts), next;
         const ptrdiff_t after = unit + last - first;
-        if (after < end) next = fc_find_block(&p->blocks, after / p->row_parts);
+        fc_align_block(p, &block);
+        if (after < end) {
+            next = fc_find_block(&p->blocks, after / p->row_parts);
+            fc_align_block(p, &next);
+        }
         run_block(p, &ws, &block, after < end ? &next : NULL, panels * first / p->row_parts * p->panel,
                   least(p->c->rows, panels * last / p->row_parts * p->panel));
         unit += last - first;

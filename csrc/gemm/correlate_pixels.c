@@ -76,6 +76,18 @@ static void choose_size(fc_plan *p) {
     }
 }
 
+/* Whether rows of planes are lines that begin alike in a cache line, and blocks have room to be moved. Without,
+ * NumPy's arrays, 16 bytes into a line, take 1.08 to 1.12 times as long in L2. */
+static int can_align(const fc_plan *p) {
+    const fc_correlation *c = p->c;
+    const fc_blocks *b = &p->blocks;
+    const ptrdiff_t last = b->size[2] * (b->count[2] - 1);
+    if (!b->in_place || !p->by_line || fc_taps(p) > 1 || b->axis[0].outputs > 1 || b->axis[1].outputs < 256) return 0;
+    for (ptrdiff_t i = 1; i < c->planes; i++)
+        if (((const char *)c->x_plane[i] - (const char *)c->x_plane[0]) % FC_LINE) return 0;
+    return (uintptr_t)c->x_plane[0] % (uintptr_t)p->size == 0 && b->axis[1].outputs - last > FC_LINE / p->size;
+}
+
 void fc_plan_pixels(fc_plan *p) {
     const fc_correlation *c = p->c;
     fc_blocks *b = &p->blocks;
@@ -100,6 +112,21 @@ void fc_plan_pixels(fc_plan *p) {
     const int lines_overlap = b->in_place && h->outputs > 1 && b->pitch[1] < b->size[2];
     p->by_line = lines_overlap || by_line <= at_once;
     p->cycles = fc_fill_cycles(p) + (p->by_line ? by_line : at_once);
+    p->by_cache_line = can_align(p);
+}
+
+/* Elements from an address to the next cache line, 0 at its beginning. */
+static ptrdiff_t to_line(const fc_plan *p, const char *address) {
+    return (ptrdiff_t)(-(uintptr_t)address % FC_LINE) / p->size;
+}
+
+void fc_align_block(const fc_plan *p, fc_block *block) {
+    if (!p->by_cache_line) return;
+    const ptrdiff_t outputs = p->c->axis[1].outputs, end = block->start[2] + block->count[2];
+    const fc_block image = {.start = {block->start[0], 0, 0}};
+    const ptrdiff_t lead = to_line(p, (const char *)p->c->x_plane[0] + fc_block_offset(&p->blocks, &image) * p->size);
+    if (block->start[2]) block->start[2] += lead;
+    block->count[2] = (end < outputs ? end + lead : outputs) - block->start[2];
 }
 
 /* Writes the outputs among columns [column, column + width) of the block's one line. */
@@ -154,15 +181,16 @@ static void multiply_line(const fc_plan *p, const fc_workspace *ws, const fc_blo
     const fc_correlation *c = p->c;
     const fc_kernels *k = p->kernels;
     const fc_blocks *b = &p->blocks;
-    const ptrdiff_t vecs = even_block(quotient_up(length, k->lanes), widest(k, q->rows));
-    const int direct = p->by_line && c->axis[1].target_stride == 1;
     const ptrdiff_t offset = first[0] * b->pitch[0] + first[1] * b->pitch[1];
     const char *x = fc_input(p, ws, block, q->terms) + offset * p->size;
+    const ptrdiff_t lead = p->by_cache_line ? to_line(p, x) : 0;
+    const ptrdiff_t vecs = even_block(quotient_up(length - lead, k->lanes), widest(k, q->rows));
+    const int direct = p->by_line && c->axis[1].target_stride == 1;
     char *y = (char *)c->y + (q->row * c->y_row + (block->start[0] + first[0]) * c->y_image +
                               (block->start[1] + first[1]) * c->axis[0].target_stride +
                               block->start[2] * c->axis[1].target_stride) * p->size;
-    for (ptrdiff_t column = 0; column < length; column += vecs * k->lanes) {
-        const ptrdiff_t width = least(vecs * k->lanes, length - column);
+    for (ptrdiff_t column = 0, width; column < length; column += width) {
+        width = column < lead ? lead : least(vecs * k->lanes, length - column);
         const ptrdiff_t wide = quotient_up(width, k->lanes);
         tile->b = x + column * p->size;
         tile->b_offsets = ws->x_offsets;

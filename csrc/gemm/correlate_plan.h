@@ -22,6 +22,7 @@ typedef struct fc_plan {
     ptrdiff_t tile_rows; /* rows of a register tile */
     ptrdiff_t panel;     /* output channels of a tile */
     int by_line;         /* pixels in the vector: tiles begin with each line of outputs */
+    int by_cache_line;   /* of those, where lines are whole images: tiles and blocks begin where all planes' do */
     int by_channel;      /* channels in the vector */
     int by_piece;        /* of those: blocks cut where taps leave the source, which are left out */
     const char *last_plane; /* highest address of c->x_plane */
@@ -78,6 +79,9 @@ void fc_plan_pixels(fc_plan *plan);
 void fc_plan_channels(fc_plan *plan);
 /* The same by pieces, whose cost is infinite where that cannot be. */
 void fc_plan_pieces(fc_plan *plan);
+
+/* Moves a block's ends to where cache lines begin, if the plan is by_cache_line. */
+void fc_align_block(const fc_plan *plan, fc_block *block);
 
 /* Sets ws's pieces and what each output reads and writes. */
 void fc_set_pixels(const fc_plan *plan, fc_workspace *ws, const fc_block *block);
