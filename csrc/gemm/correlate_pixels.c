@@ -171,11 +171,13 @@ typedef struct {
     ptrdiff_t row, rows;
     ptrdiff_t highest; /* offset of a tap */
     int accumulate, relu;
+    int at_once; /* all terms */
     const fc_terms *terms;
     fc_fetch fetch;
 } panel;
 
-/* Columns [0, length) of a line whose first output is `first` of the block. */
+/* Columns [0, length) of a line whose first output is `first` of the block. Where the sums are complete, vectors
+ * that would leave the line, or end before a cache line, compute some columns twice, to the same bits. */
 static void multiply_line(const fc_plan *p, const fc_workspace *ws, const fc_block *block,
                           panel *q, fc_tile *tile, const ptrdiff_t first[3], ptrdiff_t length) {
     const fc_correlation *c = p->c;
@@ -189,27 +191,28 @@ static void multiply_line(const fc_plan *p, const fc_workspace *ws, const fc_blo
     char *y = (char *)c->y + (q->row * c->y_row + (block->start[0] + first[0]) * c->y_image +
                               (block->start[1] + first[1]) * c->axis[0].target_stride +
                               block->start[2] * c->axis[1].target_stride) * p->size;
-    for (ptrdiff_t column = 0, width; column < length; column += width) {
-        width = column < lead ? lead : least(vecs * k->lanes, length - column);
-        const ptrdiff_t wide = quotient_up(width, k->lanes);
+    for (ptrdiff_t done = 0, width; done < length; done += width) {
+        width = done < lead ? lead : least(vecs * k->lanes, length - done);
+        const ptrdiff_t wide = quotient_up(width, k->lanes), full = wide * k->lanes;
+        const int twice = direct && q->at_once && width < full && full <= length;
+        const ptrdiff_t column = twice ? least(done, length - full) : done;
         tile->b = x + column * p->size;
         tile->b_offsets = ws->x_offsets;
-        if (b->in_place && width < wide * k->lanes &&
-            fc_block_offset(b, block) + offset + q->highest + column + wide * k->lanes >
-                readable(p, q->terms)) {
+        if (b->in_place && width < full && !twice &&
+            fc_block_offset(b, block) + offset + q->highest + column + full > readable(p, q->terms)) {
             /* A vector would end beyond the array. */
             const ptrdiff_t depth = q->terms->last - q->terms->first;
             for (ptrdiff_t d = 0; d < depth; d++) {
-                char *target = ws->copy + d * wide * k->lanes * p->size;
+                char *target = ws->copy + d * full * p->size;
                 k->copy(width, (const char *)tile->b + ws->x_offsets[d] * p->size, 1, target);
-                ws->pixels[d] = d * wide * k->lanes;
+                ws->pixels[d] = d * full;
             }
             tile->b = ws->copy;
             tile->b_offsets = ws->pixels;
         }
-        const int whole = direct && width == wide * k->lanes;
+        const int whole = direct && (twice || width == full);
         tile->c = whole ? y + column * p->size : ws->stage[0];
-        tile->c_row = whole ? c->y_row : wide * k->lanes;
+        tile->c_row = whole ? c->y_row : full;
         tile->relu = whole && q->relu;
         tile->accumulate = whole && q->accumulate;
         fc_fetch_ahead(&q->fetch, ws->x_offsets, tile);
@@ -217,8 +220,7 @@ static void multiply_line(const fc_plan *p, const fc_workspace *ws, const fc_blo
         if (whole) continue;
         const ptrdiff_t at = p->by_line ? first[0] * (block->count[0] > 1 ? b->pitch[0] : 0) +
                                               first[1] * most(b->pitch[1], block->count[2]) : 0;
-        store_positions(p, ws->stage[0], wide * k->lanes, block, q->row, q->rows, at + column, width,
-                        q->accumulate, q->relu);
+        store_positions(p, ws->stage[0], full, block, q->row, q->rows, at + column, width, q->accumulate, q->relu);
     }
 }
 
@@ -227,7 +229,7 @@ void fc_multiply_pixels(const fc_plan *p, const fc_workspace *ws, const fc_block
     const fc_correlation *c = p->c;
     const ptrdiff_t total = c->planes * fc_taps(p), depth = terms->last - terms->first;
     panel q = {.highest = ws->x_offsets[0], .accumulate = terms->first > 0,
-               .relu = c->relu && terms->last == total, .terms = terms};
+               .relu = c->relu && terms->last == total, .at_once = depth == total, .terms = terms};
     for (ptrdiff_t d = 1; d < depth; d++) q.highest = most(q.highest, ws->x_offsets[d]);
     const ptrdiff_t tiles_across = quotient_up(block->count[2], p->vecs * p->kernels->lanes);
     q.fetch = fc_plan_fetch(p, ws, next, terms, quotient_up(row1 - row0, p->panel) * tiles_across);
