@@ -31,7 +31,7 @@ static double line_cycles(const fc_plan *p, double count, ptrdiff_t length, int 
         const ptrdiff_t full = vectors / vecs, rest = vectors % vecs;
         const double strided = 1.2 * k->lanes; /* element by element */
         const double store = p->c->axis[1].target_stride != 1 ? strided
-                             : direct && length % k->lanes == 0 ? 1 : 5;
+                             : direct && (length % k->lanes == 0 || (length > k->lanes && chunks == 1)) ? 1 : 5;
         cycles += (double)full * (terms * fc_tile_cycles(rows, vecs, 2) +
                                   chunks * (30 + store * (double)(rows * vecs)));
         if (rest)
