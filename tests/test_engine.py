@@ -42,6 +42,33 @@ def test_far_and_many_taps_are_exact_on_integers(case, algorithm):
         np.testing.assert_array_equal(a, e)
 
 
+# Channels, outputs: planes of whole cache lines or not, one block and several, a sum in two parts.
+LINES = [(40, 24, (16, 16)), (300, 70, (24, 24)), (64, 9, (40, 41)), (1300, 20, (20, 16))]
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("channels, outputs, size", LINES)
+def test_planes_read_in_place_begin_anywhere_in_a_cache_line(channels, outputs, size, dtype):
+    rng = np.random.default_rng(0)
+    shape = (2, channels, *size)
+    count = int(np.prod(shape))
+    memory = rng.standard_normal(count + 32).astype(dtype)
+    w = rng.standard_normal((outputs, channels, 1, 1)).astype(dtype)
+    b = rng.standard_normal(outputs).astype(dtype)
+    for start in (0, 1, 4, 7, 15, 31):
+        x = memory[start : start + count].reshape(shape)
+        expected = np.einsum("nchw,kc->nkhw", x.astype("f8"), w[:, :, 0, 0].astype("f8"))
+        expected = np.maximum(expected + b[:, None, None], 0)
+        results = []
+        for threads in (1, 2, 3):
+            with fastconv.num_threads(threads):
+                results.append(fastconv.conv_forward(x, w, b, activation="relu"))
+        bound = np.finfo(dtype).eps * channels
+        np.testing.assert_allclose(results[0], expected, rtol=0, atol=bound)
+        for other in (*results[1:], fastconv.conv_forward(x.copy(), w, b, activation="relu")):
+            np.testing.assert_array_equal(results[0], other)
+
+
 def test_taps_that_no_block_can_hold_are_refused_with_the_reason():
     taps = 2**57
     w = np.broadcast_to(np.float32(1), (1, 1, taps))

@@ -223,6 +223,16 @@ int main(int argc, char **argv) {
         run(&wide, FC_FLOAT32, 0, tail % 2, 0);
         run(&deep, FC_FLOAT64, 0, tail % 2, 0);
     }
+    /* Planes read in place, in several blocks, of which the next is fetched; with more planes than one sum takes. */
+    for (ptrdiff_t tail = 0; tail < 8; tail++) {
+        const shape lines = {2, 70 + tail, 30 + tail, 1, {1, 2, 800 + (tail % 2 ? 8 : 5) * tail}, {1, 1, 1},
+                             {1, 1, 1}, {1, 1, 1}, {0, 0, 0}, {0, 0, 0}};
+        const shape chunks = {1, 1200 + 8 * tail, 9, 1, {1, 16, 17 + tail}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1},
+                              {0, 0, 0}, {0, 0, 0}};
+        run(&lines, FC_FLOAT32, 0, tail / 2 % 2, tail % 3 == 0);
+        run(&lines, FC_FLOAT64, 0, tail / 2 % 2, tail % 3 == 0);
+        run(&chunks, tail % 2 ? FC_FLOAT32 : FC_FLOAT64, 0, tail / 2 % 2, 0);
+    }
     /* Many output channels, which take the vector: every tail of them and of the outputs, in place
      * and copied, and by pieces where much of a tap's reach is padding. */
     for (ptrdiff_t tail = 0; tail < 12; tail++) {
