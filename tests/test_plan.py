@@ -490,11 +490,10 @@ def test_plan_is_pickled_and_copied_without_its_arranged_weights():
     "x_shape, w_shape, options, algorithm",
     [
         ((2, 1, 16, 16), (32, 1, 3, 3), {"padding": 1}, "direct"),
-        ((2, 3, 31, 31), (25, 3, 3, 3), {"padding": 1, "stride": 2}, "direct"),
         ((2, 3, 32, 32), (32, 3, 7, 7), {"padding": 3}, "implicit_gemm"),
         ((2, 1, 16, 16), (32, 1, 1, 1), {}, "implicit_gemm"),
     ],
-    ids=["one_channel", "three_channels_strided", "long_sums", "pointwise"],
+    ids=["one_channel", "long_sums", "pointwise"],
 )
 def test_few_channels_take_what_measured_faster(x_shape, w_shape, options, algorithm):
     plan = fastconv.ConvPlan(x_shape, np.ones(w_shape, "f4"), **options)

@@ -192,7 +192,7 @@ static void multiply_line(const fc_plan *p, const fc_workspace *ws, const fc_blo
                               (block->start[1] + first[1]) * c->axis[0].target_stride +
                               block->start[2] * c->axis[1].target_stride) * p->size;
     for (ptrdiff_t done = 0, width; done < length; done += width) {
-        width = done < lead ? lead : least(vecs * k->lanes, length - done);
+        width = least(vecs * k->lanes, (done < lead ? lead : length) - done);
         const ptrdiff_t wide = quotient_up(width, k->lanes), full = wide * k->lanes;
         const int twice = direct && q->at_once && width < full && full <= length;
         const ptrdiff_t column = twice ? least(done, length - full) : done;
