@@ -82,7 +82,8 @@ static int can_align(const fc_plan *p) {
     const fc_correlation *c = p->c;
     const fc_blocks *b = &p->blocks;
     const ptrdiff_t last = b->size[2] * (b->count[2] - 1);
-    if (!b->in_place || !p->by_line || fc_taps(p) > 1 || b->axis[0].outputs > 1 || b->axis[1].outputs < 256) return 0;
+    if (!b->in_place || !p->by_line || fc_taps(p) > 1 || b->axis[0].outputs > 1) return 0;
+    if (b->axis[1].outputs < 256) return 0; /* the tiles at both ends would take more than is gained */
     for (ptrdiff_t i = 1; i < c->planes; i++)
         if (((const char *)c->x_plane[i] - (const char *)c->x_plane[0]) % FC_LINE) return 0;
     return (uintptr_t)c->x_plane[0] % (uintptr_t)p->size == 0 && b->axis[1].outputs - last > FC_LINE / p->size;

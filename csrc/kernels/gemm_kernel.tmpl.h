@@ -7,8 +7,9 @@
  * copy of it, and no im2col columns exist (Dukhan 2019, arXiv:1907.02129, gathers by pointers per
  * pixel; here by offsets per tap). Weights may be `a` and pixels `b`, or the other way round.
  *
- * Between terms what the tile names is fetched to L2. Rows of b are fetched to L1, eight ahead: packed ones follow one another (4 % on processors that bring them to L2
- * alone), scattered ones are found in the table (rn50_l1_1x1_reduce took 1.15 times as long without).
+ * Between terms what the tile names is fetched to L2. Rows of b are fetched to L1, eight ahead: packed ones follow
+ * one another (4 % on processors that bring them to L2 alone), scattered ones are found in the table
+ * (rn50_l1_1x1_reduce took 1.15 times as long without).
  *
  * Contract: depth >= 0; every b[b_offsets[d] + j] of the full width is readable; c aliases nothing. rows and
  * vecs are constants where this is inlined, so all of acc is registers. */
