@@ -45,7 +45,7 @@ HERE = Path(__file__).resolve().parent
 MALLOC = {"warm": ("warm",), "default": ("default",), "both": ("warm", "default")}
 
 
-def _list(known=None, convert=str):
+def as_list(known=None, convert=str):
     def parse(text):
         values = [convert(item.strip()) for item in text.split(",") if item.strip()]
         for value in values:
@@ -56,22 +56,22 @@ def _list(known=None, convert=str):
     return parse
 
 
-def _positive(text):
+def positive(text):
     count = int(text) if text.isdecimal() else 0
     if count < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
     return count
 
 
-def _thread_count(text):
-    count = _positive(text)
+def thread_count(text):
+    count = positive(text)
     if count > len(machine.cores()):
         message = f"{count} threads, but this process may use {len(machine.cores())} core(s)"
         raise argparse.ArgumentTypeError(message)
     return count
 
 
-def _isa(text):
+def isa(text):
     known = Fastconv.isas()
     if text == "best":
         return known[0]
@@ -100,20 +100,20 @@ def parse_arguments(arguments=None):
         description=summary, epilog=details, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--layers", type=_list(), default=["*"], help="names or patterns of layers.csv; or all")
-    add("--problems", type=_list(), default=["*"], help="the same of operators.py")
-    add("--threads", type=_list(convert=_thread_count), default=None, help="default 1,2")
-    add("--peers", type=_list(PEERS), help=f"of {', '.join(PEERS)}; default: all installed")
+    add("--layers", type=as_list(), default=["*"], help="names or patterns of layers.csv; or all")
+    add("--problems", type=as_list(), default=["*"], help="the same of operators.py")
+    add("--threads", type=as_list(convert=thread_count), default=None, help="default 1,2")
+    add("--peers", type=as_list(PEERS), help=f"of {', '.join(PEERS)}; default: all installed")
     help_ops = f"of {', '.join(TABLES)}; default forward,dx,dw; with --plan forward"
-    add("--ops", type=_list(TABLES), help=help_ops)
+    add("--ops", type=as_list(TABLES), help=help_ops)
     add("--plan", action="store_true", help="forward by a ConvPlan made before the timing")
     add("--dtype", choices=("float32", "float64"), default="float32")
     add("--layout", choices=("NCHW", "NHWC"), default="NCHW", help="of fastconv's arrays")
     add("--algorithm", default="auto", help="passed to fastconv's convolutions")
     isa_default = os.environ.get("FASTCONV_ISA") or "best"
     help_isa = "instruction set of fastconv alone, one of fastconv.isas() (%(default)s)"
-    add("--isa", type=_isa, default=isa_default, help=help_isa)
-    add("--repeat", type=_positive, default=5, help="least turns of each library (%(default)s)")
+    add("--isa", type=isa, default=isa_default, help=help_isa)
+    add("--repeat", type=positive, default=5, help="least turns of each library (%(default)s)")
     add("--min-time", type=float, default=0.3, help="least seconds of each (%(default)s)")
     help_malloc = "warm: freed memory is kept, so kernels are compared; default: page faults count"
     add("--malloc", choices=MALLOC, default="warm", help=help_malloc)

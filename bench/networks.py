@@ -26,6 +26,7 @@ import machine
 import measure
 import numpy as np
 from architectures import NETWORKS
+from compare import as_list, isa, positive, thread_count
 from layers import OPS, random_problem
 from library import Fastconv
 from peers import PyTorch
@@ -313,8 +314,6 @@ class Contest:
 
 def network_contests(network, dtype):
     """Contests of forward and step, after their results have been compared."""
-    import torch
-
     x, dy, parameters = random_arguments(network, dtype)
     net = FastconvNetwork(network, parameters)
     forward, step = {}, {}
@@ -328,7 +327,6 @@ def network_contests(network, dtype):
             raise SystemExit(f"{network.name} {name}: results are apart by {apart:.2g}")
         forward[name] = lambda peer=peer, images=images: peer.forward(images)
         step[name] = lambda p=peer, i=images, g=gradient: p.step(i, g)
-    torch.set_grad_enabled(False)
     return {
         "forward": Contest(lambda: net.forward(x), forward),
         "training step": Contest(lambda: net.step(x, dy), step),
@@ -394,29 +392,19 @@ def as_table(rows, threads, dtype):
     return Table(title, header, lines, [], notes)
 
 
-def _list(known, convert=str):
-    def parse(text):
-        values = [convert(item) for item in text.split(",")]
-        for value in values:
-            if known and value not in known:
-                raise argparse.ArgumentTypeError(f"{value!r} is not one of {', '.join(known)}")
-        return values
-
-    return parse
-
-
 def parse_arguments(arguments=None):
     summary, _, details = __doc__.partition("\n")
     parser = argparse.ArgumentParser(
         description=summary, epilog=details, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--networks", type=_list(NETWORKS), default=list(NETWORKS), help=", ".join(NETWORKS))
-    add("--threads", type=_list((), int), default=[1, 2][: len(machine.cores())])
+    add("--networks", type=as_list(NETWORKS), default=list(NETWORKS), help=", ".join(NETWORKS))
+    counts = as_list(convert=thread_count)
+    add("--threads", type=counts, default=[1, 2][: len(machine.cores())], help="default 1,2")
     add("--dtype", choices=tuple(TOLERANCE), default="float32")
-    add("--batch", type=int, default=0, help="default: 8, of cs231n 64")
-    add("--isa", default="", help="instruction set of fastconv")
-    add("--repeat", type=int, default=3, help="least turns of each (%(default)s)")
+    add("--batch", type=positive, help="default: 8, of cs231n 64")
+    add("--isa", type=isa, default="best", help="instruction set of fastconv")
+    add("--repeat", type=positive, default=3, help="least turns of each (%(default)s)")
     add("--min-time", type=float, default=0.1, help="least seconds of each (%(default)s)")
     add("--markdown", action="store_true", help="print the tables as GitHub markdown")
     add("--measure-here", action="store_true", help=argparse.SUPPRESS)
@@ -430,10 +418,9 @@ def main(arguments=None):
         run(options)
         return 0
     for threads in options.threads:
-        isa = options.isa or Fastconv.isas()[0]
         command = [sys.executable, __file__, *arguments, "--measure-here", f"--threads={threads}"]
         with machine.pinned(threads):
-            env = machine.environment(threads, "warm", isa)
+            env = machine.environment(threads, "warm", options.isa)
             with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
                 rows = [json.loads(line) for line in process.stdout]
         if process.returncode:

@@ -106,9 +106,24 @@ def test_choose_measures_the_algorithms(capsys):
         ("--algorithms fft", "'fft' is not one of"),
         ("--ops pool", "pool has one algorithm only"),
         ("--algorithm naive", "it is auto that is judged"),
+        ("--plan --ops forward", "functions are judged"),
     ],
 )
 def test_choose_refuses(capsys, arguments, message):
     with pytest.raises(SystemExit):
         choose.parse_arguments(arguments.split())
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", ["--threads 0", "--threads 99999", "--batch -1", "--isa sse9", "--networks lenet"]
+)
+def test_networks_refuses(capsys, arguments):
+    with pytest.raises(SystemExit):
+        networks.parse_arguments(arguments.split())
+    assert f"argument {arguments.split()[0]}" in capsys.readouterr().err
+
+
+def test_networks_takes_an_instruction_set():
+    options = networks.parse_arguments(["--isa", "best"])
+    assert options.isa in networks.Fastconv.isas()

@@ -68,6 +68,20 @@ def test_planes_read_in_place_begin_anywhere_in_a_cache_line(channels, outputs, 
             np.testing.assert_array_equal(results[0], other)
 
 
+@pytest.mark.parametrize("shape", [(1, 3072, 16, 16), (1, 700, 1, 275), (2, 1500, 1, 300)])
+def test_blocks_narrower_than_a_cache_line(shape):
+    """Of many threads, blocks become so narrow that the next line begins beyond their end."""
+    memory = np.random.default_rng(1).integers(-3, 4, int(np.prod(shape)) + 16).astype("f4")
+    w = np.random.default_rng(2).integers(-3, 4, (8, shape[1], 1, 1)).astype("f4")
+    for start in (0, 4, 15):
+        x = memory[start : start + int(np.prod(shape))].reshape(shape)
+        expected = np.einsum("nchw,kc->nkhw", x, w[:, :, 0, 0])
+        for threads in (1, 9, 12, 16, 20, 24):
+            with fastconv.num_threads(threads):
+                y = fastconv.conv_forward(x, w, algorithm="implicit_gemm")
+            np.testing.assert_array_equal(y, expected)
+
+
 def test_taps_that_no_block_can_hold_are_refused_with_the_reason():
     taps = 2**57
     w = np.broadcast_to(np.float32(1), (1, 1, taps))

@@ -1,10 +1,9 @@
-/* Depthwise convolutions, and groups of few channels: every tap in place over a padded copy of a band in L1
+/* Depthwise convolutions, groups of few channels, dx of few input channels: every tap in place over a padded copy of a band in L1
  * (kernels/direct_kernel.tmpl.h), all groups and images shared out among the threads. Pixels of a row are
  * the vector, or, with channels last and one channel a group, the channels are. */
-#include <math.h>
-
 #include "conv_direct.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -321,10 +320,12 @@ static int suits_forward(const fc_conv_problem *p, ptrdiff_t C, ptrdiff_t K, dou
     return taps < 49 && fill >= 0.7 && one_vector && (C == 1 || (C <= 3 && K % 8));
 }
 
-/* dx of few input channels. A regression of the logarithm of the time over that of gathered GEMMs; phases of
- * unlike widths took 2.6 times as long (cs231n_notebook). */
+/* dx of few input channels. A regression of the logarithm of the time over that of gathered GEMMs. These took 1.5 to
+ * 4 times as long where phases are of unlike widths, where each has one tap, and of several channels in a line. */
 static int suits_gradient(const fc_conv_problem *p, ptrdiff_t C, ptrdiff_t K, double fill, int one_vector) {
     if (p->in_size[2] % p->stride[2]) return 0;
+    if (p->stride[1] >= p->kernel[1] && p->stride[2] >= p->kernel[2]) return 0;
+    if (C > 1 && (p->kernel[1] == 1 || p->out_size[1] == 1)) return 0;
     const double taps = log((double)(p->kernel[1] * p->kernel[2]));
     const double strided = p->stride[2] > 1 ? 0.19 * taps - 0.41 : 0;
     return 0.32 * log((double)C) + 0.12 * log((double)K) - 0.15 * taps - 0.17 * log(fill) + strided <
@@ -335,7 +336,7 @@ static int suits_gradient(const fc_conv_problem *p, ptrdiff_t C, ptrdiff_t K, do
  * tile of few channels has, kernels of one tap, or vectors of pixels that rows of outputs do not fill.
  * Of 1728 problems of 1 to 8 channels by 8 to 64, 3x3 to 7x7 taps, strides 1 and 2, outputs 8 to 112 wide, and of
  * 250 of them in float64, the rules take 0.91 of the time of GEMMs alone in dx (the best of both: 0.90), 0.986 in
- * forward (0.98); each wrong choice costs at most a half. bench/choose.py --layers measures one. */
+ * forward (0.98). bench/choose.py --layers measures one. */
 static int suits(fc_conv_op op, const fc_conv_problem *p) {
     const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
     if (C == 1 && K == 1) return 1;

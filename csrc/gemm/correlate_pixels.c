@@ -31,7 +31,7 @@ static double line_cycles(const fc_plan *p, double count, ptrdiff_t length, int 
         const ptrdiff_t full = vectors / vecs, rest = vectors % vecs;
         const double strided = 1.2 * k->lanes; /* element by element */
         const double store = p->c->axis[1].target_stride != 1 ? strided
-                             : direct && (length % k->lanes == 0 || (length > k->lanes && chunks == 1)) ? 1 : 5;
+                             : direct && (length % k->lanes == 0 || (vectors > vecs && chunks == 1)) ? 1 : 5;
         cycles += (double)full * (terms * fc_tile_cycles(rows, vecs, 2) +
                                   chunks * (30 + store * (double)(rows * vecs)));
         if (rest)
@@ -76,17 +76,16 @@ static void choose_size(fc_plan *p) {
     }
 }
 
-/* Whether rows of planes are lines that begin alike in a cache line, and blocks have room to be moved. Without,
- * NumPy's arrays, 16 bytes into a line, take 1.08 to 1.12 times as long in L2. */
+/* Whether rows of planes are lines that begin alike in a cache line. Tiles that do not begin with one, as those of
+ * NumPy's arrays, 16 bytes into one, take 1.08 to 1.12 times as long in L2. */
 static int can_align(const fc_plan *p) {
     const fc_correlation *c = p->c;
     const fc_blocks *b = &p->blocks;
-    const ptrdiff_t last = b->size[2] * (b->count[2] - 1);
     if (!b->in_place || !p->by_line || fc_taps(p) > 1 || b->axis[0].outputs > 1) return 0;
     if (b->axis[1].outputs < 256) return 0; /* the tiles at both ends would take more than is gained */
     for (ptrdiff_t i = 1; i < c->planes; i++)
         if (((const char *)c->x_plane[i] - (const char *)c->x_plane[0]) % FC_LINE) return 0;
-    return (uintptr_t)c->x_plane[0] % (uintptr_t)p->size == 0 && b->axis[1].outputs - last > FC_LINE / p->size;
+    return (uintptr_t)c->x_plane[0] % (uintptr_t)p->size == 0;
 }
 
 void fc_plan_pixels(fc_plan *p) {
@@ -121,13 +120,19 @@ static ptrdiff_t to_line(const fc_plan *p, const char *address) {
     return (ptrdiff_t)(-(uintptr_t)address % FC_LINE) / p->size;
 }
 
+/* The end of a block at `column`, moved to the next cache line of its image. */
+static ptrdiff_t moved(const fc_plan *p, ptrdiff_t image, ptrdiff_t column) {
+    const ptrdiff_t outputs = p->c->axis[1].outputs;
+    if (column == 0 || column >= outputs) return least(column, outputs);
+    const fc_block at = {.start = {image, 0, column}};
+    return least(outputs, column + to_line(p, (const char *)p->c->x_plane[0] + fc_block_offset(&p->blocks, &at) * p->size));
+}
+
 void fc_align_block(const fc_plan *p, fc_block *block) {
     if (!p->by_cache_line) return;
-    const ptrdiff_t outputs = p->c->axis[1].outputs, end = block->start[2] + block->count[2];
-    const fc_block image = {.start = {block->start[0], 0, 0}};
-    const ptrdiff_t lead = to_line(p, (const char *)p->c->x_plane[0] + fc_block_offset(&p->blocks, &image) * p->size);
-    if (block->start[2]) block->start[2] += lead;
-    block->count[2] = (end < outputs ? end + lead : outputs) - block->start[2];
+    const ptrdiff_t end = block->start[2] + block->count[2];
+    block->start[2] = moved(p, block->start[0], block->start[2]);
+    block->count[2] = moved(p, block->start[0], end) - block->start[2];
 }
 
 /* Writes the outputs among columns [column, column + width) of the block's one line. */
@@ -186,8 +191,8 @@ static void multiply_line(const fc_plan *p, const fc_workspace *ws, const fc_blo
     const fc_blocks *b = &p->blocks;
     const ptrdiff_t offset = first[0] * b->pitch[0] + first[1] * b->pitch[1];
     const char *x = fc_input(p, ws, block, q->terms) + offset * p->size;
-    const ptrdiff_t lead = p->by_cache_line ? to_line(p, x) : 0;
-    const ptrdiff_t vecs = even_block(quotient_up(length - lead, k->lanes), widest(k, q->rows));
+    const ptrdiff_t lead = p->by_cache_line ? least(length, to_line(p, x)) : 0;
+    const ptrdiff_t vecs = even_block(most(1, quotient_up(length - lead, k->lanes)), widest(k, q->rows));
     const int direct = p->by_line && c->axis[1].target_stride == 1;
     char *y = (char *)c->y + (q->row * c->y_row + (block->start[0] + first[0]) * c->y_image +
                               (block->start[1] + first[1]) * c->axis[0].target_stride +

@@ -80,7 +80,7 @@ void fc_plan_channels(fc_plan *plan);
 /* The same by pieces, whose cost is infinite where that cannot be. */
 void fc_plan_pieces(fc_plan *plan);
 
-/* Moves a block's ends to where cache lines begin, if the plan is by_cache_line. */
+/* Moves a block's ends to where cache lines begin, if the plan is by_cache_line; it may become empty. */
 void fc_align_block(const fc_plan *plan, fc_block *block);
 
 /* Sets ws's pieces and what each output reads and writes. */
@@ -122,8 +122,9 @@ static inline const char *fc_input(const fc_plan *p, const fc_workspace *ws, con
 static inline fc_fetch fc_plan_fetch(const fc_plan *p, const fc_workspace *ws, const fc_block *next,
                                      const fc_terms *terms, ptrdiff_t tiles) {
     fc_fetch fetch = {0};
-    if (!next || !p->blocks.in_place || fc_taps(p) > 1 || p->c->axis[1].source_stride != 1 ||
-        next->count[0] * next->count[1] > 1)
+    const fc_axis *w = &p->c->axis[1];
+    if (!next || !p->blocks.in_place || fc_taps(p) > 1 || w->source_stride * w->stride != 1 ||
+        next->count[0] * next->count[1] != 1 || next->count[2] == 0)
         return fetch;
     fetch.lines = (next->count[2] * p->size + 2 * FC_LINE - 2) / FC_LINE; /* wherever it begins */
     fetch.step = tiles / fetch.lines;
@@ -141,7 +142,7 @@ static inline void fc_fetch_ahead(fc_fetch *f, const ptrdiff_t *offsets, fc_tile
     f->line += quotient_up(tile->depth, f->step);
     f->row += f->line / f->lines;
     f->line %= f->lines;
-    tile->fetch_step = f->row < tile->depth ? f->step : 0;
+    tile->fetch_step = f->row < tile->depth ? f->step : 0; /* the kernel looks at the row it reaches */
 }
 
 #endif
