@@ -106,7 +106,7 @@ def test_choose_measures_the_algorithms(capsys):
         ("--algorithms fft", "'fft' is not one of"),
         ("--ops pool", "pool has one algorithm only"),
         ("--algorithm naive", "it is auto that is judged"),
-        ("--plan --ops forward", "functions are judged"),
+        ("--plan --ops forward", "judged by functions"),
     ],
 )
 def test_choose_refuses(capsys, arguments, message):
