@@ -54,10 +54,30 @@ static int cut_evenly(fc_plan *p, ptrdiff_t threads) {
     return 0;
 }
 
-/* How tasks share the blocks out. */
+/* Bytes of an input that stays in a core's L2 beside a panel of weights. */
+enum { FEW_BYTES = 1 << 20 };
+
+/* Whether tasks share the panels of output channels out, not the blocks: the input is read again for each panel then,
+ * and the weights of a panel are packed into L2 by the task that multiplies them. */
+static int suits_by_panel(const fc_plan *p) {
+    const fc_correlation *c = p->c;
+    const double outputs = (double)c->images * (double)c->axis[0].outputs * (double)c->axis[1].outputs;
+    const ptrdiff_t panels = quotient_up(c->rows, p->panel), threads = p->run->threads;
+    const ptrdiff_t most_of_a_task = quotient_up(panels, threads);
+    if (!p->by_channel || p->by_piece || !p->blocks.in_place || p->planes < c->planes) return 0;
+    if (outputs * (double)c->planes * (double)p->size > FEW_BYTES) return 0;
+    return 8 * most_of_a_task * threads <= 9 * panels; /* shares are nearly the same */
+}
+
+/* How tasks share the blocks out, or the panels. */
 static void share_out(fc_plan *p) {
     const int threads = p->run->threads;
     const ptrdiff_t blocks = count_blocks(&p->blocks), panels = quotient_up(p->c->rows, p->panel);
+    p->by_panel = suits_by_panel(p);
+    if (p->by_panel) {
+        p->parts = threads;
+        return;
+    }
     /* Few blocks are cut, by rows or smaller, so that every thread gets the same: no sum is another then. */
     p->row_parts = 1;
     while (blocks < 8 * threads && p->row_parts < panels && blocks * p->row_parts % threads)
@@ -104,7 +124,7 @@ static void set_taps(const fc_plan *p, const fc_workspace *ws) {
 
 /* Bytes of each part of a task's scratch. */
 typedef struct {
-    size_t copy, table, tables, pixels, pieces, taps, stage;
+    size_t copy, table, tables, pixels, pieces, taps, stage, panel;
 } layout;
 
 static const ptrdiff_t SLACK = 2 * FC_MAX_COLS; /* elements that may be read beyond the copy */
@@ -121,11 +141,12 @@ static layout lay_out(const fc_plan *p) {
     l.pieces = fc_aligned((ptrdiff_t)sizeof(fc_piece) * pieces);
     l.taps = fc_aligned(word * fc_taps(p));
     l.stage = fc_aligned(FC_STAGE * p->size);
+    if (p->by_panel) l.panel = fc_aligned(p->panel * p->planes * fc_taps(p) * p->size);
     return l;
 }
 
 static size_t scratch_bytes(const layout *l) {
-    return l->copy + 2 * (l->tables + l->pixels + l->taps + l->stage) + l->pieces;
+    return l->copy + 2 * (l->tables + l->pixels + l->taps + l->stage) + l->pieces + l->panel;
 }
 
 static char *acquire(const fc_plan *p, fc_workspace *ws) {
@@ -143,6 +164,9 @@ static char *acquire(const fc_plan *p, fc_workspace *ws) {
     ws->pieces = (fc_piece *)((char *)ws->tap_offset + l.taps);
     ws->stage[0] = (char *)ws->pieces + l.pieces;
     ws->stage[1] = ws->stage[0] + l.stage;
+    ws->panel = ws->stage[1] + l.stage;
+    ws->weights = p->weights;
+    ws->first_row = 0;
     memset(ws->copy + l.copy - SLACK * p->size, 0, (size_t)(SLACK * p->size));
     set_taps(p, ws);
     return scratch;
@@ -166,7 +190,7 @@ static void set_offsets(const fc_plan *p, const fc_workspace *ws, const fc_terms
         for (; d < end; d++) {
             if (s >= piece->taps[0].first && s < piece->taps[0].last && t >= piece->taps[1].first &&
                 t < piece->taps[1].last) {
-                *w++ = p->weights ? (d - terms->first) * p->panel
+                *w++ = ws->weights ? (d - terms->first) * p->panel
                                   : c->w_plane[plane] + ws->tap_weight[s * taps_w + t];
                 *x++ = x_plane + ws->tap_offset[s * taps_w + t];
             }
@@ -177,61 +201,6 @@ static void set_offsets(const fc_plan *p, const fc_workspace *ws, const fc_terms
         }
     }
     piece->depth = w - first_w;
-}
-
-static void run_block(const fc_plan *p, fc_workspace *ws, const fc_block *block, const fc_block *next,
-                      ptrdiff_t row0, ptrdiff_t row1) {
-    const fc_correlation *c = p->c;
-    const ptrdiff_t taps = fc_taps(p);
-    if (p->by_channel) {
-        fc_set_pixels(p, ws, block);
-    } else {
-        ws->count = 1;
-        ws->pieces[0] = (fc_piece){.taps = {{0, c->axis[0].taps}, {0, c->axis[1].taps}}};
-    }
-    for (ptrdiff_t plane = 0; plane < c->planes; plane += p->planes) {
-        const ptrdiff_t end = least(c->planes, plane + p->planes);
-        if (!p->blocks.in_place)
-            fc_fill_block(p->kernels, p->size, &p->blocks, block, c->x_plane, plane, end, ws->copy);
-        fc_terms terms = {.block_first = plane * taps};
-        const ptrdiff_t chain = even_block((end - plane) * taps, FC_CHAIN);
-        for (terms.first = plane * taps; terms.first < end * taps; terms.first = terms.last) {
-            terms.last = least(end * taps, terms.first + chain);
-            for (ptrdiff_t i = 0; i < ws->count; i++) set_offsets(p, ws, &terms, &ws->pieces[i]);
-            if (p->by_channel) fc_multiply_channels(p, ws, block, next, row0, row1, &terms);
-            else fc_multiply_pixels(p, ws, block, next, row0, row1, &terms);
-        }
-    }
-}
-
-static void run_part(void *context, int part) {
-    const fc_plan *p = context;
-    fc_workspace ws;
-    char *scratch = acquire(p, &ws);
-    if (!scratch) {
-        fc_stop(p->run, FC_NO_MEMORY);
-        return;
-    }
-    const ptrdiff_t *count = p->blocks.count;
-    const ptrdiff_t units = count[0] * count[1] * count[2] * p->row_parts;
-    const ptrdiff_t end = units * (part + 1) / p->parts;
-    const ptrdiff_t panels = quotient_up(p->c->rows, p->panel);
-    for (ptrdiff_t unit = units * part / p->parts; unit < end;) {
-        /* The rows of one block that are this task's, at once: the block is copied once. */
-        const ptrdiff_t first = unit % p->row_parts;
-        const ptrdiff_t last = least(p->row_parts, first + end - unit);
-        fc_block block = fc_find_block(&p->blocks, unit / p->row_parts), next;
-        const ptrdiff_t after = unit + last - first;
-        fc_align_block(p, &block);
-        if (after < end) {
-            next = fc_find_block(&p->blocks, after / p->row_parts);
-            fc_align_block(p, &next);
-        }
-        run_block(p, &ws, &block, after < end ? &next : NULL, panels * first / p->row_parts * p->panel,
-                  least(p->c->rows, panels * last / p->row_parts * p->panel));
-        unit += last - first;
-    }
-    fc_scratch_release(scratch);
 }
 
 /* Whether the taps of a plane follow each other in the weights. */
@@ -271,6 +240,80 @@ static void pack_panel(const fc_plan *p, ptrdiff_t panel, ptrdiff_t rows, char *
             k->copy(rows, source + tap_weight(c, tap / taps_w, tap % taps_w) * p->size, c->w_row,
                     target + tap * p->panel * p->size);
     }
+}
+
+static void run_block(const fc_plan *p, fc_workspace *ws, const fc_block *block, const fc_block *next,
+                      ptrdiff_t row0, ptrdiff_t row1) {
+    const fc_correlation *c = p->c;
+    const ptrdiff_t taps = fc_taps(p);
+    if (p->by_channel) {
+        fc_set_pixels(p, ws, block);
+    } else {
+        ws->count = 1;
+        ws->pieces[0] = (fc_piece){.taps = {{0, c->axis[0].taps}, {0, c->axis[1].taps}}};
+    }
+    for (ptrdiff_t plane = 0; plane < c->planes; plane += p->planes) {
+        const ptrdiff_t end = least(c->planes, plane + p->planes);
+        if (!p->blocks.in_place)
+            fc_fill_block(p->kernels, p->size, &p->blocks, block, c->x_plane, plane, end, ws->copy);
+        fc_terms terms = {.block_first = plane * taps};
+        const ptrdiff_t chain = even_block((end - plane) * taps, FC_CHAIN);
+        for (terms.first = plane * taps; terms.first < end * taps; terms.first = terms.last) {
+            terms.last = least(end * taps, terms.first + chain);
+            for (ptrdiff_t i = 0; i < ws->count; i++) set_offsets(p, ws, &terms, &ws->pieces[i]);
+            if (p->by_channel) fc_multiply_channels(p, ws, block, next, row0, row1, &terms);
+            else fc_multiply_pixels(p, ws, block, next, row0, row1, &terms);
+        }
+    }
+}
+
+/* A share of the panels of output channels, each of all blocks. */
+static void run_panels(const fc_plan *p, fc_workspace *ws, int part) {
+    const fc_correlation *c = p->c;
+    const ptrdiff_t panels = quotient_up(c->rows, p->panel), blocks = count_blocks(&p->blocks);
+    for (ptrdiff_t panel = panels * part / p->parts; panel < panels * (part + 1) / p->parts; panel++) {
+        const ptrdiff_t row = panel * p->panel, rows = least(p->panel, c->rows - row);
+        if (!p->weights) {
+            if (rows < p->panel) memset(ws->panel, 0, (size_t)(c->planes * fc_taps(p) * p->panel * p->size));
+            pack_panel(p, panel, rows, ws->panel);
+            ws->weights = ws->panel;
+            ws->first_row = row;
+        }
+        for (ptrdiff_t i = 0; i < blocks && !fc_stopped(p->run); i++) {
+            const fc_block block = fc_find_block(&p->blocks, i);
+            run_block(p, ws, &block, NULL, row, row + rows);
+        }
+    }
+}
+
+static void run_part(void *context, int part) {
+    const fc_plan *p = context;
+    fc_workspace ws;
+    char *scratch = acquire(p, &ws);
+    if (!scratch) {
+        fc_stop(p->run, FC_NO_MEMORY);
+        return;
+    }
+    const ptrdiff_t units = p->by_panel ? 0 : count_blocks(&p->blocks) * p->row_parts;
+    const ptrdiff_t end = units * (part + 1) / p->parts;
+    const ptrdiff_t panels = quotient_up(p->c->rows, p->panel);
+    if (p->by_panel) run_panels(p, &ws, part);
+    for (ptrdiff_t unit = units * part / p->parts; unit < end;) {
+        /* The rows of one block that are this task's, at once: the block is copied once. */
+        const ptrdiff_t first = unit % p->row_parts;
+        const ptrdiff_t last = least(p->row_parts, first + end - unit);
+        fc_block block = fc_find_block(&p->blocks, unit / p->row_parts), next;
+        const ptrdiff_t after = unit + last - first;
+        fc_align_block(p, &block);
+        if (after < end) {
+            next = fc_find_block(&p->blocks, after / p->row_parts);
+            fc_align_block(p, &next);
+        }
+        run_block(p, &ws, &block, after < end ? &next : NULL, panels * first / p->row_parts * p->panel,
+                  least(p->c->rows, panels * last / p->row_parts * p->panel));
+        unit += last - first;
+    }
+    fc_scratch_release(scratch);
 }
 
 /* Where all of a plan's weights are packed. */
@@ -398,7 +441,7 @@ static void correlate_rows(const fc_kernels *kernels, ptrdiff_t element_size, fc
         if (c->packed && c->packed->panel == p.panel) {
             p.weights = c->packed->weights;
             not_finite = !c->packed->finite;
-        } else {
+        } else if (!p.by_panel) {
             p.weights = own = pack_all(&p);
             if (!own) return;
         }

@@ -264,7 +264,7 @@ void fc_multiply_channels(const fc_plan *p, const fc_workspace *ws, const fc_blo
         const void *x_rows[FC_MAX_ROWS];
         fc_tile tile = {
             .a_rows = x_rows,
-            .b = p->weights + (g.row * total + terms->first * p->panel) * p->size,
+            .b = ws->weights + ((g.row - ws->first_row) * total + terms->first * p->panel) * p->size,
             .bias = p->bias && !g.accumulate ? p->bias + g.row * p->size : NULL,
         };
         multiply_panel(p, ws, &g, &tile, x, x_rows);

@@ -27,6 +27,7 @@ typedef struct fc_plan {
     int by_piece;        /* of those: blocks cut where taps leave the source, which are left out */
     const char *last_plane; /* highest address of c->x_plane */
     double cycles;       /* estimate of the whole */
+    int by_panel;        /* tasks share panels out, and pack them; otherwise blocks */
     ptrdiff_t row_parts; /* a block's output channels are shared out among so many tasks */
     int parts;
     FC_ATOMIC int *not_finite; /* set if some packed weight is not */
@@ -56,6 +57,9 @@ typedef struct {
     fc_piece *pieces;
     ptrdiff_t count; /* of pieces */
     char *stage[2];  /* tiles on their way out */
+    char *panel;     /* weights of one panel, with by_panel */
+    const char *weights; /* packed, from channel `first_row` on */
+    ptrdiff_t first_row;
 } fc_workspace;
 
 enum {
