@@ -156,7 +156,6 @@ void fc_set_pixels(const fc_plan *p, fc_workspace *ws, const fc_block *block) {
 typedef struct {
     ptrdiff_t first, last, row, rows, width; /* width: elements between pixels of the stage */
     int accumulate, relu;
-    fc_fetch fetch;
 } group;
 
 /* Whether `count` outputs follow each other evenly in y. */
@@ -215,7 +214,7 @@ static void store_group(const fc_plan *p, const fc_workspace *ws, const group *g
 }
 
 /* One panel of channels of all outputs of the block. */
-static void multiply_panel(const fc_plan *p, const fc_workspace *ws, group *g, fc_tile *tile,
+static void multiply_panel(const fc_plan *p, fc_workspace *ws, group *g, fc_tile *tile,
                            const char *x, const void **x_rows) {
     const fc_correlation *c = p->c;
     const fc_kernels *k = p->kernels;
@@ -240,7 +239,7 @@ static void multiply_panel(const fc_plan *p, const fc_workspace *ws, group *g, f
             tile->c_row = direct ? c->axis[1].target_stride : g->width;
             tile->accumulate = direct && g->accumulate;
             tile->relu = direct && g->relu;
-            fc_fetch_ahead(&g->fetch, tile->a_offsets, tile);
+            fc_fetch_ahead(&ws->fetch, tile);
             k->gemm[n - 1][vecs - 1](tile);
             if (adjacent && !direct) store_outputs(p, ws, g, i, n);
         }
@@ -248,15 +247,12 @@ static void multiply_panel(const fc_plan *p, const fc_workspace *ws, group *g, f
     }
 }
 
-void fc_multiply_channels(const fc_plan *p, const fc_workspace *ws, const fc_block *block, const fc_block *next,
-                          ptrdiff_t row0, ptrdiff_t row1, const fc_terms *terms) {
+void fc_multiply_channels(const fc_plan *p, fc_workspace *ws, const fc_block *block, ptrdiff_t row0,
+                          ptrdiff_t row1, const fc_terms *terms) {
     const fc_correlation *c = p->c;
     const ptrdiff_t total = c->planes * fc_taps(p), lanes = p->kernels->lanes;
     const char *x = fc_input(p, ws, block, terms);
     group g = {.accumulate = terms->first > 0, .relu = c->relu && terms->last == total};
-    if (ws->count == 1)
-        g.fetch = fc_plan_fetch(p, ws, next, terms, quotient_up(row1 - row0, p->panel) *
-                                                        quotient_up(ws->pieces->last, p->tile_rows));
     for (g.row = row0; g.row < row1; g.row += p->panel) {
         if (fc_stopped(p->run)) return;
         g.rows = least(p->panel, row1 - g.row);

@@ -179,13 +179,12 @@ typedef struct {
     int accumulate, relu;
     int at_once; /* all terms */
     const fc_terms *terms;
-    fc_fetch fetch;
 } panel;
 
 /* Columns [0, length) of a line whose first output is `first` of the block. Where the sums are complete, vectors
  * that would leave the line, or end before a cache line, compute some columns twice, to the same bits. */
-static void multiply_line(const fc_plan *p, const fc_workspace *ws, const fc_block *block,
-                          panel *q, fc_tile *tile, const ptrdiff_t first[3], ptrdiff_t length) {
+static void multiply_line(const fc_plan *p, fc_workspace *ws, const fc_block *block,
+                          const panel *q, fc_tile *tile, const ptrdiff_t first[3], ptrdiff_t length) {
     const fc_correlation *c = p->c;
     const fc_kernels *k = p->kernels;
     const fc_blocks *b = &p->blocks;
@@ -221,7 +220,7 @@ static void multiply_line(const fc_plan *p, const fc_workspace *ws, const fc_blo
         tile->c_row = whole ? c->y_row : full;
         tile->relu = whole && q->relu;
         tile->accumulate = whole && q->accumulate;
-        fc_fetch_ahead(&q->fetch, ws->x_offsets, tile);
+        fc_fetch_ahead(&ws->fetch, tile);
         k->gemm[q->rows - 1][wide - 1](tile);
         if (whole) continue;
         const ptrdiff_t at = p->by_line ? first[0] * (block->count[0] > 1 ? b->pitch[0] : 0) +
@@ -230,15 +229,13 @@ static void multiply_line(const fc_plan *p, const fc_workspace *ws, const fc_blo
     }
 }
 
-void fc_multiply_pixels(const fc_plan *p, const fc_workspace *ws, const fc_block *block, const fc_block *next,
-                        ptrdiff_t row0, ptrdiff_t row1, const fc_terms *terms) {
+void fc_multiply_pixels(const fc_plan *p, fc_workspace *ws, const fc_block *block, ptrdiff_t row0, ptrdiff_t row1,
+                        const fc_terms *terms) {
     const fc_correlation *c = p->c;
     const ptrdiff_t total = c->planes * fc_taps(p), depth = terms->last - terms->first;
     panel q = {.highest = ws->x_offsets[0], .accumulate = terms->first > 0,
                .relu = c->relu && terms->last == total, .at_once = depth == total, .terms = terms};
     for (ptrdiff_t d = 1; d < depth; d++) q.highest = most(q.highest, ws->x_offsets[d]);
-    const ptrdiff_t tiles_across = quotient_up(block->count[2], p->vecs * p->kernels->lanes);
-    q.fetch = fc_plan_fetch(p, ws, next, terms, quotient_up(row1 - row0, p->panel) * tiles_across);
     for (q.row = row0; q.row < row1; q.row += p->panel) {
         if (fc_stopped(p->run)) return;
         const void *w_rows[FC_MAX_ROWS];

@@ -6,8 +6,9 @@
 #include "../packing/block.h"
 #include "correlate.h"
 
-/* Bytes of a block of the input in a core's L2. */
-enum { FC_BLOCK_BYTES = 384 << 10 };
+/* Bytes of a block of the input in a core's L2: of 14x14 outputs with stride 2 and 128 planes (rn50_l3_3x3s2), with
+ * 384 KiB two blocks instead of one, which took 1.03 times as long. */
+enum { FC_BLOCK_BYTES = 448 << 10 };
 /* Longest chain of sums in one register: longer ones lose accuracy, shorter ones cost stores. */
 enum { FC_CHAIN = 1152 };
 
@@ -27,6 +28,7 @@ typedef struct fc_plan {
     int by_piece;        /* of those: blocks cut where taps leave the source, which are left out */
     const char *last_plane; /* highest address of c->x_plane */
     double cycles;       /* estimate of the whole */
+    int by_chunk;        /* all blocks of a task of some planes, then all of the next: weights stay in L2 */
     int by_panel;        /* tasks share panels out, and pack them; otherwise blocks */
     ptrdiff_t row_parts; /* a block's output channels are shared out among so many tasks */
     int parts;
@@ -47,6 +49,15 @@ typedef struct {
     ptrdiff_t depth;       /* terms of the tables */
 } fc_piece;
 
+/* What the task reads next of the input, on its way to L2 while tiles are multiplied: rows of `lines` cache lines. */
+typedef struct {
+    const char *from;
+    ptrdiff_t *offsets; /* of rows, and one more */
+    ptrdiff_t rows, lines;
+    ptrdiff_t step;      /* terms of a tile to a line; 0: nothing is fetched */
+    ptrdiff_t row, line; /* reached so far */
+} fc_fetch;
+
 /* Scratch of one task. */
 typedef struct {
     char *copy; /* padded copy of the planes */
@@ -60,21 +71,15 @@ typedef struct {
     char *panel;     /* weights of one panel, with by_panel */
     const char *weights; /* packed, from channel `first_row` on */
     ptrdiff_t first_row;
+    fc_fetch fetch;
 } fc_workspace;
 
 enum {
     FC_GROUP = 48, /* pixels that leave together when channels are in the vector */
     FC_STAGE = FC_GROUP * FC_MAX_COLS,
-    FC_MAX_PIECES = 25 /* of an image: their tables stay in L2 */
+    FC_MAX_PIECES = 25, /* of an image: their tables stay in L2 */
+    FC_MAX_RUNS = 4096  /* of the input that are fetched ahead */
 };
-
-/* The next block of an input that is read in place, on its way to L2 while tiles of this one are multiplied. */
-typedef struct {
-    const char *from; /* where its rows begin; NULL: nothing is fetched */
-    ptrdiff_t lines;  /* of a row */
-    ptrdiff_t step;   /* terms of a tile to a line */
-    ptrdiff_t row, line; /* reached so far */
-} fc_fetch;
 
 static inline ptrdiff_t fc_taps(const fc_plan *p) { return p->c->axis[0].taps * p->c->axis[1].taps; }
 
@@ -91,10 +96,10 @@ void fc_align_block(const fc_plan *plan, fc_block *block);
 void fc_set_pixels(const fc_plan *plan, fc_workspace *ws, const fc_block *block);
 
 /* All tiles of output channels [row0, row1) of a block, for terms that ws's tables describe. */
-void fc_multiply_pixels(const fc_plan *plan, const fc_workspace *ws, const fc_block *block, const fc_block *next,
-                        ptrdiff_t row0, ptrdiff_t row1, const fc_terms *terms);
-void fc_multiply_channels(const fc_plan *plan, const fc_workspace *ws, const fc_block *block, const fc_block *next,
-                          ptrdiff_t row0, ptrdiff_t row1, const fc_terms *terms);
+void fc_multiply_pixels(const fc_plan *plan, fc_workspace *ws, const fc_block *block, ptrdiff_t row0, ptrdiff_t row1,
+                        const fc_terms *terms);
+void fc_multiply_channels(const fc_plan *plan, fc_workspace *ws, const fc_block *block, ptrdiff_t row0,
+                          ptrdiff_t row1, const fc_terms *terms);
 
 /* Most rows of a tile of so many vectors. */
 ptrdiff_t fc_highest_tile(const fc_kernels *kernels, ptrdiff_t vecs);
@@ -121,32 +126,18 @@ static inline const char *fc_input(const fc_plan *p, const fc_workspace *ws, con
     return (const char *)p->c->x_plane[plane] + fc_block_offset(&p->blocks, block) * p->size;
 }
 
-/* For a block of so many tiles. Planes are fetched one after the other, each from end to end: all planes line by
- * line took 1.25 times as long (256 -> 64 channels of 56x56, 1x1), no fetch 1.6 times. */
-static inline fc_fetch fc_plan_fetch(const fc_plan *p, const fc_workspace *ws, const fc_block *next,
-                                     const fc_terms *terms, ptrdiff_t tiles) {
-    fc_fetch fetch = {0};
-    const fc_axis *w = &p->c->axis[1];
-    if (!next || !p->blocks.in_place || fc_taps(p) > 1 || w->source_stride * w->stride != 1 ||
-        next->count[0] * next->count[1] != 1 || next->count[2] == 0)
-        return fetch;
-    fetch.lines = (next->count[2] * p->size + 2 * FC_LINE - 2) / FC_LINE; /* wherever it begins */
-    fetch.step = tiles / fetch.lines;
-    if (fetch.step) fetch.from = fc_input(p, ws, next, terms);
-    return fetch;
-}
-
-/* What the next tile fetches; `offsets`: of the block's rows, one a term. */
-static inline void fc_fetch_ahead(fc_fetch *f, const ptrdiff_t *offsets, fc_tile *tile) {
-    if (!f->from) return;
+/* What the next tile fetches: nothing once less is left than a tile fetches. */
+static inline void fc_fetch_ahead(fc_fetch *f, fc_tile *tile) {
+    const ptrdiff_t lines = f->step ? quotient_up(tile->depth, f->step) : 0;
+    tile->fetch_step = lines <= (f->rows - f->row) * f->lines - f->line ? f->step : 0;
+    if (!tile->fetch_step) return;
     tile->fetch = f->from;
-    tile->fetch_offsets = offsets + f->row;
+    tile->fetch_offsets = f->offsets + f->row;
     tile->fetch_lines = f->lines;
     tile->fetch_left = f->lines - f->line;
-    f->line += quotient_up(tile->depth, f->step);
+    f->line += lines;
     f->row += f->line / f->lines;
     f->line %= f->lines;
-    tile->fetch_step = f->row < tile->depth ? f->step : 0; /* the kernel looks at the row it reaches */
 }
 
 #endif

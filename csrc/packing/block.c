@@ -136,3 +136,31 @@ void fc_fill_block(const fc_kernels *kernels, ptrdiff_t size, const fc_blocks *b
             fill_image(kernels, size, b, block, at_once, source, target + n * b->pitch[0] * size);
         }
 }
+
+/* Source positions [first, last] of an axis that outputs [start, start + count) read. */
+static void find_positions(const fc_axis *a, ptrdiff_t start, ptrdiff_t count, ptrdiff_t *first, ptrdiff_t *last) {
+    const ptrdiff_t across = (a->taps - 1) * a->tap_step;
+    *first = most(0, start * a->stride + a->tap + least(across, 0));
+    *last = least(a->size - 1, (start + count - 1) * a->stride + a->tap + most(across, 0));
+}
+
+fc_runs fc_find_runs(ptrdiff_t size, const fc_blocks *b, const fc_block *block, const void *const *planes,
+                     ptrdiff_t first, ptrdiff_t last, ptrdiff_t *offsets, ptrdiff_t most_runs) {
+    const fc_axis *h = &b->axis[0], *w = &b->axis[1];
+    const fc_runs none = {0};
+    fc_runs runs = none;
+    ptrdiff_t top, bottom, left, right;
+    find_positions(h, block->start[1], block->count[1], &top, &bottom);
+    find_positions(w, block->start[2], block->count[2], &left, &right);
+    if (bottom < top || right < left || block->count[2] == 0) return none;
+    /* Rows are a run where they are about as long as they are apart. */
+    const ptrdiff_t row = (right - left) * w->source_stride + 1;
+    if (w->source_stride != 1 || (bottom > top && (h->source_stride < 0 || h->source_stride > 2 * row))) return none;
+    if ((last - first) * block->count[0] > most_runs) return none;
+    runs.length = (bottom - top) * h->source_stride + row;
+    const ptrdiff_t from = top * h->source_stride + left * w->source_stride + block->start[0] * b->x_image;
+    for (ptrdiff_t plane = first; plane < last; plane++)
+        for (ptrdiff_t n = 0; planes[first] && planes[plane] && n < block->count[0]; n++)
+            offsets[runs.count++] = ((const char *)planes[plane] - (const char *)planes[first]) / size + from + n * b->x_image;
+    return runs;
+}

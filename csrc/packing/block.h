@@ -38,6 +38,15 @@ ptrdiff_t fc_tap_offset(const fc_blocks *blocks, ptrdiff_t s, ptrdiff_t t);
 /* Offset in a plane of what output (0, 0, 0) of the block reads in place, but for the tap. */
 ptrdiff_t fc_block_offset(const fc_blocks *blocks, const fc_block *block);
 
+/* Runs of the source, each `length` elements long; none where it is not made of a few. */
+typedef struct {
+    ptrdiff_t count, length;
+} fc_runs;
+
+/* What a block reads of planes[first..last), as runs at offsets[i] elements from planes[first], at most `most_runs`. */
+fc_runs fc_find_runs(ptrdiff_t size, const fc_blocks *blocks, const fc_block *block, const void *const *planes,
+                     ptrdiff_t first, ptrdiff_t last, ptrdiff_t *offsets, ptrdiff_t most_runs);
+
 /* Copies planes[first..last) (image 0 of each; NULL is zeros) to a block's copy: plane p of them at
  * target + p * plane_stride, or + p where inner > 1. `size`: bytes of an element. */
 void fc_fill_block(const fc_kernels *kernels, ptrdiff_t size, const fc_blocks *blocks,
