@@ -167,11 +167,27 @@ FC_INLINE FC_TARGET void FC_NAME(clear)(ptrdiff_t count, FC_DTYPE *target) {
     for (ptrdiff_t j = 1; j < count - 1; j++) target[j] = 0;
 }
 
+/* Rows of adjacent elements, whole vectors of them: a loop of its own keeps its variables in registers. */
+static FC_TARGET void FC_NAME(pad_vectors)(const fc_padded_rows *s, const FC_DTYPE *source, FC_DTYPE *target) {
+    const ptrdiff_t count = s->count, before = s->before, after = s->after;
+    const ptrdiff_t source_pitch = s->source_pitch, target_pitch = s->target_pitch;
+    target += before;
+    for (ptrdiff_t i = s->rows; i > 0; i--, source += source_pitch, target += target_pitch) {
+        FC_NAME(clear)(before, target - before);
+        FC_NAME(copy_row)(count, source, 1, target);
+        FC_NAME(clear)(after, target + count);
+    }
+}
+
 static FC_TARGET void FC_NAME(pad)(const fc_padded_rows *shape, const void *source_,
                                    void *target_) {
     const FC_DTYPE *source = source_;
     FC_DTYPE *target = target_;
     const fc_padded_rows s = *shape;
+    if (s.inner == 1 && s.step == 1 && s.count >= LANES) {
+        FC_NAME(pad_vectors)(&s, source, target);
+        return;
+    }
     for (ptrdiff_t i = 0; i < s.rows; i++, source += s.source_pitch, target += s.target_pitch) {
         FC_DTYPE *first = target + s.before * s.inner, *end = first + s.count * s.inner;
         FC_NAME(clear)(s.before * s.inner, target);
