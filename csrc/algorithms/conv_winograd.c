@@ -386,7 +386,7 @@ static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c) {
     fc_winograd_tile(j.kernels, vectors, &j.rows, &j.vecs);
     j.panel = j.vecs * lanes;
     j.panels = quotient_up(c->rows, j.panel);
-    j.u_point = c->planes * j.panel;
+    j.u_point = c->planes * j.panel + lanes;
     const ptrdiff_t all = j.grid.all, tile_bytes = POINTS * j.x.pitch * j.size;
     const ptrdiff_t weights = j.panels * POINTS * j.u_point * j.size;
     const ptrdiff_t large = least(LARGE_BLOCK_BYTES, MOST_BYTES - POINTS * j.u_point * j.size);
