@@ -209,15 +209,15 @@ static void multiply(const job *j, ptrdiff_t tiles, const char *u, const workspa
     const void *rows[FC_MAX_ROWS];
     fc_tile tile = {.a_rows = rows, .a_offsets = w->a_offsets, .b_offsets = w->b_offsets, .c_row = j->panel};
     for (ptrdiff_t point = 0; point < POINTS; point++)
-        for (ptrdiff_t t = 0; t < tiles; t += j->rows) {
-            const ptrdiff_t count = least(j->rows, tiles - t);
-            tile.c = w->m + (point * j->m_point + t * j->panel) * size;
-            for (ptrdiff_t d = 0; d < channels; d += CHAIN) {
+        for (ptrdiff_t d = 0; d < channels; d += CHAIN) { /* whose weights stay in L1 */
+            tile.b = u + (point * j->u_point + d * j->panel) * size;
+            tile.depth = least(CHAIN, channels - d);
+            tile.accumulate = d > 0;
+            for (ptrdiff_t t = 0; t < tiles; t += j->rows) {
+                const ptrdiff_t count = least(j->rows, tiles - t);
                 for (ptrdiff_t i = 0; i < count; i++)
                     rows[i] = w->v + (point * j->v_point + (t + i) * j->x.pitch + d) * size;
-                tile.b = u + (point * j->u_point + d * j->panel) * size;
-                tile.depth = least(CHAIN, channels - d);
-                tile.accumulate = d > 0;
+                tile.c = w->m + (point * j->m_point + t * j->panel) * size;
                 j->kernels->gemm[count - 1][j->vecs - 1](&tile);
             }
         }
