@@ -64,13 +64,17 @@ typedef struct {
     ptrdiff_t a_offsets[CHAIN], b_offsets[CHAIN];
 } workspace;
 
+/* Elements between points of a chunk of weights: not a multiple of a page, which would be one set of the cache. */
+static ptrdiff_t chunk_point(const job *j) { return CHAIN * j->panel + j->lanes; }
+
 static int reversed(const fc_axis *axis) { return axis->tap_step < 0; }
 static ptrdiff_t lowest(const fc_axis *axis) {
     return axis->tap + (reversed(axis) ? (axis->taps - 1) * axis->tap_step : 0);
 }
 
-/* One panel: taps transposed so that its channels are vectors, then transformed. */
-static void transform_weights(const job *j, ptrdiff_t panel, char *taps, char *target) {
+/* Channels [begin, end) of a panel: taps transposed so that output channels are vectors, then transformed. */
+static void transform_weights(const job *j, ptrdiff_t panel, ptrdiff_t begin, ptrdiff_t end, char *taps, char *target,
+                              ptrdiff_t point) {
     const fc_correlation *c = j->c;
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     const ptrdiff_t size = j->size, first = panel * j->panel, rows = least(j->panel, c->rows - first);
@@ -82,7 +86,7 @@ static void transform_weights(const job *j, ptrdiff_t panel, char *taps, char *t
     for (ptrdiff_t v = 0; v < j->vecs; v++) {
         const ptrdiff_t count = most(0, least(j->lanes, rows - v * j->lanes));
         if (count < j->lanes) memset(taps, 0, (size_t)(all * j->lanes * size));
-        for (ptrdiff_t channel = 0; channel < c->planes; channel++) {
+        for (ptrdiff_t channel = begin; channel < end; channel++) {
             const char *source = (const char *)c->w + ((first + v * j->lanes) * c->w_row + c->w_plane[channel] +
                                                        h->weight + w->weight) * size;
             if (forth && count) j->kernels->transpose(count, all, source, c->w_row, taps, j->lanes);
@@ -93,7 +97,7 @@ static void transform_weights(const job *j, ptrdiff_t panel, char *taps, char *t
                 j->kernels->copy(count, source + at * size, c->w_row, taps + t * j->lanes * size);
             }
             j->transforms->weights(taps + (back ? all - 1 : 0) * j->lanes * size, back ? -j->lanes : j->lanes,
-                                         target + (channel * j->panel + v * j->lanes) * size, j->u_point);
+                                         target + ((channel - begin) * j->panel + v * j->lanes) * size, point);
         }
     }
 }
@@ -107,7 +111,7 @@ static void weights_part(void *context, int index) {
         return;
     }
     for (ptrdiff_t i = share.begin; i < share.end && !fc_stopped(j->run); i++)
-        transform_weights(j, i, taps, j->weights + i * POINTS * j->u_point * j->size);
+        transform_weights(j, i, 0, j->c->planes, taps, j->weights + i * POINTS * j->u_point * j->size, j->u_point);
     fc_scratch_release(taps);
 }
 
@@ -203,24 +207,36 @@ static void transform_block(const job *j, ptrdiff_t first, ptrdiff_t lines, cons
     }
 }
 
-/* The 36 products of a panel. */
-static void multiply(const job *j, ptrdiff_t tiles, const char *u, const workspace *w) {
-    const ptrdiff_t size = j->size, channels = j->c->planes;
+/* Terms from `d` on of a point of a panel: weights that stay in L1 for all tiles. */
+static void multiply_chunk(const job *j, ptrdiff_t tiles, ptrdiff_t point, ptrdiff_t d, const char *u, const workspace *w) {
+    const ptrdiff_t size = j->size;
     const void *rows[FC_MAX_ROWS];
-    fc_tile tile = {.a_rows = rows, .a_offsets = w->a_offsets, .b_offsets = w->b_offsets, .c_row = j->panel};
-    for (ptrdiff_t point = 0; point < POINTS; point++)
-        for (ptrdiff_t d = 0; d < channels; d += CHAIN) { /* whose weights stay in L1 */
-            tile.b = u + (point * j->u_point + d * j->panel) * size;
-            tile.depth = least(CHAIN, channels - d);
-            tile.accumulate = d > 0;
-            for (ptrdiff_t t = 0; t < tiles; t += j->rows) {
-                const ptrdiff_t count = least(j->rows, tiles - t);
-                for (ptrdiff_t i = 0; i < count; i++)
-                    rows[i] = w->v + (point * j->v_point + (t + i) * j->x.pitch + d) * size;
-                tile.c = w->m + (point * j->m_point + t * j->panel) * size;
-                j->kernels->gemm[count - 1][j->vecs - 1](&tile);
-            }
-        }
+    fc_tile tile = {.depth = least(CHAIN, j->c->planes - d), .a_rows = rows, .a_offsets = w->a_offsets, .b = u,
+                    .b_offsets = w->b_offsets, .c_row = j->panel, .accumulate = d > 0};
+    for (ptrdiff_t t = 0; t < tiles; t += j->rows) {
+        const ptrdiff_t count = least(j->rows, tiles - t);
+        for (ptrdiff_t i = 0; i < count; i++)
+            rows[i] = w->v + (point * j->v_point + (t + i) * j->x.pitch + d) * size;
+        tile.c = w->m + (point * j->m_point + t * j->panel) * size;
+        j->kernels->gemm[count - 1][j->vecs - 1](&tile);
+    }
+}
+
+/* The 36 products of a panel. Weights of a panel that are not there yet are transformed a chunk at a time, in L2. */
+static void multiply(const job *j, ptrdiff_t tiles, ptrdiff_t panel, const workspace *w) {
+    const ptrdiff_t size = j->size, channels = j->c->planes;
+    if (j->weights) {
+        const char *u = j->weights + panel * POINTS * j->u_point * size;
+        for (ptrdiff_t point = 0; point < POINTS; point++)
+            for (ptrdiff_t d = 0; d < channels; d += CHAIN)
+                multiply_chunk(j, tiles, point, d, u + (point * j->u_point + d * j->panel) * size, w);
+        return;
+    }
+    for (ptrdiff_t d = 0; d < channels; d += CHAIN) {
+        transform_weights(j, panel, d, least(d + CHAIN, channels), w->taps, w->u, chunk_point(j));
+        for (ptrdiff_t point = 0; point < POINTS; point++)
+            multiply_chunk(j, tiles, point, d, w->u + point * chunk_point(j) * size, w);
+    }
 }
 
 static double value_at(const job *j, const void *array, ptrdiff_t at) {
@@ -320,7 +336,7 @@ static size_t lay_out(const job *j, workspace *w, char *base) {
         (j->grid.tile * j->copied + j->grid.taps - 1) * j->x.width * j->x.pitch * size,
         POINTS * j->v_point * size,
         POINTS * j->m_point * size,
-        j->weights ? 0 : POINTS * j->u_point * size,
+        j->weights ? 0 : POINTS * chunk_point(j) * size,
         MOST_TAPS * j->lanes * size,
         j->c->y_row == 1 ? 0 : j->grid.tile * j->grid.tile * j->grid.across * j->panel * size,
     };
@@ -354,9 +370,7 @@ static void part(void *context, int index) {
         const fc_share panels = fc_share_of(j->panels, j->ranges, u % j->ranges);
         transform_block(j, first, lines, &w);
         for (ptrdiff_t panel = panels.begin; panel < panels.end && !fc_stopped(j->run); panel++) {
-            const char *weights = j->weights ? j->weights + panel * POINTS * j->u_point * j->size : w.u;
-            if (!j->weights) transform_weights(j, panel, w.taps, w.u);
-            multiply(j, lines * j->grid.across, weights, &w);
+            multiply(j, lines * j->grid.across, panel, &w);
             leave(j, first, lines, panel, &w);
         }
     }
@@ -389,7 +403,7 @@ static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c) {
     j.u_point = c->planes * j.panel + lanes;
     const ptrdiff_t all = j.grid.all, tile_bytes = POINTS * j.x.pitch * j.size;
     const ptrdiff_t weights = j.panels * POINTS * j.u_point * j.size;
-    const ptrdiff_t large = least(LARGE_BLOCK_BYTES, MOST_BYTES - POINTS * j.u_point * j.size);
+    const ptrdiff_t large = least(LARGE_BLOCK_BYTES, MOST_BYTES - POINTS * chunk_point(&j) * j.size);
     const ptrdiff_t room = weights > WEIGHTS_BYTES ? most(BLOCK_BYTES, large) : BLOCK_BYTES;
     const ptrdiff_t wanted = most(LEAST_TILES, room / tile_bytes);
     j.lines = even_block(all, most(1, wanted / j.grid.across));
@@ -469,9 +483,7 @@ static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
                                  ? 2 * (POINTS + 4 * FC_WINOGRAD_SIDE) * (double)MOST_LANES
                                  : POINTS * (channels + panel) + 16 * (panel + 2 * channels);
     if (8 * tiles * of_a_tile > 8 * (double)(1 << 20)) return "a row of tiles passes the workspace";
-    if (op == FC_BACKWARD_WEIGHTS) return NULL;
-    const double weights = POINTS * (channels - MOST_LANES) * panel * 4; /* double has half the lanes */
-    return weights > 10 * (double)(1 << 20) ? "the weights of a panel pass the workspace" : NULL;
+    return NULL;
 }
 
 /* Cycles of 32 multiply-adds, for a channel in and a channel out, at which it took the time of gathered GEMMs:
