@@ -68,9 +68,6 @@ typedef struct {
 static ptrdiff_t chunk_point(const job *j) { return CHAIN * j->panel + j->lanes; }
 
 static int reversed(const fc_axis *axis) { return axis->tap_step < 0; }
-static ptrdiff_t lowest(const fc_axis *axis) {
-    return axis->tap + (reversed(axis) ? (axis->taps - 1) * axis->tap_step : 0);
-}
 
 /* Channels [begin, end) of a panel: taps transposed so that output channels are vectors, then transformed. */
 static void transform_weights(const job *j, ptrdiff_t panel, ptrdiff_t begin, ptrdiff_t end, char *taps, char *target,
@@ -113,75 +110,6 @@ static void weights_part(void *context, int index) {
     for (ptrdiff_t i = share.begin; i < share.end && !fc_stopped(j->run); i++)
         transform_weights(j, i, 0, j->c->planes, taps, j->weights + i * POINTS * j->u_point * j->size, j->u_point);
     fc_scratch_release(taps);
-}
-
-/* fc_winograd_copy of channels `c` to `end`. */
-static void copy_channels(const fc_kernels *kernels, ptrdiff_t size, const fc_winograd_images *m, ptrdiff_t image,
-                          ptrdiff_t row, ptrdiff_t count, ptrdiff_t c, ptrdiff_t end, char *copy) {
-    const ptrdiff_t position = m->pitch * size, bytes = (end - c) * size;
-    const ptrdiff_t left = most(0, -m->first_column), from = m->first_column + left;
-    const ptrdiff_t columns = most(0, least(m->width - left, m->columns - from));
-    for (ptrdiff_t n = 0; n < count; n++, copy += m->width * position) {
-        const ptrdiff_t i = m->first_row + image % m->row_step + (row + n) * m->row_step;
-        const int inside = i >= 0 && i < m->rows && columns > 0;
-        char *target = copy + c * size;
-        for (ptrdiff_t q = 0; q < (inside ? left : m->width); q++) memset(target + q * position, 0, (size_t)bytes);
-        for (ptrdiff_t q = left + columns; inside && q < m->width; q++) memset(target + q * position, 0, (size_t)bytes);
-        if (!inside) continue;
-        const char *source = (const char *)m->base + (image / m->row_step * m->image + i * m->row + from * m->column +
-                                                      c * m->channel) * size;
-        if (m->channel != 1) {
-            kernels->transpose(end - c, columns, source, m->channel, target + left * position, m->pitch);
-            continue;
-        }
-        const fc_padded_rows shape = {.rows = 1, .count = columns, .step = m->column,
-                                      .inner = m->pitch, .adjacent = m->channels};
-        kernels->pad(&shape, source, target + left * position);
-    }
-}
-
-/* Planes some at a time: the rows of more are too many streams for the processor to follow (of dw of
- * rn50_l1_3x3, 64 took 1.19 times as long). */
-enum { STREAMS = 32 };
-
-void fc_winograd_copy(const fc_kernels *kernels, ptrdiff_t size, const fc_winograd_images *m,
-                      ptrdiff_t image, ptrdiff_t row, ptrdiff_t count, char *copy) {
-    const ptrdiff_t together = m->channel == 1 ? m->channels : STREAMS;
-    for (ptrdiff_t c = 0; c < m->channels; c += together)
-        copy_channels(kernels, size, m, image, row, count, c, least(c + together, m->channels), copy);
-}
-
-fc_winograd_grid fc_winograd_grid_of(const fc_correlation *c) {
-    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    fc_winograd_grid g = {.taps = w->taps, .tile = fc_winograd_outputs_of(w->taps)};
-    g.row_step = reversed(h) ? -h->tap_step : h->tap_step;
-    g.column_step = reversed(w) ? -w->tap_step : w->tap_step;
-    g.of_phase = quotient_up(quotient_up(w->outputs, g.column_step), g.tile);
-    g.across = g.column_step * g.of_phase;
-    g.down = quotient_up(quotient_up(h->outputs, g.row_step), g.tile);
-    g.all = c->images * g.row_step * g.down;
-    return g;
-}
-
-fc_winograd_images fc_winograd_input(const fc_correlation *c, const fc_winograd_grid *g, ptrdiff_t size,
-                                     ptrdiff_t lanes) {
-    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    const char *const *plane = (const char *const *)c->x_plane;
-    return (fc_winograd_images){
-        .base = plane[0],
-        .image = c->x_image,
-        .row = h->source_stride,
-        .row_step = g->row_step,
-        .column = w->source_stride,
-        .channel = c->planes > 1 ? (plane[1] - plane[0]) / size : 1,
-        .rows = h->size,
-        .columns = w->size,
-        .first_row = lowest(h),
-        .first_column = lowest(w),
-        .channels = c->planes,
-        .width = g->tile * g->across + (g->taps - 1) * g->column_step,
-        .pitch = quotient_up(c->planes, lanes) * lanes,
-    };
 }
 
 /* Transforms the input of a block. */

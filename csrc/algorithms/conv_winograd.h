@@ -1,4 +1,4 @@
-/* What conv_winograd.c and conv_winograd_weights.c share. */
+/* What conv_winograd.c, conv_winograd_images.c and conv_winograd_weights.c share. */
 #ifndef FC_CONV_WINOGRAD_H
 #define FC_CONV_WINOGRAD_H
 

@@ -1,8 +1,8 @@
 /* Ends what an instruction set defined for one element type, before the next. No include guard. */
 #undef FC_DTYPE
 #undef LANES
-#undef TRANSPOSE_SIZE
 #undef TRANSPOSE
+#undef TRANSPOSE_FEW
 #undef VEC
 #undef VZERO
 #undef VLOAD

@@ -8,8 +8,8 @@
 #include "vec_avx2.h"
 
 #define FC_DTYPE float
-#define TRANSPOSE_SIZE 8
-#define TRANSPOSE transpose_8x8_float
+#define TRANSPOSE transpose_8x4_float
+#define TRANSPOSE_FEW transpose_4x4_float
 #define LANES 8
 #define VEC __m256
 #define VZERO _mm256_setzero_ps
@@ -44,8 +44,8 @@
 #include "end_type.h"
 
 #define FC_DTYPE double
-#define TRANSPOSE_SIZE 4
-#define TRANSPOSE transpose_4x4_double
+#define TRANSPOSE transpose_4x2_double
+#define TRANSPOSE_FEW transpose_2x2_double
 #define LANES 4
 #define VEC __m256d
 #define VZERO _mm256_setzero_pd

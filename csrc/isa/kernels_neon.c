@@ -26,7 +26,6 @@
 #define DPOWER_OF_2(v) vreinterpretq_f64_s64(vshlq_n_s64(vreinterpretq_s64_f64(v), 52))
 
 #define FC_DTYPE float
-#define TRANSPOSE_SIZE 4
 #define LANES 4
 #define VEC float32x4_t
 #define VZERO() vdupq_n_f32(0)
@@ -58,7 +57,6 @@
 #include "end_type.h"
 
 #define FC_DTYPE double
-#define TRANSPOSE_SIZE 4
 #define LANES 2
 #define VEC float64x2_t
 #define VZERO() vdupq_n_f64(0)

@@ -7,7 +7,6 @@
 
 #define FC_ISA portable
 #define FC_TARGET
-#define TRANSPOSE_SIZE 4
 #define FC_REGISTERS 16
 #define VLOAD FC_JOIN(load_, FC_DTYPE)
 #define VSTORE(target, value) FC_JOIN(store_, FC_DTYPE)(target, value)

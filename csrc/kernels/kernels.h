@@ -13,6 +13,7 @@ enum {
     FC_MAX_VECS = 4,                /* vectors across it */
     FC_MAX_COLS = 16 * FC_MAX_VECS, /* elements across the widest tile of any instruction set */
     FC_LINE = 64,                   /* bytes of a cache line */
+    FC_TRANSPOSE_BLOCK = 16,        /* columns of a matrix that are transposed at a time */
     FC_POOL_COLUMNS = 16,           /* sums of columns that windows of a pool share */
     FC_DIRECT_BLOCK = 8,   /* outputs of a block of direct kernels, at most */
     FC_GRADIENT_BLOCK = 4, /* and of their adjoint */
