@@ -14,8 +14,6 @@
 #include "conv_winograd.h"
 
 enum { POINTS = FC_WINOGRAD_POINTS, CHAIN = FC_WINOGRAD_CHAIN };
-/* Rows of taps that are transposed: of 9 or 25, whole vectors. */
-enum { FEW_TAP_ROWS = 16, MANY_TAP_ROWS = 32 };
 /* Of the workspace of one thread and the sums of all parts; channels are cut until it is enough. */
 static const ptrdiff_t MOST_BYTES = 15 << 20;
 /* Transformed tiles of a block, which should stay in L2, but no fewer tiles than make the adding of sums cheap:
@@ -39,7 +37,6 @@ typedef struct {
     fc_winograd_images x, dy;
     const fc_winograd_kernels *transforms;
     fc_winograd_grid grid;
-    ptrdiff_t tap_rows;
     ptrdiff_t lines;             /* rows of tiles of a block */
     ptrdiff_t copied;            /* ... of a copy */
     ptrdiff_t rows, vecs;        /* output channels and vectors of input channels of a register tile */
@@ -49,7 +46,7 @@ typedef struct {
     ptrdiff_t sums_point, sums_tile;
     int whole;                   /* all tiles are one block, of which no more sums are kept than of a group */
     char *copy, *v, *m, *sums;   /* [panel][point][tile][channel], [vector][point][tile][lane], register tiles */
-    char *turned;                /* taps of a vector of channels, and transposed */
+    char *taps;                  /* of a vector of channels */
     ptrdiff_t *channel;          /* of dy: bytes from the first one */
     ptrdiff_t a_offsets[CHAIN], b_offsets[CHAIN];
 } range;
@@ -126,17 +123,14 @@ static int leave_row(const range *j, const char *sums, ptrdiff_t k, ptrdiff_t c0
     const ptrdiff_t down = c->axis[0].weight_step, along = c->axis[1].weight_step;
     char *dw = (char *)c->w + (k * c->w_row + c->axis[0].weight + c->axis[1].weight) * size;
     const ptrdiff_t all = j->grid.taps * j->grid.taps;
-    char *taps = j->turned, *turned = taps + j->tap_rows * lanes * size;
+    char *taps = j->taps;
     int finite = 1;
     for (ptrdiff_t i = 0; i < channels; i += lanes) {
         const ptrdiff_t count = least(lanes, channels - i);
         const ptrdiff_t *at = c->w_plane + c0 + i;
         finite &= j->transforms->weights_gradient(sums + i * size, j->sums_point, taps);
         if (along == 1 && down == j->grid.taps && (count == 1 || at[1] - at[0] == all)) {
-            const fc_padded_rows shape = {.rows = 1, .count = count, .step = j->tap_rows,
-                                          .inner = all, .adjacent = all};
-            j->kernels->transpose(j->tap_rows, count, taps, lanes, turned, j->tap_rows);
-            j->kernels->pad(&shape, turned, dw + at[0] * size);
+            j->kernels->transpose(all, count, taps, lanes, dw + at[0] * size, all);
             continue;
         }
         for (ptrdiff_t t = 0; t < all; t++) {
@@ -185,7 +179,6 @@ static range find_range(const plan *p, const fc_correlation *c, const range *lik
     j.lanes = j.kernels->lanes;
     j.grid = p->grid;
     j.transforms = &j.kernels->winograd[j.grid.taps == 5];
-    j.tap_rows = j.grid.taps == 5 ? MANY_TAP_ROWS : FEW_TAP_ROWS;
     j.x = fc_winograd_input(c, &j.grid, j.size, j.lanes);
     j.dy = (fc_winograd_images){
         .base = c->y,
@@ -221,7 +214,7 @@ static range find_range(const plan *p, const fc_correlation *c, const range *lik
 }
 
 static ptrdiff_t sums_bytes(const range *j) { return j->panels * j->strips * j->sums_tile * j->size; }
-static ptrdiff_t turned_bytes(const range *j) { return 2 * j->tap_rows * j->lanes * j->size; }
+static ptrdiff_t taps_bytes(const range *j) { return j->grid.taps * j->grid.taps * j->lanes * j->size; }
 
 static size_t lay_out(const plan *p, range *j, char *base) {
     const ptrdiff_t width = most(j->x.width * j->x.pitch, j->dy.width * j->dy.pitch);
@@ -231,7 +224,7 @@ static size_t lay_out(const plan *p, range *j, char *base) {
     j->v = fc_carve(base, &used, j->panels * j->v_panel * j->size);
     j->m = fc_carve(base, &used, j->dy.pitch / j->lanes * j->m_strip * j->size);
     j->sums = fc_carve(base, &used, sums);
-    j->turned = fc_carve(base, &used, turned_bytes(j));
+    j->taps = fc_carve(base, &used, taps_bytes(j));
     j->channel = fc_carve(base, &used, j->c->rows * (ptrdiff_t)sizeof *j->channel);
     return used;
 }
@@ -242,7 +235,6 @@ static void set_tables(range *j) {
         j->a_offsets[i] = i * j->lanes;
         j->b_offsets[i] = i * j->panel;
     }
-    memset(j->turned, 0, (size_t)turned_bytes(j));
 }
 
 static fc_correlation correlation_of(const plan *p, ptrdiff_t number) {
@@ -295,8 +287,8 @@ static void add_part(void *context, int index) {
     const ptrdiff_t ranges = p->row_ranges * p->plane_ranges;
     const ptrdiff_t of_each = p->largest.panels * p->largest.strips, tile = p->largest.sums_tile * p->largest.size;
     const fc_share share = fc_share_of(ranges * of_each, p->job->run.threads, index);
-    char *turned = fc_scratch_acquire((size_t)turned_bytes(&p->largest));
-    if (!turned) {
+    char *taps = fc_scratch_acquire((size_t)taps_bytes(&p->largest));
+    if (!taps) {
         fc_stop(&p->job->run, FC_NO_MEMORY);
         return;
     }
@@ -305,14 +297,13 @@ static void add_part(void *context, int index) {
         const fc_correlation c = correlation_of(p, number);
         range j = find_range(p, &c, &p->largest);
         if (at >= j.panels * j.strips) continue;
-        j.turned = turned;
-        memset(turned, 0, (size_t)turned_bytes(&j));
+        j.taps = taps;
         char *sums = p->sums + number * p->sums_bytes + at * tile;
         for (ptrdiff_t part = 1; part < p->parts; part++)
             j.kernels->add(j.sums_tile, sums + part * ranges * p->sums_bytes, sums);
         if (!leave(&j, sums, at / j.strips, at % j.strips, at % j.strips + 1)) p->not_finite = 1;
     }
-    fc_scratch_release(turned);
+    fc_scratch_release(taps);
 }
 
 static ptrdiff_t half(ptrdiff_t channels, ptrdiff_t lanes) { return quotient_up(channels, 2 * lanes) * lanes; }
