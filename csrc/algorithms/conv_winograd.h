@@ -45,8 +45,8 @@ void fc_winograd_copy(const fc_kernels *kernels, ptrdiff_t size, const fc_winogr
 fc_winograd_images fc_winograd_input(const fc_correlation *c, const fc_winograd_grid *g, ptrdiff_t size,
                                      ptrdiff_t lanes);
 
-/* The register tile that loads the least: `rows` broadcast, `vecs` of `vectors`. */
-void fc_winograd_tile(const fc_kernels *kernels, ptrdiff_t vectors, ptrdiff_t *rows, ptrdiff_t *vecs);
+/* The register tile that loads the least: `rows` broadcast, `vecs` of `vectors`, at most `widest`. */
+void fc_winograd_tile(const fc_kernels *kernels, ptrdiff_t vectors, int widest, ptrdiff_t *rows, ptrdiff_t *vecs);
 
 /* dw and db. */
 void fc_winograd_weights(fc_conv_job *j, const fc_correlation *c);

@@ -194,7 +194,7 @@ static range find_range(const plan *p, const fc_correlation *c, const range *lik
         .pitch = quotient_up(c->rows, j.lanes) * j.lanes,
     };
     if (like) j.rows = like->rows, j.vecs = like->vecs;
-    else fc_winograd_tile(j.kernels, j.x.pitch / j.lanes, &j.rows, &j.vecs);
+    else fc_winograd_tile(j.kernels, j.x.pitch / j.lanes, FC_MAX_VECS, &j.rows, &j.vecs);
     j.panel = j.vecs * j.lanes;
     j.panels = quotient_up(c->planes, j.panel);
     j.strips = quotient_up(c->rows, j.rows);
