@@ -416,14 +416,15 @@ static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
 
 /* Cycles of 32 multiply-adds, for a channel in and a channel out, at which it took the time of gathered GEMMs:
  * of a tile in the GEMMs and in the transforms of one channel, and of the weights, or their gradient, whose
- * transform is a matter of memory when they are many. Fitted to 16 to 512 channels of 4x4 to 56x56, batches 1
- * to 64, in float32 with AVX-512. The choice cost 0.2 % of the time of 3x3, 0.3 % of 5x5 and 3 % of its dw; at worst
- * it took 1.23 times as long as the other (24 channels of 6x6), of dw of 5x5 images by 5x5 1.5.
- * bench/compare.py with --algorithm measures the same. */
+ * transform is a matter of memory when they are many. Fitted to 1700 problems of 16 to 512 channels, images of 1x1
+ * to 28x28 and batches of 1 to 32, in float32 and float64, with AVX-512. The choice cost 0.2 % of the time of 3x3 and
+ * 2 % of dw for images of 4x4 and more, of smaller ones 1 % and 5 %; at worst 4x4 and 5x5 images with few channels took
+ * 1.2 times as long as the other way, dw of single ones 1.9. bench/compare.py with --algorithm measures the same. */
 typedef struct {
     double tile, transforms, weights, many_weights;
 } costs;
-static const costs OF_SUMS[2] = {{1.5, 30, 9, 36.0 / 512}, {1, 5, 0, 0.04}}, OF_GRADIENT = {2, 5, 18, 0};
+static const costs OF_SUMS[2] = {{1.75, 0, 0, 0}, {0.75, 15, 0, 0}}; /* 3x3, 5x5 */
+static const costs OF_GRADIENT[2] = {{2.25, 0, 4, 0.02}, {1.5, 0, 6, 0}};
 static const double OF_A_TAP = 0.375 / 9, MARGIN = 1.05;
 enum { LEAST_CHANNELS = 16 };
 
@@ -442,7 +443,7 @@ static int suits(fc_conv_op op, const fc_conv_problem *p) {
     if (p->direct_sums || !is_square(p)) return 0;
     const double C = (double)(p->in_channels / p->groups), K = (double)(p->out_channels / p->groups);
     if (C < LEAST_CHANNELS || K < LEAST_CHANNELS) return 0;
-    const costs *of = op == FC_BACKWARD_WEIGHTS ? &OF_GRADIENT : &OF_SUMS[p->kernel[2] == 5];
+    const costs *of = &(op == FC_BACKWARD_WEIGHTS ? OF_GRADIENT : OF_SUMS)[p->kernel[2] == 5];
     const ptrdiff_t *size = op == FC_BACKWARD_DATA ? p->in_size : p->out_size;
     const double tiles = (double)p->batch * tiles_along(op, p, 1) * tiles_along(op, p, 2);
     const double cycles = tiles * (of->tile + of->transforms * (1 / C + 1 / K)) + of->weights +
