@@ -37,6 +37,8 @@
 /* Keeps a vector that is used several times in a register; gcc would load it again for every use. */
 #if defined(__GNUC__) && defined(__x86_64__)
 #define FC_KEEP(vector) __asm__("" : "+v"(vector))
+/* Keeps a pointer that is moved on step by step; gcc would keep an offset for each step. */
+#define FC_KEEP_POINTER(pointer) __asm__("" : "+r"(pointer))
 #elif defined(__GNUC__) && defined(__aarch64__)
 #define FC_KEEP(vector) __asm__("" : "+w"(vector))
 #else

@@ -66,6 +66,7 @@ def test_matrix_matches_the_reference(case, dtype):
 
 
 @EVERY
+@fastconv.accuracy("high")
 def test_matrix_times_image_is_the_convolution_and_its_transpose_the_gradient(case):
     x, w, _ = case.integers()
     A = fastconv.conv_matrix(w, case.x, **case.options)
@@ -79,6 +80,7 @@ def test_matrix_times_image_is_the_convolution_and_its_transpose_the_gradient(ca
 
 
 @EVERY
+@fastconv.accuracy("high")
 def test_transposed_matrix_is_the_transposed_convolution(case):
     _, w, _ = case.integers()
     y_shape = fastconv.conv_output_shape(case.x, case.w, **case.options)

@@ -52,6 +52,7 @@ def test_jvp_is_exact_on_integers(case, dtype, algorithm):
 
 
 @EVERY
+@fastconv.accuracy("high")
 def test_jvp_is_the_central_difference_of_the_forward(case):
     """The forward is quadratic in (x, w, b): its central difference has no truncation error."""
     point, (*direction, _) = case.integers(dtype=np.float64), directions_of(case, integers=True)
@@ -188,6 +189,7 @@ def test_jvp_of_an_empty_batch_is_empty(layout, activation):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @EVERY
+@fastconv.accuracy("high")
 def test_jvp_of_the_activation_is_the_tangent_where_the_forward_is_positive(case, dtype, algorithm):
     x, w, _ = case.integers(dtype=dtype)
     x_dot, w_dot, b_dot, _ = directions_of(case, dtype=dtype, integers=True)

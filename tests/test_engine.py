@@ -82,21 +82,21 @@ def test_blocks_narrower_than_a_cache_line(shape):
             np.testing.assert_array_equal(y, expected)
 
 
-# N, C, H, W, K, kernel, stride: weights that outweigh the input (panels of channels are shared out),
-# the last panel ragged; sums in several parts, whose next block is fetched meanwhile.
+# x, filters, kernel, stride: weights that outweigh the input, the last panel ragged; sums in
+# several parts, whose next block is fetched meanwhile; and what the plan says.
 SHARED_OUT = [
-    ((3, 96, 7, 7), 200, 1, 1),
-    ((1, 33, 5, 6), 130, 2, 1),
-    ((2, 40, 6, 9), 257, 1, 2),
-    ((3, 140, 9, 8), 70, 3, 2),
-    ((2, 270, 8, 9), 65, 3, 3),
+    ((3, 96, 7, 7), 200, 1, 1, "output channels shared out"),
+    ((1, 33, 5, 6), 130, 2, 1, "output channels shared out"),
+    ((2, 120, 7, 7), 257, 1, 1, "output channels shared out"),
+    ((3, 140, 9, 8), 70, 3, 2, "input planes at a time"),
+    ((2, 270, 8, 9), 65, 3, 3, "input planes at a time"),
 ]
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
-@pytest.mark.parametrize("shape, outputs, size, stride", SHARED_OUT)
-def test_tasks_that_share_channels_out(shape, outputs, size, stride, dtype, layout):
+@pytest.mark.parametrize("shape, outputs, size, stride, how", SHARED_OUT)
+def test_tasks_that_share_channels_out(shape, outputs, size, stride, how, dtype, layout):
     rng = np.random.default_rng(3)
     x = rng.integers(-3, 4, shape).astype(dtype)
     w = rng.integers(-3, 4, (outputs, shape[1], size, size)).astype(dtype)
@@ -107,7 +107,9 @@ def test_tasks_that_share_channels_out(shape, outputs, size, stride, dtype, layo
     y = fastconv.conv_forward(x, w, b, algorithm="naive", **options)
     dy = rng.integers(-3, 4, y.shape).astype(dtype)
     dx = fastconv.conv_backward(dy, x, w, need="dx", algorithm="naive", **options)[0]
-    plan = fastconv.ConvPlan(x.shape, w, b, algorithm="implicit_gemm", **options)
+    with fastconv.num_threads(1):
+        plan = fastconv.ConvPlan(x.shape, w, b, algorithm="implicit_gemm", **options)
+        assert how in str(plan)
     for threads in (1, 2, 3, 8):
         with fastconv.num_threads(threads):
             gemm = options | {"algorithm": "implicit_gemm"}

@@ -15,7 +15,7 @@ CASES = {
     "channels_beyond_a_chain": ((1, 130, 9, 7), (17, 130, 3, 3), {"padding": 1}),
     "several_panels": ((2, 24, 10, 10), (150, 24, 3, 3), {}),
     "several_blocks": ((3, 64, 30, 30), (64, 64, 3, 3), {"padding": 1}),
-    "weights_a_panel_at_a_time": ((2, 300, 6, 6), (260, 300, 3, 3), {"padding": 1}),
+    "weights_a_chunk_at_a_time": ((2, 300, 6, 6), (260, 300, 3, 3), {"padding": 1}),
     "one_side_padded": ((2, 16, 7, 8), (16, 16, 3, 3), {"padding": ((2, 0), (0, 2))}),
     "wide_padding": ((1, 16, 5, 5), (16, 16, 3, 3), {"padding": 7}),
     "several_parts": ((2, 16, 184, 184), (18, 16, 3, 3), {"padding": 1}),
@@ -163,6 +163,28 @@ def test_empty_batch_has_zero_gradients():
     assert not gradients.dw.any() and not gradients.db.any()
 
 
+MANY_CHANNELS = [
+    ((8, 4096, 8, 8), 16, "f4"),
+    ((16, 2000, 8, 8), 32, "f4"),
+    ((3, 2049, 9, 8), 33, "f8"),
+    ((4, 16, 112, 112), 5000, "f4"),
+]
+
+
+@pytest.mark.parametrize("shape, filters, dtype", MANY_CHANNELS)
+def test_many_channels_keep_to_the_workspace(shape, filters, dtype):
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal(shape).astype(dtype)
+    w = rng.standard_normal((filters, shape[1], 3, 3)).astype(dtype)
+    with fastconv.num_threads(1):
+        plan = fastconv.ConvPlan(shape, w, padding=1, algorithm="winograd")
+        assert plan.workspace_bytes < 12 << 20  # and up to 10 MiB of weights for a call alone
+        y = fastconv.conv_forward(x[:, :, :8], w, padding=1, algorithm="winograd")
+        right = fastconv.conv_forward(x[:, :, :8], w, padding=1, algorithm="implicit_gemm")
+    size = np.sqrt(np.mean(right.astype("f8") ** 2))
+    np.testing.assert_allclose(y, right, rtol=0, atol=100 * np.finfo(dtype).eps * size)
+
+
 def test_plan_says_how():
     plan = fastconv.ConvPlan((8, 64, 56, 56), np.ones((64, 64, 3, 3)), algorithm="winograd")
     assert "F(4x4, 3x3)" in str(plan) and plan.workspace_bytes > 0
@@ -181,7 +203,9 @@ def test_auto_takes_it_where_tiles_and_channels_are_many():
     assert chosen((8, 64, 28, 28), 64, kernel=7) == "implicit_gemm"
     assert chosen((8, 15, 56, 56), 64) == "implicit_gemm"
     assert chosen((8, 64, 56, 56), 8) == "implicit_gemm"
-    assert chosen((1, 512, 7, 7), 512) == "implicit_gemm"
+    assert chosen((1, 512, 7, 7), 512) == "winograd"
+    assert chosen((8, 256, 4, 4), 512) == "winograd"
+    assert chosen((64, 32, 2, 2), 32) == "implicit_gemm"
     assert chosen((8, 64, 56, 56), 64, stride=2) == "implicit_gemm"
 
 

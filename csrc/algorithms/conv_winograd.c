@@ -23,11 +23,11 @@ enum {
 /* A block's transformed input should stay in L2; with weights that are transformed for every block, blocks
  * are as large as the workspace allows. */
 static const ptrdiff_t BLOCK_BYTES = 384 << 10, LARGE_BLOCK_BYTES = 7 << 20;
-/* Of a panel's transformed weights and the large block beside them. */
-static const ptrdiff_t MOST_BYTES = 12 << 20;
+/* Of a block's transformed tiles and their products, and where weights are shared, which are part of the workspace. */
+static const ptrdiff_t MOST_BYTES = 11 << 20, MOST_BYTES_SHARED = 5 << 20;
 static const ptrdiff_t LEAST_TILES = 32;
 static const ptrdiff_t COPY_BYTES = 256 << 10;
-/* Transformed weights of all panels; larger ones are transformed a panel at a time. */
+/* Transformed weights of all panels; of larger ones, each block transforms a chunk of a panel at a time. */
 static const ptrdiff_t WEIGHTS_BYTES = 10 << 20;
 
 /* The weights of each group, transformed. */
@@ -67,7 +67,6 @@ typedef struct {
 /* Elements between points of a chunk of weights: not a multiple of a page, which would be one set of the cache. */
 static ptrdiff_t chunk_point(const job *j) { return CHAIN * j->panel + j->lanes; }
 
-static int reversed(const fc_axis *axis) { return axis->tap_step < 0; }
 
 /* Channels [begin, end) of a panel: taps transposed so that output channels are vectors, then transformed. */
 static void transform_weights(const job *j, ptrdiff_t panel, ptrdiff_t begin, ptrdiff_t end, char *taps, char *target,
@@ -77,8 +76,8 @@ static void transform_weights(const job *j, ptrdiff_t panel, ptrdiff_t begin, pt
     const ptrdiff_t size = j->size, first = panel * j->panel, rows = least(j->panel, c->rows - first);
     const ptrdiff_t last = j->grid.taps - 1, all = j->grid.taps * j->grid.taps;
     /* In the order of the array, if there is one; reversed, they are read from the last to the first. */
-    const ptrdiff_t forth = h->weight_step == j->grid.taps && w->weight_step == 1 && reversed(h) == reversed(w);
-    const ptrdiff_t back = forth && reversed(h);
+    const ptrdiff_t forth = h->weight_step == j->grid.taps && w->weight_step == 1 && fc_is_reversed(h) == fc_is_reversed(w);
+    const ptrdiff_t back = forth && fc_is_reversed(h);
     memset(taps, 0, (size_t)(all * j->lanes * size));
     for (ptrdiff_t v = 0; v < j->vecs; v++) {
         const ptrdiff_t count = most(0, least(j->lanes, rows - v * j->lanes));
@@ -89,8 +88,8 @@ static void transform_weights(const job *j, ptrdiff_t panel, ptrdiff_t begin, pt
             if (forth && count) j->kernels->transpose(count, all, source, c->w_row, taps, j->lanes);
             for (ptrdiff_t t = 0; !forth && t < all && count; t++) {
                 const ptrdiff_t s = t / j->grid.taps, r = t % j->grid.taps;
-                const ptrdiff_t at = (reversed(h) ? last - s : s) * h->weight_step +
-                                     (reversed(w) ? last - r : r) * w->weight_step;
+                const ptrdiff_t at = (fc_is_reversed(h) ? last - s : s) * h->weight_step +
+                                     (fc_is_reversed(w) ? last - r : r) * w->weight_step;
                 j->kernels->copy(count, source + at * size, c->w_row, taps + t * j->lanes * size);
             }
             j->transforms->weights(taps + (back ? all - 1 : 0) * j->lanes * size, back ? -j->lanes : j->lanes,
@@ -160,7 +159,7 @@ static void multiply(const job *j, ptrdiff_t tiles, ptrdiff_t panel, const works
                 multiply_chunk(j, tiles, point, d, u + (point * j->u_point + d * j->panel) * size, w);
         return;
     }
-    for (ptrdiff_t d = 0; d < channels; d += CHAIN) {
+    for (ptrdiff_t d = 0; d < channels && !fc_stopped(j->run); d += CHAIN) {
         transform_weights(j, panel, d, least(d + CHAIN, channels), w->taps, w->u, chunk_point(j));
         for (ptrdiff_t point = 0; point < POINTS; point++)
             multiply_chunk(j, tiles, point, d, w->u + point * chunk_point(j) * size, w);
@@ -325,16 +324,15 @@ static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c) {
     j.grid = fc_winograd_grid_of(c);
     j.transforms = &j.kernels->winograd[j.grid.taps == 5];
     j.x = fc_winograd_input(c, &j.grid, j.size, lanes);
-    fc_winograd_tile(j.kernels, vectors, (int)j.kernels->vecs, &j.rows, &j.vecs); /* 6 x 4: 0.7 to 1.0 of the speed */
+    fc_winograd_tile(j.kernels, vectors, (int)j.kernels->vecs, &j.rows, &j.vecs);
     j.panel = j.vecs * lanes;
     j.panels = quotient_up(c->rows, j.panel);
     j.u_point = c->planes * j.panel + lanes;
-    const ptrdiff_t all = j.grid.all, tile_bytes = POINTS * j.x.pitch * j.size;
-    const ptrdiff_t weights = j.panels * POINTS * j.u_point * j.size;
-    const ptrdiff_t large = least(LARGE_BLOCK_BYTES, MOST_BYTES - POINTS * chunk_point(&j) * j.size);
-    const ptrdiff_t room = weights > WEIGHTS_BYTES ? most(BLOCK_BYTES, large) : BLOCK_BYTES;
-    const ptrdiff_t wanted = most(LEAST_TILES, room / tile_bytes);
-    j.lines = even_block(all, most(1, wanted / j.grid.across));
+    const ptrdiff_t all = j.grid.all, of_tile = POINTS * j.size;
+    const int many = j.panels * POINTS * j.u_point * j.size > WEIGHTS_BYTES;
+    const ptrdiff_t wanted = most(LEAST_TILES, (many ? LARGE_BLOCK_BYTES : BLOCK_BYTES) / (of_tile * j.x.pitch));
+    const ptrdiff_t fit = (many ? MOST_BYTES : MOST_BYTES_SHARED) / (of_tile * (j.x.pitch + j.panel));
+    j.lines = even_block(all, most(1, least(wanted, fit) / j.grid.across));
     j.blocks = quotient_up(all, j.lines);
     j.tiles = j.lines * j.grid.across;
     j.v_point = j.tiles * j.x.pitch + lanes;
@@ -426,7 +424,7 @@ typedef struct {
 static const costs OF_SUMS[2] = {{1.75, 0, 0, 0}, {0.75, 15, 0, 0}}; /* 3x3, 5x5 */
 static const costs OF_GRADIENT[2] = {{2.25, 0, 4, 0.02}, {1.5, 0, 6, 0}};
 static const double OF_A_TAP = 0.375 / 9, MARGIN = 1.05;
-enum { LEAST_CHANNELS = 16 };
+enum { LEAST_CHANNELS = 16, MOST_CHANNELS = 2048 /* of more, too few tiles fit a block */ };
 
 /* Of the taps of all outputs along an axis, those that lie inside. */
 static double share_inside(const fc_conv_problem *p, int axis) {
@@ -442,7 +440,7 @@ static double share_inside(const fc_conv_problem *p, int axis) {
 static int suits(fc_conv_op op, const fc_conv_problem *p) {
     if (p->direct_sums || !is_square(p)) return 0;
     const double C = (double)(p->in_channels / p->groups), K = (double)(p->out_channels / p->groups);
-    if (C < LEAST_CHANNELS || K < LEAST_CHANNELS) return 0;
+    if (C < LEAST_CHANNELS || K < LEAST_CHANNELS || (op == FC_BACKWARD_DATA ? K : C) > MOST_CHANNELS) return 0;
     const costs *of = &(op == FC_BACKWARD_WEIGHTS ? OF_GRADIENT : OF_SUMS)[p->kernel[2] == 5];
     const ptrdiff_t *size = op == FC_BACKWARD_DATA ? p->in_size : p->out_size;
     const double tiles = (double)p->batch * tiles_along(op, p, 1) * tiles_along(op, p, 2);

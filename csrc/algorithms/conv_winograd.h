@@ -10,6 +10,8 @@ enum {
     FC_WINOGRAD_CHAIN = 64, /* terms summed in a register: longer chains lose accuracy */
 };
 
+static inline int fc_is_reversed(const fc_axis *axis) { return axis->tap_step < 0; }
+
 /* Outputs of a tile along an axis. */
 static inline ptrdiff_t fc_winograd_outputs_of(ptrdiff_t taps) { return FC_WINOGRAD_SIDE + 1 - taps; }
 

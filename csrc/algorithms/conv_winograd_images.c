@@ -4,9 +4,8 @@
 #include "../arithmetic.h"
 #include "conv_winograd.h"
 
-static int reversed(const fc_axis *axis) { return axis->tap_step < 0; }
 static ptrdiff_t lowest(const fc_axis *axis) {
-    return axis->tap + (reversed(axis) ? (axis->taps - 1) * axis->tap_step : 0);
+    return axis->tap + (fc_is_reversed(axis) ? (axis->taps - 1) * axis->tap_step : 0);
 }
 
 /* fc_winograd_copy of channels `c` to `end`. */
@@ -48,8 +47,8 @@ void fc_winograd_copy(const fc_kernels *kernels, ptrdiff_t size, const fc_winogr
 fc_winograd_grid fc_winograd_grid_of(const fc_correlation *c) {
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     fc_winograd_grid g = {.taps = w->taps, .tile = fc_winograd_outputs_of(w->taps)};
-    g.row_step = reversed(h) ? -h->tap_step : h->tap_step;
-    g.column_step = reversed(w) ? -w->tap_step : w->tap_step;
+    g.row_step = fc_is_reversed(h) ? -h->tap_step : h->tap_step;
+    g.column_step = fc_is_reversed(w) ? -w->tap_step : w->tap_step;
     g.of_phase = quotient_up(quotient_up(w->outputs, g.column_step), g.tile);
     g.across = g.column_step * g.of_phase;
     g.down = quotient_up(quotient_up(h->outputs, g.row_step), g.tile);

@@ -143,7 +143,7 @@ static layout lay_out(const fc_plan *p) {
     l.taps = fc_aligned(word * fc_taps(p));
     l.stage = fc_aligned(FC_STAGE * p->size);
     l.runs = fc_aligned(word * (1 + least(FC_MAX_RUNS, p->planes * b->size[0])));
-    if (p->by_panel) l.panel = fc_aligned(p->panel * p->planes * fc_taps(p) * p->size);
+    if (p->by_panel && !p->weights) l.panel = fc_aligned(p->panel * p->planes * fc_taps(p) * p->size);
     return l;
 }
 
@@ -463,17 +463,20 @@ size_t fc_describe_correlation(const fc_kernels *kernels, ptrdiff_t element_size
     const ptrdiff_t vectors = p.vecs * kernels->lanes;
     snprintf(how, length,
              "%s in the vector, register tiles of %td %s x %td %s, blocks of %td x %td x %td outputs "
-             "and %td of %td input planes, %s%s",
+             "and %td of %td input planes%s, %s%s%s",
              p.by_channel ? "output channels" : "pixels", p.tile_rows,
              p.by_channel ? "outputs" : "output channels", vectors,
              p.by_channel ? "output channels" : "outputs", size[0], size[1], size[2], p.planes, c.planes,
+             p.by_chunk ? " at a time" : "",
              p.blocks.in_place ? "read in place" : "from a padded copy",
-             p.by_piece ? ", taps in the padding left out" : "");
-    const layout l = lay_out(&p);
+             p.by_piece ? ", taps in the padding left out" : "",
+             p.by_panel ? ", output channels shared out" : "");
     const size_t packed = needs_packed_weights(&p) ? fc_aligned(weight_elements(&p) * p.size) : 0;
     const int kept = c.rows == whole.rows; /* parts are packed by each call */
+    if (kept && packed) p.weights = how; /* they are there */
+    const layout l = lay_out(&p);
     *packed_bytes = kept ? packed : 0;
-    return scratch_bytes(&l) * (size_t)p.parts + (kept ? 0 : packed);
+    return scratch_bytes(&l) * (size_t)p.parts + (kept || p.by_panel ? 0 : packed);
 }
 
 static void correlate_rows(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,

@@ -29,7 +29,7 @@ typedef struct fc_plan {
     const char *last_plane; /* highest address of c->x_plane */
     double cycles;       /* estimate of the whole */
     int by_chunk;        /* all blocks of a task of some planes, then all of the next: weights stay in L2 */
-    int by_panel;        /* tasks share panels out, and pack them; otherwise blocks */
+    int by_panel;        /* tasks share panels out, and pack them unless they are prepared; otherwise blocks */
     ptrdiff_t row_parts; /* a block's output channels are shared out among so many tasks */
     int parts;
     FC_ATOMIC int *not_finite; /* set if some packed weight is not */
@@ -68,8 +68,8 @@ typedef struct {
     fc_piece *pieces;
     ptrdiff_t count; /* of pieces */
     char *stage[2];  /* tiles on their way out */
-    char *panel;     /* weights of one panel, with by_panel */
-    const char *weights; /* packed, from channel `first_row` on */
+    char *panel;     /* weights of one panel that the task packs, with by_panel */
+    const char *weights; /* packed, from channel `first_row` on; NULL: not packed */
     ptrdiff_t first_row;
     fc_fetch fetch;
 } fc_workspace;

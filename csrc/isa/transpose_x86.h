@@ -1,6 +1,5 @@
 /* Transposes of strips, for AVX2 and what includes it: target[c * target_stride + r] = source[r * source_stride + c].
- * Rows are read 16 bytes at a time, so that their shuffles stay within such parts. Pointers are kept as they are: the
- * compiler would keep an offset of each row instead, more than there are registers. */
+ * Rows are read 16 bytes at a time, so that their shuffles stay within such parts. */
 #ifndef FC_TRANSPOSE_X86_H
 #define FC_TRANSPOSE_X86_H
 
@@ -8,8 +7,6 @@
 #include <stddef.h>
 
 #include "../compiler.h"
-
-#define FC_KEEP_POINTER(pointer) __asm__("" : "+r"(pointer))
 
 /* 4 rows, 4 columns. */
 FC_INLINE FC_TARGET_ATTRIBUTE("avx2,fma") void transpose_4x4_float(const float *source, ptrdiff_t source_stride,
@@ -84,8 +81,10 @@ FC_INLINE FC_TARGET_ATTRIBUTE("avx2,fma") void transpose_4x2_double(const double
                                                                     double *target, ptrdiff_t target_stride) {
     const ptrdiff_t two = 2 * source_stride;
     __m256d q[2];
-    FC_UNROLL for (int i = 0; i < 2; i++, source += source_stride)
+    FC_UNROLL for (int i = 0; i < 2; i++, source += source_stride) {
         q[i] = _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(source)), _mm_loadu_pd(source + two), 1);
+        FC_KEEP_POINTER(source);
+    }
     _mm256_storeu_pd(target, _mm256_unpacklo_pd(q[0], q[1]));
     _mm256_storeu_pd(target + target_stride, _mm256_unpackhi_pd(q[0], q[1]));
 }

@@ -81,11 +81,8 @@ static FC_TARGET int FC_NAME(finite)(ptrdiff_t count, const void *source_) {
     return sum == 0;
 }
 
-/* In blocks of 16 columns, so that a line of the target is complete before it leaves the cache, by strips of
- * `height` rows that the instruction set transposes in registers; the last strips overlap those before them. Rows
- * are often pages apart, where the processor does not prefetch by itself: dw of vgg_c1_1 took 1.4 times as long. */
-
 #ifdef TRANSPOSE
+/* Strips of `height` rows that the instruction set transposes in registers; the last overlap those before them. */
 FC_INLINE FC_TARGET void FC_NAME(transpose_strips)(const int height, ptrdiff_t rows, ptrdiff_t cols,
                                                    const FC_DTYPE *source, ptrdiff_t source_stride,
                                                    FC_DTYPE *target, ptrdiff_t target_stride) {
@@ -108,6 +105,8 @@ FC_INLINE FC_TARGET void FC_NAME(transpose_strips)(const int height, ptrdiff_t r
 }
 #endif
 
+/* In blocks of 16 columns, so that a line of the target is complete before it leaves the cache. Rows are often
+ * pages apart, where the processor does not prefetch by itself: dw of vgg_c1_1 took 1.4 times as long. */
 static FC_TARGET void FC_NAME(transpose)(ptrdiff_t rows, ptrdiff_t cols, const void *source_, ptrdiff_t source_stride,
                                          void *target_, ptrdiff_t target_stride) {
     const FC_DTYPE *source = source_;

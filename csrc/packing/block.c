@@ -147,20 +147,19 @@ static void find_positions(const fc_axis *a, ptrdiff_t start, ptrdiff_t count, p
 fc_runs fc_find_runs(ptrdiff_t size, const fc_blocks *b, const fc_block *block, const void *const *planes,
                      ptrdiff_t first, ptrdiff_t last, ptrdiff_t *offsets, ptrdiff_t most_runs) {
     const fc_axis *h = &b->axis[0], *w = &b->axis[1];
-    const fc_runs none = {0};
-    fc_runs runs = none;
+    fc_runs runs = {0};
     ptrdiff_t top, bottom, left, right;
     find_positions(h, block->start[1], block->count[1], &top, &bottom);
     find_positions(w, block->start[2], block->count[2], &left, &right);
-    if (bottom < top || right < left || block->count[2] == 0) return none;
+    if (bottom < top || right < left || block->count[2] == 0 || !planes[first]) return runs;
     /* Rows are a run where they are about as long as they are apart. */
     const ptrdiff_t row = (right - left) * w->source_stride + 1;
-    if (w->source_stride != 1 || (bottom > top && (h->source_stride < 0 || h->source_stride > 2 * row))) return none;
-    if ((last - first) * block->count[0] > most_runs) return none;
+    if (w->source_stride != 1 || (bottom > top && (h->source_stride < 0 || h->source_stride > 2 * row))) return runs;
+    if ((last - first) * block->count[0] > most_runs) return runs;
     runs.length = (bottom - top) * h->source_stride + row;
     const ptrdiff_t from = top * h->source_stride + left * w->source_stride + block->start[0] * b->x_image;
     for (ptrdiff_t plane = first; plane < last; plane++)
-        for (ptrdiff_t n = 0; planes[first] && planes[plane] && n < block->count[0]; n++)
+        for (ptrdiff_t n = 0; planes[plane] && n < block->count[0]; n++)
             offsets[runs.count++] = ((const char *)planes[plane] - (const char *)planes[first]) / size + from + n * b->x_image;
     return runs;
 }
