@@ -4,6 +4,7 @@
  * that may not be touched: at the end of its own pages in one run, at their start in the next.
  * Built and run by tests/test_csrc.py, also with sanitizers, and for aarch64 under emulation. */
 #include "guarded.h"
+#include "kernels/kernels.h"
 #include "operators.h"
 
 typedef struct {
@@ -195,6 +196,26 @@ static shape random_shape(int axes) {
     return s;
 }
 
+/* A matrix whose rows are longer than what is read of them, and what lies between rows of the target untouched. */
+static void transpose(ptrdiff_t rows, ptrdiff_t cols, fc_dtype dtype, int isa, int at_end) {
+    const size_t size = dtype == FC_FLOAT32 ? 4 : 8;
+    const ptrdiff_t read = (rows - 1) * (cols + 3) + cols, written = (cols - 1) * (rows + 2) + rows;
+    char *source = guarded((size_t)read * size, at_end), *target = guarded((size_t)written * size, at_end);
+    int right = 1;
+    fill(source, (size_t)read, dtype);
+    memset(target, 0x55, (size_t)written * size);
+    fc_find_kernels(isa, dtype)->transpose(rows, cols, source, cols + 3, target, rows + 2);
+    for (ptrdiff_t i = 0; i < written * (ptrdiff_t)size; i++) {
+        const ptrdiff_t element = i / (ptrdiff_t)size, row = element % (rows + 2), col = element / (rows + 2);
+        const char *from = source + (row * (cols + 3) + col) * (ptrdiff_t)size + i % (ptrdiff_t)size;
+        right &= target[i] == (row < rows ? *from : 0x55);
+    }
+    if (!right) printf("FAILED transpose %s %tdx%td at_end %d\n", fc_isa_name(isa), rows, cols, at_end);
+    if (right) passed++;
+    else failed++;
+    release_all();
+}
+
 int main(int argc, char **argv) {
     const int count = argc > 1 ? atoi(argv[1]) : 300;
     for (int i = 0; i < count; i++) {
@@ -258,6 +279,9 @@ int main(int argc, char **argv) {
             run(&panels, FC_FLOAT64, last, tail % 2, 1);
         }
     }
+    for (int isa = 0; fc_isa_name(isa); isa++)
+        for (ptrdiff_t i = 0; fc_isa_available(isa) && i < 20 * 37; i++)
+            transpose(1 + i / 37, 1 + i % 37, i % 2 ? FC_FLOAT32 : FC_FLOAT64, isa, i / 2 % 2);
     for (int i = 0; i < count; i++) run_operators(i);
     printf("%d passed, %d failed\n", passed, failed);
     return failed != 0;
