@@ -13,6 +13,10 @@
 
 /* Pixels of a block: long enough that adding a tile to the sums costs little. */
 enum { BLOCK_PIXELS = 1024 };
+/* Half of them where dy would be transposed again for so few rows of sums (rn50_l3_3x3s2: 0.91 of the time), or
+ * strided planes in place, which each part of dy's channels reads again, are more than stay in L2
+ * (rn50_l2_down1x1: 0.79; with stride 1, 512 -> 256 channels of 28x28: 1.06). */
+enum { FEW_ROWS = 512, MOST_READ_AGAIN = 1 << 20 };
 /* Bytes of the planes and of the transposed dy that a block holds. */
 enum { PLANES_BYTES = 512 << 10, DY_BYTES = 384 << 10 };
 /* dw up to this size is summed in several parts, so that threads share out the pixels. */
@@ -77,20 +81,20 @@ static int may_go_by_tap(const plan *p, int may_leave_out) {
     return (double)tiles * fc_tile_cycles(p->rows, p->vecs, 1) >= CYCLES_WORTH_A_TABLE;
 }
 
-static void choose_blocks(plan *p) {
+static void choose_blocks(plan *p, ptrdiff_t most_pixels) {
     const fc_correlation *c = p->c;
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     fc_blocks *b = &p->blocks;
     *b = (fc_blocks){.axis = c->axis, .images = c->images, .x_image = c->x_image, .inner = 1};
     b->adjacent = fc_are_adjacent(c, p->size);
     for (int a = 0; a < 2; a++)
-        b->phases[a] = fc_whole_axis(&c->axis[a], least(c->axis[a].outputs, a ? BLOCK_PIXELS : 32));
+        b->phases[a] = fc_whole_axis(&c->axis[a], least(c->axis[a].outputs, a ? most_pixels : 32));
     b->in_place = fc_is_inside(h) && fc_is_inside(w);
     for (ptrdiff_t i = 0; i < c->planes; i++) b->in_place &= c->x_plane[i] != NULL;
     /* Whole tiles, but not less than a vector, which is quicker to copy than part of one. */
     p->panel = quotient_up(p->kernels->lanes, p->rows) * p->rows;
     if (!b->in_place || !b->adjacent || taps_of(p) > 1 || c->planes <= MOST_INNER || !c->w) p->panel = 0;
-    const ptrdiff_t pixels = p->panel ? PANEL_PIXELS : BLOCK_PIXELS;
+    const ptrdiff_t pixels = p->panel ? PANEL_PIXELS : most_pixels;
     b->size[2] = even_block(w->outputs, pixels);
     b->size[1] = even_block(h->outputs, pixels / b->size[2]);
     b->size[0] = b->size[1] == h->outputs && b->size[2] == w->outputs
@@ -110,13 +114,24 @@ static void choose_blocks(plan *p) {
     fc_lay_out(b);
 }
 
+static int blocks_are_large(const plan *p) {
+    const fc_correlation *c = p->c;
+    const fc_blocks *b = &p->blocks;
+    if (!c->w || p->panel) return 0;
+    if (!b->in_place) return p->planes < c->planes && p->planes * taps_of(p) < FEW_ROWS;
+    const ptrdiff_t pixels = b->size[0] * b->size[1] * b->size[2], stride = c->axis[1].stride;
+    return stride > 1 && pixels * c->rows * p->size > DY_BYTES &&
+           pixels * stride * c->planes * p->size > MOST_READ_AGAIN;
+}
+
 static void choose(plan *p, int may_leave_out) {
     const fc_correlation *c = p->c;
     const fc_kernels *k = p->kernels;
     fc_blocks *b = &p->blocks;
     p->vecs = fc_channel_vecs(k, c->rows);
     p->rows = fc_highest_tile(k, p->vecs);
-    choose_blocks(p);
+    choose_blocks(p, BLOCK_PIXELS);
+    if (blocks_are_large(p)) choose_blocks(p, BLOCK_PIXELS / 2);
     p->channel_part = c->rows;
     p->pitch = quotient_up(c->rows, k->lanes) * k->lanes;
     const ptrdiff_t tile = tile_channels(p), pixels = b->size[0] * b->size[1] * b->size[2];
@@ -355,7 +370,7 @@ static void multiply_by_tap(const plan *p, const workspace *ws, const fc_block *
 /* db of the block, in double. */
 static void sum_dy(const plan *p, const workspace *ws, const fc_block *block, const char *dy,
                    ptrdiff_t channels, double *sums) {
-    const ptrdiff_t run = block->count[2];
+    const ptrdiff_t run = p->dy_in_place ? block->count[2] : block_pixels(block);
     for (ptrdiff_t i = 0; i < block_pixels(block); i += run)
         p->kernels->sum(run, channels, dy + ws->y_offsets[i] * p->size,
                         run > 1 ? ws->y_offsets[i + 1] - ws->y_offsets[i] : 0, sums);
@@ -368,9 +383,11 @@ static void run_blocks(const plan *p, const workspace *ws, char *sums, double *b
                        ptrdiff_t channel0) {
     const fc_correlation *c = p->c;
     const ptrdiff_t channel1 = least(c->rows, channel0 + p->channel_part), tile = tile_channels(p);
+    fc_block before;
     for (ptrdiff_t index = block0; index < block1; index++) {
         const fc_block block = fc_find_block(&p->blocks, index);
-        set_offsets(p, ws, &block);
+        if (index == block0 || memcmp(before.count, block.count, sizeof before.count) != 0) set_offsets(p, ws, &block);
+        before = block;
         const ptrdiff_t step = c->w ? p->planes : plane1 - plane0;
         for (ptrdiff_t first = plane0; first < plane1; first += step) {
             const ptrdiff_t last = least(plane1, first + step);

@@ -52,11 +52,43 @@ static FC_TARGET void FC_NAME(store)(ptrdiff_t rows, ptrdiff_t cols, const void 
     }
 }
 
-static FC_TARGET void FC_NAME(sum)(ptrdiff_t rows, ptrdiff_t cols, const void *matrix,
-                                   ptrdiff_t stride, double *FC_RESTRICT sums) {
-    const FC_DTYPE *FC_RESTRICT row = matrix;
+/* Sums of `vecs` vectors of columns, in registers. The last ends with the columns and adds to `fresh` of them. */
+FC_INLINE FC_TARGET void FC_NAME(sum_vecs)(const int vecs, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t fresh,
+                                           const FC_DTYPE *row, ptrdiff_t stride, double *sums) {
+    const ptrdiff_t last = cols - DLANES;
+    DVEC acc[4];
+    double lanes[DLANES];
+    FC_UNROLL for (int j = 0; j < vecs; j++) acc[j] = DLOAD(sums + (j < vecs - 1 ? j * DLANES : last));
     for (ptrdiff_t i = 0; i < rows; i++, row += stride)
-        for (ptrdiff_t j = 0; j < cols; j++) sums[j] += row[j];
+        FC_UNROLL for (int j = 0; j < vecs; j++)
+            acc[j] = DADD(acc[j], DWIDEN(row + (j < vecs - 1 ? j * DLANES : last)));
+    FC_UNROLL for (int j = 0; j < vecs - 1; j++) DSTORE(sums + j * DLANES, acc[j]);
+    DSTORE(lanes, acc[vecs - 1]);
+    for (ptrdiff_t j = DLANES - fresh; j < DLANES; j++) sums[last + j] = lanes[j];
+}
+
+static FC_TARGET void FC_NAME(sum)(ptrdiff_t rows, ptrdiff_t cols, const void *matrix, ptrdiff_t stride,
+                                   double *sums) {
+    const FC_DTYPE *row = matrix;
+    if (cols < DLANES) {
+        for (ptrdiff_t i = 0; i < rows; i++, row += stride)
+            for (ptrdiff_t j = 0; j < cols; j++) sums[j] += row[j];
+        return;
+    }
+    for (ptrdiff_t c = 0; c < cols; c += 4 * DLANES) {
+        const ptrdiff_t left = cols - c, fresh = (left - 1) % DLANES + 1;
+        if (left > 3 * DLANES) {
+            const ptrdiff_t width = left < 4 * DLANES ? left : 4 * DLANES;
+            FC_NAME(sum_vecs)(4, rows, width, width - 3 * DLANES, row + c, stride, sums + c);
+        } else if (left > 2 * DLANES) {
+            FC_NAME(sum_vecs)(3, rows, left, fresh, row + c, stride, sums + c);
+        } else if (left > DLANES) {
+            FC_NAME(sum_vecs)(2, rows, left, fresh, row + c, stride, sums + c);
+        } else { /* a vector that began before c, perhaps */
+            const ptrdiff_t from = cols - DLANES;
+            FC_NAME(sum_vecs)(1, rows, DLANES, fresh, row + from, stride, sums + from);
+        }
+    }
 }
 
 static FC_TARGET void FC_NAME(add)(ptrdiff_t count, const void *source_, void *target_) {
