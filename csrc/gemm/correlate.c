@@ -136,13 +136,13 @@ static layout lay_out(const fc_plan *p) {
     const ptrdiff_t pieces = p->by_piece ? FC_MAX_PIECES : 1;
     ptrdiff_t elements = b->inner > 1 ? b->plane_stride : p->planes * b->plane_stride;
     if (b->in_place) elements = p->by_channel ? 0 : terms * FC_MAX_COLS;
-    layout l = {.copy = fc_aligned((elements + SLACK) * p->size), .table = fc_aligned(word * terms)};
+    layout l = {.copy = fc_aligned((elements + SLACK) * p->size), .table = fc_aligned(word * (terms + FC_AHEAD))};
     l.tables = l.table * (size_t)pieces;
-    l.pixels = fc_aligned(word * (p->by_channel ? b->size[0] * b->size[1] * b->size[2] : terms));
+    l.pixels = fc_aligned(word * (p->by_channel ? b->size[0] * b->size[1] * b->size[2] : terms + FC_AHEAD));
     l.pieces = fc_aligned((ptrdiff_t)sizeof(fc_piece) * pieces);
     l.taps = fc_aligned(word * fc_taps(p));
     l.stage = fc_aligned(FC_STAGE * p->size);
-    l.runs = fc_aligned(word * (1 + least(FC_MAX_RUNS, p->planes * b->size[0])));
+    l.runs = fc_aligned(word * least(FC_MAX_RUNS, p->planes * b->size[0]));
     if (p->by_panel && !p->weights) l.panel = fc_aligned(p->panel * p->planes * fc_taps(p) * p->size);
     return l;
 }
@@ -204,6 +204,8 @@ static void set_offsets(const fc_plan *p, const fc_workspace *ws, const fc_terms
         }
     }
     piece->depth = w - first_w;
+    const ptrdiff_t last = piece->depth > 0 ? x[-1] : 0;
+    for (int i = 0; i < FC_AHEAD; i++) x[i] = last; /* what prefetches of a tile read */
 }
 
 /* Whether the taps of a plane follow each other in the weights. */
@@ -308,9 +310,11 @@ static void plan_fetch(const fc_plan *p, fc_workspace *ws, const step *now, cons
                                       f->offsets, FC_MAX_RUNS);
     f->from = p->c->x_plane[next->plane];
     f->rows = runs.count;
-    f->lines = (runs.length * p->size + 2 * FC_LINE - 2) / FC_LINE; /* wherever it begins */
-    if (f->rows) f->step = count_terms(p, now) / (f->rows * f->lines);
-    f->offsets[f->rows] = 0;
+    if (!f->rows) return;
+    const ptrdiff_t line = FC_LINE / p->size, length = runs.length + line - 1; /* wherever it begins */
+    f->step = quotient_up(f->rows * length, most(1, count_terms(p, now)));
+    f->terms = quotient_up(length, f->step);
+    if (f->step > line) f->step = 0;
 }
 
 static void run_step(const fc_plan *p, fc_workspace *ws, const step *s) {

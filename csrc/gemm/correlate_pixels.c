@@ -207,11 +207,9 @@ static void multiply_line(const fc_plan *p, fc_workspace *ws, const fc_block *bl
             fc_block_offset(b, block) + offset + q->highest + column + full > readable(p, q->terms)) {
             /* A vector would end beyond the array. */
             const ptrdiff_t depth = q->terms->last - q->terms->first;
-            for (ptrdiff_t d = 0; d < depth; d++) {
-                char *target = ws->copy + d * full * p->size;
-                k->copy(width, (const char *)tile->b + ws->x_offsets[d] * p->size, 1, target);
-                ws->pixels[d] = d * full;
-            }
+            for (ptrdiff_t d = 0; d < depth; d++)
+                k->copy(width, (const char *)tile->b + ws->x_offsets[d] * p->size, 1, ws->copy + d * full * p->size);
+            for (ptrdiff_t d = 0; d < depth + FC_AHEAD; d++) ws->pixels[d] = d * full;
             tile->b = ws->copy;
             tile->b_offsets = ws->pixels;
         }

@@ -49,13 +49,14 @@ typedef struct {
     ptrdiff_t depth;       /* terms of the tables */
 } fc_piece;
 
-/* What the task reads next of the input, on its way to L2 while tiles are multiplied: rows of `lines` cache lines. */
+/* What the task reads next of the input, on its way to L2 while tiles are multiplied. */
 typedef struct {
     const char *from;
-    ptrdiff_t *offsets; /* of rows, and one more */
-    ptrdiff_t rows, lines;
-    ptrdiff_t step;      /* terms of a tile to a line; 0: nothing is fetched */
-    ptrdiff_t row, line; /* reached so far */
+    ptrdiff_t *offsets; /* of rows */
+    ptrdiff_t rows;
+    ptrdiff_t step;      /* elements to a term of a tile; 0: nothing is fetched */
+    ptrdiff_t terms;     /* that a row takes */
+    ptrdiff_t row, done; /* reached so far: row and term */
 } fc_fetch;
 
 /* Scratch of one task. */
@@ -128,16 +129,15 @@ static inline const char *fc_input(const fc_plan *p, const fc_workspace *ws, con
 
 /* What the next tile fetches: nothing once less is left than a tile fetches. */
 static inline void fc_fetch_ahead(fc_fetch *f, fc_tile *tile) {
-    const ptrdiff_t lines = f->step ? quotient_up(tile->depth, f->step) : 0;
-    tile->fetch_step = lines <= (f->rows - f->row) * f->lines - f->line ? f->step : 0;
+    tile->fetch_step = tile->depth <= (f->rows - f->row) * f->terms - f->done ? f->step : 0;
     if (!tile->fetch_step) return;
     tile->fetch = f->from;
     tile->fetch_offsets = f->offsets + f->row;
-    tile->fetch_lines = f->lines;
-    tile->fetch_left = f->lines - f->line;
-    f->line += lines;
-    f->row += f->line / f->lines;
-    f->line %= f->lines;
+    tile->fetch_terms = f->terms;
+    tile->fetch_done = f->done;
+    f->done += tile->depth;
+    f->row += f->done / f->terms;
+    f->done %= f->terms;
 }
 
 #endif

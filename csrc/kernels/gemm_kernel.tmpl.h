@@ -57,32 +57,35 @@ FC_INLINE FC_TARGET void FC_NAME(gemm_tile)(const int rows, const int vecs, cons
     /* Tables from their ends, so that d counts to zero: a pointer more and one of a[] leaves its register. */
     const ptrdiff_t *FC_RESTRICT a_end = tile->a_offsets + depth, *FC_RESTRICT b_end = tile->b_offsets + depth;
     FC_UNROLL for (int i = 0; i < rows; i++) a[i] = tile->a_rows[i];
-    enum { LINE = FC_LINE / sizeof(FC_DTYPE) };
-    const ptrdiff_t step = tile->fetch_step ? tile->fetch_step : depth;
-    const ptrdiff_t *fetch_offsets = tile->fetch_offsets;
-    const FC_DTYPE *line = b;
-    ptrdiff_t left = tile->fetch_step ? tile->fetch_left : 0;
-    if (tile->fetch_step) line = (const FC_DTYPE *)tile->fetch + *fetch_offsets + (tile->fetch_lines - left) * LINE;
+    const ptrdiff_t step = tile->fetch_step, *fetch_offsets = tile->fetch_offsets;
+    const FC_DTYPE *line = step ? (const FC_DTYPE *)tile->fetch + *fetch_offsets + step * tile->fetch_done : b;
+    ptrdiff_t end = step ? tile->fetch_terms - tile->fetch_done - depth : 0;
     for (ptrdiff_t d = -depth; d < 0;) {
-        const ptrdiff_t end = d + step < 0 ? d + step : 0;
-        FC_PREFETCH_TO_L2(line);
-        line += LINE;
-        if (!--left) {
-            line = (const FC_DTYPE *)tile->fetch + *++fetch_offsets;
-            left = tile->fetch_lines;
-        }
+        if (end > 0) end = 0;
         if (tile->scattered)
             for (; d < end; d++) {
-                const FC_DTYPE *ahead = b + b_end[d + 8 < 0 ? d + 8 : d];
+                const FC_DTYPE *row = b + b_end[d], *ahead = b + b_end[d + FC_AHEAD];
                 FC_UNROLL for (int j = 0; j < vecs; j++) FC_PREFETCH(ahead + j * LANES);
-                FC_NAME(gemm_term)(rows, vecs, a, a_end[d], b + b_end[d], acc);
+                FC_PREFETCH_TO_L2(line);
+                line += step;
+                FC_NAME(gemm_term)(rows, vecs, a, a_end[d], row, acc);
+            }
+        else if (step)
+            for (; d < end; d++) {
+                const FC_DTYPE *row = b + b_end[d];
+                FC_UNROLL for (int j = 0; j < vecs; j++) FC_PREFETCH(row + (FC_AHEAD * vecs + j) * LANES);
+                FC_PREFETCH_TO_L2(line);
+                line += step;
+                FC_NAME(gemm_term)(rows, vecs, a, a_end[d], row, acc);
             }
         else
             for (; d < end; d++) {
                 const FC_DTYPE *row = b + b_end[d];
-                FC_UNROLL for (int j = 0; j < vecs; j++) FC_PREFETCH(row + (8 * vecs + j) * LANES);
+                FC_UNROLL for (int j = 0; j < vecs; j++) FC_PREFETCH(row + (FC_AHEAD * vecs + j) * LANES);
                 FC_NAME(gemm_term)(rows, vecs, a, a_end[d], row, acc);
             }
+        if (d < 0) line = (const FC_DTYPE *)tile->fetch + *++fetch_offsets;
+        end += tile->fetch_terms;
     }
     if (tile->accumulate) {
         if (tile->relu) FC_NAME(gemm_store)(rows, vecs, 1, 1, acc, c, tile->c_row);

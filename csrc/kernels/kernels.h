@@ -13,6 +13,7 @@ enum {
     FC_MAX_VECS = 4,                /* vectors across it */
     FC_MAX_COLS = 16 * FC_MAX_VECS, /* elements across the widest tile of any instruction set */
     FC_LINE = 64,                   /* bytes of a cache line */
+    FC_AHEAD = 8,                   /* rows of b that a tile fetches ahead */
     FC_TRANSPOSE_BLOCK = 16,        /* columns of a matrix that are transposed at a time */
     FC_POOL_COLUMNS = 16,           /* sums of columns that windows of a pool share */
     FC_DIRECT_BLOCK = 8,   /* outputs of a block of direct kernels, at most */
@@ -32,12 +33,12 @@ typedef struct {
     int bias_is_column;  /* one element a row of c, or one a column */
     int accumulate;      /* add what c holds */
     int relu;            /* c = max(c, 0), NaN kept */
-    int scattered;       /* rows of b do not follow one another */
-    /* What later tiles read is brought to L2 meanwhile, a cache line each fetch_step terms (0: nothing): of rows
-     * of fetch_lines from fetch + fetch_offsets[i] on, the first of which has fetch_left to go. */
+    int scattered;       /* rows of b do not follow one another; its table has FC_AHEAD entries more than terms */
+    /* What later tiles read is brought to L2 meanwhile, fetch_step elements each term (0: nothing): of rows from
+     * fetch + fetch_offsets[i] on, each fetched in fetch_terms; the first, of which fetch_done have been, is split. */
     const void *fetch;
     const ptrdiff_t *fetch_offsets;
-    ptrdiff_t fetch_step, fetch_lines, fetch_left;
+    ptrdiff_t fetch_step, fetch_terms, fetch_done;
 } fc_tile;
 
 typedef void (*fc_gemm_kernel)(const fc_tile *tile);
