@@ -52,8 +52,8 @@ typedef struct {
 /* What the task reads next of the input, on its way to L2 while tiles are multiplied. */
 typedef struct {
     const char *from;
-    ptrdiff_t *offsets; /* of rows */
-    ptrdiff_t rows;
+    ptrdiff_t *offsets;  /* of rows, `most` at most */
+    ptrdiff_t rows, most;
     ptrdiff_t step;      /* elements to a term of a tile; 0: nothing is fetched */
     ptrdiff_t terms;     /* that a row takes */
     ptrdiff_t row, done; /* reached so far: row and term */
@@ -126,6 +126,10 @@ static inline const char *fc_input(const fc_plan *p, const fc_workspace *ws, con
     const ptrdiff_t plane = terms->block_first / fc_taps(p);
     return (const char *)p->c->x_plane[plane] + fc_block_offset(&p->blocks, block) * p->size;
 }
+
+/* What the next `terms` terms of tiles fetch: of planes [first, last) what block `next` reads, or nothing if NULL. */
+void fc_plan_fetch(fc_fetch *fetch, ptrdiff_t size, const fc_blocks *blocks, const fc_block *next,
+                   const void *const *planes, ptrdiff_t first, ptrdiff_t last, ptrdiff_t terms);
 
 /* What the next tile fetches: nothing once less is left than a tile fetches. */
 static inline void fc_fetch_ahead(fc_fetch *f, fc_tile *tile) {
