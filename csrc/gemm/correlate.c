@@ -126,7 +126,6 @@ static void set_taps(const fc_plan *p, const fc_workspace *ws) {
 /* Bytes of each part of a task's scratch. */
 typedef struct {
     size_t copy, table, tables, pixels, pieces, taps, stage, panel, runs;
-    ptrdiff_t most_runs;
 } layout;
 
 static const ptrdiff_t SLACK = 2 * FC_MAX_COLS; /* elements that may be read beyond the copy */
@@ -143,8 +142,7 @@ static layout lay_out(const fc_plan *p) {
     l.pieces = fc_aligned((ptrdiff_t)sizeof(fc_piece) * pieces);
     l.taps = fc_aligned(word * fc_taps(p));
     l.stage = fc_aligned(FC_STAGE * p->size);
-    l.most_runs = least(FC_MAX_RUNS, p->planes * b->size[0]);
-    l.runs = fc_aligned(word * l.most_runs);
+    l.runs = fc_aligned(word * least(FC_MAX_RUNS, p->planes * b->size[0]));
     if (p->by_panel && !p->weights) l.panel = fc_aligned(p->panel * p->planes * fc_taps(p) * p->size);
     return l;
 }
@@ -168,7 +166,7 @@ static char *acquire(const fc_plan *p, fc_workspace *ws) {
     ws->pieces = (fc_piece *)((char *)ws->tap_offset + l.taps);
     ws->stage[0] = (char *)ws->pieces + l.pieces;
     ws->stage[1] = ws->stage[0] + l.stage;
-    ws->fetch = (fc_fetch){.offsets = (ptrdiff_t *)(ws->stage[1] + l.stage), .most = l.most_runs};
+    ws->fetch.offsets = (ptrdiff_t *)(ws->stage[1] + l.stage);
     ws->panel = ws->stage[1] + l.stage + l.runs;
     ws->weights = p->weights;
     ws->first_row = 0;
@@ -304,18 +302,15 @@ static ptrdiff_t count_terms(const fc_plan *p, const step *s) {
 
 /* Planes are fetched one after the other, each from end to end: all planes line by line took 1.25 times as long
  * (256 -> 64 channels of 56x56, 1x1), no fetch 1.6 times; rn50_l3_3x3s2, from a copy, 1.06 times. */
-void fc_plan_fetch(fc_fetch *f, ptrdiff_t size, const fc_blocks *blocks, const fc_block *next,
-                   const void *const *planes, ptrdiff_t first, ptrdiff_t last, ptrdiff_t terms) {
-    *f = (fc_fetch){.offsets = f->offsets, .most = f->most};
+static void plan_fetch(const fc_plan *p, fc_workspace *ws, const step *now, const step *next) {
+    fc_fetch *f = &ws->fetch;
+    *f = (fc_fetch){.offsets = f->offsets};
     if (!next) return;
-    const fc_runs runs = fc_find_runs(size, blocks, next, planes, first, last, f->offsets, f->most);
-    if (!runs.count) return;
-    const ptrdiff_t line = FC_LINE / size, length = runs.length + line - 1; /* wherever it begins */
-    const ptrdiff_t step = quotient_up(runs.count * length, most(1, terms));
-    f->from = planes[first];
+    const fc_runs runs = fc_find_runs(p->size, &p->blocks, &next->block, p->c->x_plane, next->plane, next->end,
+                                      f->offsets, FC_MAX_RUNS);
+    f->from = p->c->x_plane[next->plane];
     f->rows = runs.count;
-    f->step = step <= line ? step : 0;
-    f->terms = quotient_up(length, step);
+    fc_spread_fetch(f, p->size, runs.length, count_terms(p, now));
 }
 
 static void run_step(const fc_plan *p, fc_workspace *ws, const step *s) {
@@ -360,8 +355,7 @@ static void run_part(void *context, int part) {
     for (ptrdiff_t i = 0; i < all.steps && !fc_stopped(p->run); i++) {
         const step now = find_step(p, &all, i), next = find_step(p, &all, least(i + 1, all.steps - 1));
         if (p->by_panel && !p->weights && i % blocks == 0) pack_own(p, &ws, now.row0);
-        fc_plan_fetch(&ws.fetch, p->size, &p->blocks, i + 1 < fresh ? &next.block : NULL, p->c->x_plane, next.plane,
-                      next.end, count_terms(p, &now));
+        plan_fetch(p, &ws, &now, i + 1 < fresh ? &next : NULL);
         run_step(p, &ws, &now);
     }
     fc_scratch_release(scratch);

@@ -49,11 +49,11 @@ typedef struct {
     ptrdiff_t depth;       /* terms of the tables */
 } fc_piece;
 
-/* What the task reads next of the input, on its way to L2 while tiles are multiplied. */
+/* What the task reads next, on its way to L2 while tiles are multiplied. */
 typedef struct {
     const char *from;
-    ptrdiff_t *offsets;  /* of rows, `most` at most */
-    ptrdiff_t rows, most;
+    ptrdiff_t *offsets; /* of rows */
+    ptrdiff_t rows;
     ptrdiff_t step;      /* elements to a term of a tile; 0: nothing is fetched */
     ptrdiff_t terms;     /* that a row takes */
     ptrdiff_t row, done; /* reached so far: row and term */
@@ -127,9 +127,14 @@ static inline const char *fc_input(const fc_plan *p, const fc_workspace *ws, con
     return (const char *)p->c->x_plane[plane] + fc_block_offset(&p->blocks, block) * p->size;
 }
 
-/* What the next `terms` terms of tiles fetch: of planes [first, last) what block `next` reads, or nothing if NULL. */
-void fc_plan_fetch(fc_fetch *fetch, ptrdiff_t size, const fc_blocks *blocks, const fc_block *next,
-                   const void *const *planes, ptrdiff_t first, ptrdiff_t last, ptrdiff_t terms);
+/* Spreads f's rows of `length` elements over the next `terms` terms of tiles. */
+static inline void fc_spread_fetch(fc_fetch *f, ptrdiff_t size, ptrdiff_t length, ptrdiff_t terms) {
+    const ptrdiff_t line = FC_LINE / size, most_of_row = length + line - 1; /* wherever it begins */
+    if (!f->rows || !terms) return;
+    const ptrdiff_t step = quotient_up(f->rows * most_of_row, terms);
+    f->step = step <= line ? step : 0;
+    f->terms = quotient_up(most_of_row, step);
+}
 
 /* What the next tile fetches: nothing once less is left than a tile fetches. */
 static inline void fc_fetch_ahead(fc_fetch *f, fc_tile *tile) {
