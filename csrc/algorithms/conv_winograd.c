@@ -48,7 +48,7 @@ typedef struct {
     ptrdiff_t lines, blocks;   /* rows of tiles of a block */
     ptrdiff_t copied;          /* rows of tiles of a copy */
     ptrdiff_t tiles;           /* of a block */
-    ptrdiff_t rows, vecs;      /* tiles and vectors of a register tile */
+    ptrdiff_t vecs;            /* of a panel */
     ptrdiff_t panel, panels;   /* output channels of a panel */
     ptrdiff_t v_point, m_point, u_point; /* elements between points */
     ptrdiff_t ranges, parts;   /* of the panels */
@@ -61,7 +61,6 @@ typedef struct {
 
 typedef struct {
     char *copy, *v, *m, *u, *taps, *stage;
-    ptrdiff_t a_offsets[CHAIN], b_offsets[CHAIN];
 } workspace;
 
 /* Elements between points of a chunk of weights: not a multiple of a page, which would be one set of the cache. */
@@ -118,7 +117,7 @@ static void transform_block(const job *j, ptrdiff_t first, ptrdiff_t lines, cons
     const fc_winograd_grid *g = &j->grid;
     const fc_winograd_tiles tiles = {.tiles = g->of_phase, .tile_step = g->tile * g->column_step * pitch,
                                      .row_step = row, .position_step = g->column_step * pitch,
-                                     .target_step = pitch, .point_step = j->v_point};
+                                     .target_step = CHAIN, .point_step = j->v_point};
     for (ptrdiff_t line = first; line < first + lines;) {
         const ptrdiff_t image = line / g->down, of_image = line % g->down;
         const ptrdiff_t count = least(least(j->copied, first + lines - line), g->down - of_image);
@@ -127,8 +126,9 @@ static void transform_block(const job *j, ptrdiff_t first, ptrdiff_t lines, cons
             for (ptrdiff_t channel = 0; channel < pitch; channel += j->lanes) {
                 const ptrdiff_t at = g->tile * (i / g->column_step) * row + i % g->column_step * pitch;
                 const ptrdiff_t tile = (line - first) * g->across + i * g->of_phase;
+                const ptrdiff_t chunk = channel / CHAIN * POINTS * j->v_point;
                 j->kernels->winograd_input(&tiles, w->copy + (at + channel) * size,
-                                           w->v + (tile * pitch + channel) * size);
+                                           w->v + (chunk + tile * CHAIN + channel % CHAIN) * size);
             }
         line += count;
     }
@@ -136,17 +136,23 @@ static void transform_block(const job *j, ptrdiff_t first, ptrdiff_t lines, cons
 
 /* Terms from `d` on of a point of a panel: weights that stay in L1 for all tiles. */
 static void multiply_chunk(const job *j, ptrdiff_t tiles, ptrdiff_t point, ptrdiff_t d, const char *u, const workspace *w) {
-    const ptrdiff_t size = j->size;
-    const void *rows[FC_MAX_ROWS];
-    fc_tile tile = {.depth = least(CHAIN, j->c->planes - d), .a_rows = rows, .a_offsets = w->a_offsets, .b = u,
-                    .b_offsets = w->b_offsets, .c_row = j->panel, .accumulate = d > 0};
-    for (ptrdiff_t t = 0; t < tiles; t += j->rows) {
-        const ptrdiff_t count = least(j->rows, tiles - t);
-        for (ptrdiff_t i = 0; i < count; i++)
-            rows[i] = w->v + (point * j->v_point + (t + i) * j->x.pitch + d) * size;
-        tile.c = w->m + (point * j->m_point + t * j->panel) * size;
-        j->kernels->gemm[count - 1][j->vecs - 1](&tile);
+    const ptrdiff_t size = j->size, depth = least(CHAIN, j->c->planes - d);
+    const char *v = w->v + (d / CHAIN * POINTS + point) * j->v_point * size;
+    fc_winograd_product product = {
+        .tiles = tiles,
+        .depth = depth,
+        .a = v,
+        .b = u,
+        .c = w->m + point * j->m_point * size,
+        .accumulate = d > 0,
+        .next = u + depth * j->panel * size,
+        .fetched = depth * j->panel,
+    };
+    if (!j->weights) { /* these are in L2 */
+        product.next = v + j->v_point * size;
+        product.fetched = tiles * CHAIN;
     }
+    j->kernels->winograd_product[j->vecs - 1](&product);
 }
 
 /* The 36 products of a panel. Weights of a panel that are not there yet are transformed a chunk at a time, in L2. */
@@ -261,7 +267,7 @@ static size_t lay_out(const job *j, workspace *w, char *base) {
     const ptrdiff_t size = j->size;
     const ptrdiff_t bytes[] = {
         (j->grid.tile * j->copied + j->grid.taps - 1) * j->x.width * j->x.pitch * size,
-        POINTS * j->v_point * size,
+        quotient_up(j->c->planes, CHAIN) * POINTS * j->v_point * size,
         POINTS * j->m_point * size,
         j->weights ? 0 : POINTS * chunk_point(j) * size,
         MOST_TAPS * j->lanes * size,
@@ -288,10 +294,6 @@ static void part(void *context, int index) {
     }
     lay_out(j, &w, base);
     memset(w.copy, 0, (size_t)((j->grid.tile * j->copied + j->grid.taps - 1) * j->x.width * j->x.pitch * j->size));
-    for (ptrdiff_t i = 0; i < CHAIN; i++) {
-        w.a_offsets[i] = i;
-        w.b_offsets[i] = i * j->panel;
-    }
     for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped(j->run); u++) {
         const ptrdiff_t first = u / j->ranges * j->lines, lines = least(j->lines, all - first);
         const fc_share panels = fc_share_of(j->panels, j->ranges, u % j->ranges);
@@ -324,18 +326,19 @@ static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c) {
     j.grid = fc_winograd_grid_of(c);
     j.transforms = &j.kernels->winograd[j.grid.taps == 5];
     j.x = fc_winograd_input(c, &j.grid, j.size, lanes);
-    fc_winograd_tile(j.kernels, vectors, (int)j.kernels->vecs, &j.rows, &j.vecs);
+    ptrdiff_t rows;
+    fc_winograd_tile(j.kernels, vectors, (int)j.kernels->vecs, &rows, &j.vecs);
     j.panel = j.vecs * lanes;
     j.panels = quotient_up(c->rows, j.panel);
     j.u_point = c->planes * j.panel + lanes;
     const ptrdiff_t all = j.grid.all, of_tile = POINTS * j.size;
     const int many = j.panels * POINTS * j.u_point * j.size > WEIGHTS_BYTES;
     const ptrdiff_t wanted = most(LEAST_TILES, (many ? LARGE_BLOCK_BYTES : BLOCK_BYTES) / (of_tile * j.x.pitch));
-    const ptrdiff_t fit = (many ? MOST_BYTES : MOST_BYTES_SHARED) / (of_tile * (j.x.pitch + j.panel));
+    const ptrdiff_t fit = (many ? MOST_BYTES : MOST_BYTES_SHARED) / (of_tile * (quotient_up(c->planes, CHAIN) * CHAIN + j.panel));
     j.lines = even_block(all, most(1, least(wanted, fit) / j.grid.across));
     j.blocks = quotient_up(all, j.lines);
     j.tiles = j.lines * j.grid.across;
-    j.v_point = j.tiles * j.x.pitch + lanes;
+    j.v_point = j.tiles * CHAIN + lanes;
     j.m_point = j.tiles * j.panel + lanes;
     j.copied = most(1, least(least(j.lines, j.grid.down), COPY_BYTES / (j.grid.tile * j.x.width * j.x.pitch * j.size)));
     j.ranges = j.blocks >= run->threads ? 1 : least(j.panels, quotient_up(run->threads, j.blocks));
@@ -404,7 +407,7 @@ static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
     if (!is_adjacent(p->x_strides) || !is_adjacent(p->y_strides)) return "neither channels nor columns are adjacent";
     const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
     const double tiles = tiles_along(op, p, 2);
-    const double channels = (double)((op == FC_BACKWARD_DATA ? K : C) + MOST_LANES), panel = 3 * MOST_LANES;
+    const double channels = (double)((op == FC_BACKWARD_DATA ? K : C) + CHAIN), panel = 3 * MOST_LANES;
     const double of_a_tile = op == FC_BACKWARD_WEIGHTS /* of ranges that are as small as can be */
                                  ? 2 * (POINTS + 4 * FC_WINOGRAD_SIDE) * (double)MOST_LANES
                                  : POINTS * (channels + panel) + 16 * (panel + 2 * channels);

@@ -7,7 +7,6 @@
 enum {
     FC_WINOGRAD_POINTS = 36,
     FC_WINOGRAD_SIDE = 6,   /* points along an axis: taps and outputs, less one */
-    FC_WINOGRAD_CHAIN = 64, /* terms summed in a register: longer chains lose accuracy */
 };
 
 static inline int fc_is_reversed(const fc_axis *axis) { return axis->tap_step < 0; }

@@ -57,6 +57,7 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
     .direct_channels = FC_NAME(direct_channels),
     .direct_gradient = FC_NAME(direct_gradient),
     .winograd_input = FC_NAME(winograd_input),
+    .winograd_product = {FC_NAME(winograd_product_1), FC_NAME(winograd_product_2), FC_NAME(winograd_product_3)},
     .winograd = {{FC_NAME(winograd_output_4), FC_NAME(winograd_weights_3),
                   FC_NAME(winograd_output_gradient_4), FC_NAME(winograd_weights_gradient_3)},
                  {FC_NAME(winograd_output_2), FC_NAME(winograd_weights_5),

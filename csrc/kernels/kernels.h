@@ -15,6 +15,7 @@ enum {
     FC_LINE = 64,                   /* bytes of a cache line */
     FC_AHEAD = 8,                   /* rows of b that a tile fetches ahead */
     FC_TRANSPOSE_BLOCK = 16,        /* columns of a matrix that are transposed at a time */
+    FC_WINOGRAD_CHAIN = 64,         /* terms of Winograd's sums in a register: longer chains lose accuracy */
     FC_POOL_COLUMNS = 16,           /* sums of columns that windows of a pool share */
     FC_DIRECT_BLOCK = 8,   /* outputs of a block of direct kernels, at most */
     FC_GRADIENT_BLOCK = 4, /* and of their adjoint */
@@ -120,6 +121,17 @@ typedef struct {
     ptrdiff_t rows, columns, width;
     int relu;
 } fc_winograd_outputs;
+
+/* c[t][j] (+)= sum over d < depth of a[t][d] * b[d][j], t < tiles: rows of a are FC_WINOGRAD_CHAIN apart, those of b
+ * and c, whole vectors, follow each other. */
+typedef struct {
+    ptrdiff_t tiles, depth;
+    const void *a, *b;
+    void *c;
+    int accumulate;
+    const void *next; /* `fetched` elements that the next product reads, brought to L2 meanwhile */
+    ptrdiff_t fetched;
+} fc_winograd_product;
 
 /* winograd_kernel.tmpl.h says what each does. */
 typedef struct {
@@ -229,6 +241,7 @@ typedef struct {
     fc_direct_kernel direct_pixels, direct_channels;
     fc_direct_gradient_kernel direct_gradient;
     void (*winograd_input)(const fc_winograd_tiles *tiles, const void *source, void *target);
+    void (*winograd_product[3])(const fc_winograd_product *product); /* 1 to 3 vectors across */
     fc_winograd_kernels winograd[2]; /* F(4x4, 3x3), F(2x2, 5x5) */
     fc_pool_kernels pool;
     fc_norm_kernels norm;

@@ -231,6 +231,58 @@ FC_INLINE FC_TARGET int FC_NAME(winograd_weights_gradient)(const int taps, const
     return sum == 0;
 }
 
+/* A register tile of the products. Operands without tables leave the multipliers 1.05 times as busy as gemm_kernel's;
+ * what is fetched comes from L3 otherwise (rn50_l2_3x3: 1.2 times as fast). */
+FC_INLINE FC_TARGET void FC_NAME(winograd_tile)(const int rows, const int vecs, const fc_winograd_product *p,
+                                                ptrdiff_t first, const FC_DTYPE *next, ptrdiff_t step) {
+    const int cols = vecs * LANES;
+    const FC_DTYPE *a = (const FC_DTYPE *)p->a + first * FC_WINOGRAD_CHAIN, *b = p->b;
+    FC_DTYPE *c = (FC_DTYPE *)p->c + first * cols;
+    VEC acc[FC_MAX_ROWS][FC_MAX_VECS];
+    FC_UNROLL for (int i = 0; i < rows; i++)
+        FC_UNROLL for (int j = 0; j < vecs; j++) acc[i][j] = VZERO();
+    for (ptrdiff_t d = p->depth; d > 0; d--, a++, b += cols, next += step) {
+        VEC v[FC_MAX_VECS];
+        FC_PREFETCH_TO_L2(next);
+        FC_UNROLL for (int j = 0; j < vecs; j++) v[j] = VLOAD(b + j * LANES);
+        FC_UNROLL for (int i = 0; i < rows; i++) {
+            const VEC s = VSET1(a[i * FC_WINOGRAD_CHAIN]);
+            FC_UNROLL for (int j = 0; j < vecs; j++) acc[i][j] = VFMA(s, v[j], acc[i][j]);
+        }
+    }
+    if (p->accumulate) FC_NAME(gemm_store)(rows, vecs, 1, 0, acc, c, cols);
+    else FC_NAME(gemm_store)(rows, vecs, 0, 0, acc, c, cols);
+}
+
+/* Tiles of as many rows as the registers hold beside a row of b and an element of a, then one of those left. */
+#define FC_WINOGRAD_REST(rows, vecs)                                                         \
+    case rows:                                                                               \
+        if (rows < MOST) FC_NAME(winograd_tile)(rows, vecs, p, t, next, step);               \
+        break;
+
+#define FC_WINOGRAD_PRODUCT(vecs)                                                            \
+    static FC_TARGET void FC_NAME(winograd_product_##vecs)(const fc_winograd_product *p) {   \
+        enum { MOST = FC_REGISTERS >= 32 ? FC_MAX_ROWS : vecs == 3 ? 4 : 6 };                \
+        const ptrdiff_t step = p->fetched / ((p->tiles + MOST - 1) / MOST * p->depth) + 1;   \
+        const FC_DTYPE *next = p->next;                                                      \
+        ptrdiff_t t = 0;                                                                     \
+        for (; t + MOST <= p->tiles; t += MOST, next += p->depth * step)                     \
+            FC_NAME(winograd_tile)(MOST, vecs, p, t, next, step);                            \
+        switch (p->tiles - t) {                                                              \
+            FC_WINOGRAD_REST(1, vecs)                                                        \
+            FC_WINOGRAD_REST(2, vecs)                                                        \
+            FC_WINOGRAD_REST(3, vecs)                                                        \
+            FC_WINOGRAD_REST(4, vecs)                                                        \
+            FC_WINOGRAD_REST(5, vecs)                                                        \
+            FC_WINOGRAD_REST(6, vecs)                                                        \
+            FC_WINOGRAD_REST(7, vecs)                                                        \
+        default:                                                                             \
+            break;                                                                           \
+        }                                                                                    \
+    }
+
+FC_WINOGRAD_PRODUCT(1) FC_WINOGRAD_PRODUCT(2) FC_WINOGRAD_PRODUCT(3)
+
 #define FC_WINOGRAD_INSTANCE(outputs, taps)                                                                   \
     static FC_TARGET int FC_NAME(winograd_output_##outputs)(const fc_winograd_outputs *tiles, const void *source, \
                                                             const void *bias, void *target) {                 \
@@ -251,6 +303,8 @@ FC_INLINE FC_TARGET int FC_NAME(winograd_weights_gradient)(const int taps, const
 
 FC_WINOGRAD_INSTANCE(4, 3) FC_WINOGRAD_INSTANCE(2, 5)
 
+#undef FC_WINOGRAD_PRODUCT
+#undef FC_WINOGRAD_REST
 #undef FC_WINOGRAD_INSTANCE
 #undef FC_OF_0
 #undef FC_OF_A
