@@ -139,7 +139,7 @@ static void multiply_chunk(const job *j, ptrdiff_t tiles, ptrdiff_t point, ptrdi
     const ptrdiff_t size = j->size, depth = least(CHAIN, j->c->planes - d);
     const char *v = w->v + (d / CHAIN * POINTS + point) * j->v_point * size;
     fc_winograd_product product = {
-        .tiles = tiles,
+        .rows = tiles,
         .depth = depth,
         .a = v,
         .b = u,
@@ -310,8 +310,7 @@ static void part(void *context, int index) {
 void fc_winograd_tile(const fc_kernels *kernels, ptrdiff_t vectors, int widest, ptrdiff_t *rows, ptrdiff_t *vecs) {
     double best = 0;
     for (int v = 1; v <= widest; v++) {
-        int r = FC_MAX_ROWS;
-        while (!kernels->gemm[r - 1][v - 1]) r--;
+        const int r = kernels->winograd_rows[v - 1];
         const double cost = (double)(quotient_up(vectors, v) * v) * (1 + (double)(r + v) / (r * v));
         if (best != 0 && cost >= best) continue;
         best = cost;

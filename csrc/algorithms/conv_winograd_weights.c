@@ -48,7 +48,6 @@ typedef struct {
     char *copy, *v, *m, *sums;   /* [panel][point][tile][channel], [vector][point][tile][lane], register tiles */
     char *taps;                  /* of a vector of channels */
     ptrdiff_t *channel;          /* of dy: bytes from the first one */
-    ptrdiff_t a_offsets[CHAIN], b_offsets[CHAIN];
 } range;
 
 /* A problem cut into ranges and parts. */
@@ -98,21 +97,24 @@ static void transform(const range *j, int of_x, ptrdiff_t first, ptrdiff_t lines
 /* The 36 products of register tiles `strip` to `end` of a panel, whose points stay in L1. */
 static void multiply(const range *j, ptrdiff_t panel, ptrdiff_t strip, ptrdiff_t end, ptrdiff_t tiles, int accumulate,
                      char *sums) {
-    const ptrdiff_t size = j->size;
-    const void *rows[FC_MAX_ROWS];
-    fc_tile tile = {.a_rows = rows, .a_offsets = j->a_offsets, .b_offsets = j->b_offsets, .c_row = j->panel};
+    const ptrdiff_t size = j->size, k = strip * j->rows;
     for (ptrdiff_t point = 0; point < POINTS; point++)
         for (ptrdiff_t d = 0; d < tiles; d += CHAIN) {
-            const char *m = j->m + (point * j->m_point + d * j->lanes) * size;
-            tile.b = j->v + (panel * j->v_panel + point * j->v_point + d * j->panel) * size;
-            tile.depth = least(CHAIN, tiles - d);
-            tile.accumulate = accumulate || d > 0;
-            for (ptrdiff_t s = strip; s < end; s++) {
-                const ptrdiff_t k = s * j->rows, count = least(j->rows, j->c->rows - k);
-                for (ptrdiff_t i = 0; i < count; i++) rows[i] = m + j->channel[k + i];
-                tile.c = sums + ((s - strip) * j->sums_tile + point * j->sums_point) * size;
-                j->kernels->gemm[count - 1][j->vecs - 1](&tile);
-            }
+            const ptrdiff_t depth = least(CHAIN, tiles - d);
+            const char *v = j->v + (panel * j->v_panel + point * j->v_point + d * j->panel) * size;
+            const fc_winograd_reduction reduction = {
+                .rows = least(end * j->rows, j->c->rows) - k,
+                .depth = depth,
+                .a = j->m + (point * j->m_point + d * j->lanes) * size,
+                .channel = j->channel + k,
+                .b = v,
+                .c = sums + point * j->sums_point * size,
+                .c_tile = j->sums_tile,
+                .accumulate = accumulate || d > 0,
+                .next = v + depth * j->panel * size,
+                .fetched = depth * j->panel,
+            };
+            j->kernels->winograd_reduction[j->vecs - 1](&reduction);
         }
 }
 
@@ -231,10 +233,6 @@ static size_t lay_out(const plan *p, range *j, char *base) {
 
 static void set_tables(range *j) {
     for (ptrdiff_t k = 0; k < j->c->rows; k++) j->channel[k] = (k / j->lanes * j->m_strip + k % j->lanes) * j->size;
-    for (ptrdiff_t i = 0; i < CHAIN; i++) {
-        j->a_offsets[i] = i * j->lanes;
-        j->b_offsets[i] = i * j->panel;
-    }
 }
 
 static fc_correlation correlation_of(const plan *p, ptrdiff_t number) {

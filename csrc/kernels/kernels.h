@@ -122,16 +122,29 @@ typedef struct {
     int relu;
 } fc_winograd_outputs;
 
-/* c[t][j] (+)= sum over d < depth of a[t][d] * b[d][j], t < tiles: rows of a are FC_WINOGRAD_CHAIN apart, those of b
+/* c[i][j] (+)= sum over d < depth of a[i][d] * b[d][j], i < rows: rows of a are FC_WINOGRAD_CHAIN apart, those of b
  * and c, whole vectors, follow each other. */
 typedef struct {
-    ptrdiff_t tiles, depth;
+    ptrdiff_t rows, depth;
     const void *a, *b;
     void *c;
     int accumulate;
     const void *next; /* `fetched` elements that the next product reads, brought to L2 meanwhile */
     ptrdiff_t fetched;
 } fc_winograd_product;
+
+/* The same of rows of a that begin channel[i] bytes from a, their elements a vector apart; rows of c follow each other
+ * within a register tile. */
+typedef struct {
+    ptrdiff_t rows, depth;
+    const void *a, *b;
+    const ptrdiff_t *channel;
+    void *c;
+    ptrdiff_t c_tile; /* elements between register tiles */
+    int accumulate;
+    const void *next; /* as above */
+    ptrdiff_t fetched;
+} fc_winograd_reduction;
 
 /* winograd_kernel.tmpl.h says what each does. */
 typedef struct {
@@ -241,7 +254,10 @@ typedef struct {
     fc_direct_kernel direct_pixels, direct_channels;
     fc_direct_gradient_kernel direct_gradient;
     void (*winograd_input)(const fc_winograd_tiles *tiles, const void *source, void *target);
-    void (*winograd_product[3])(const fc_winograd_product *product); /* 1 to 3 vectors across */
+    /* By the vectors across, less one; rows of a register tile. */
+    int winograd_rows[FC_MAX_VECS];
+    void (*winograd_product[3])(const fc_winograd_product *product);
+    void (*winograd_reduction[FC_MAX_VECS])(const fc_winograd_reduction *reduction);
     fc_winograd_kernels winograd[2]; /* F(4x4, 3x3), F(2x2, 5x5) */
     fc_pool_kernels pool;
     fc_norm_kernels norm;

@@ -231,13 +231,15 @@ FC_INLINE FC_TARGET int FC_NAME(winograd_weights_gradient)(const int taps, const
     return sum == 0;
 }
 
+/* Rows of a register tile: as many as the registers hold beside a row of b and an element of a. */
+#define FC_WINOGRAD_ROWS(vecs) (FC_REGISTERS >= 32 ? (vecs == 4 ? 6 : 8) : vecs == 4 ? 2 : vecs == 3 ? 4 : 6)
+
 /* A register tile of the products. Operands without tables leave the multipliers 1.05 times as busy as gemm_kernel's;
  * what is fetched comes from L3 otherwise (rn50_l2_3x3: 1.2 times as fast). */
-FC_INLINE FC_TARGET void FC_NAME(winograd_tile)(const int rows, const int vecs, const fc_winograd_product *p,
-                                                ptrdiff_t first, const FC_DTYPE *next, ptrdiff_t step) {
+FC_INLINE FC_TARGET void FC_NAME(winograd_product)(const int rows, const int vecs, const fc_winograd_product *p,
+                                                   ptrdiff_t row, const FC_DTYPE *next, ptrdiff_t step) {
     const int cols = vecs * LANES;
-    const FC_DTYPE *a = (const FC_DTYPE *)p->a + first * FC_WINOGRAD_CHAIN, *b = p->b;
-    FC_DTYPE *c = (FC_DTYPE *)p->c + first * cols;
+    const FC_DTYPE *a = (const FC_DTYPE *)p->a + row * FC_WINOGRAD_CHAIN, *b = p->b;
     VEC acc[FC_MAX_ROWS][FC_MAX_VECS];
     FC_UNROLL for (int i = 0; i < rows; i++)
         FC_UNROLL for (int j = 0; j < vecs; j++) acc[i][j] = VZERO();
@@ -250,38 +252,68 @@ FC_INLINE FC_TARGET void FC_NAME(winograd_tile)(const int rows, const int vecs, 
             FC_UNROLL for (int j = 0; j < vecs; j++) acc[i][j] = VFMA(s, v[j], acc[i][j]);
         }
     }
+    FC_DTYPE *c = (FC_DTYPE *)p->c + row * cols;
     if (p->accumulate) FC_NAME(gemm_store)(rows, vecs, 1, 0, acc, c, cols);
     else FC_NAME(gemm_store)(rows, vecs, 0, 0, acc, c, cols);
 }
 
-/* Tiles of as many rows as the registers hold beside a row of b and an element of a, then one of those left. */
-#define FC_WINOGRAD_REST(rows, vecs)                                                         \
-    case rows:                                                                               \
-        if (rows < MOST) FC_NAME(winograd_tile)(rows, vecs, p, t, next, step);               \
+/* The same of the reductions, whose sums come from L3. */
+FC_INLINE FC_TARGET void FC_NAME(winograd_reduction)(const int rows, const int vecs, const fc_winograd_reduction *p,
+                                                     ptrdiff_t row, const FC_DTYPE *next, ptrdiff_t step) {
+    const int cols = vecs * LANES;
+    const FC_DTYPE *a[FC_MAX_ROWS], *b = p->b;
+    FC_DTYPE *c = (FC_DTYPE *)p->c + row / FC_WINOGRAD_ROWS(vecs) * p->c_tile;
+    VEC acc[FC_MAX_ROWS][FC_MAX_VECS];
+    FC_UNROLL for (int i = 0; i < rows; i++) {
+        a[i] = (const FC_DTYPE *)((const char *)p->a + p->channel[row + i]);
+        FC_UNROLL for (int j = 0; j < vecs; j++) {
+            FC_PREFETCH_TO_WRITE(c + i * cols + j * LANES);
+            acc[i][j] = VZERO();
+        }
+    }
+    for (ptrdiff_t d = 0; d < p->depth * LANES; d += LANES, b += cols, next += step) {
+        VEC v[FC_MAX_VECS];
+        FC_PREFETCH_TO_L2(next);
+        FC_UNROLL for (int j = 0; j < vecs; j++) v[j] = VLOAD(b + j * LANES);
+        FC_UNROLL for (int i = 0; i < rows; i++) {
+            const VEC s = VSET1(a[i][d]);
+            FC_UNROLL for (int j = 0; j < vecs; j++) acc[i][j] = VFMA(s, v[j], acc[i][j]);
+        }
+    }
+    if (p->accumulate) FC_NAME(gemm_store)(rows, vecs, 1, 0, acc, c, cols);
+    else FC_NAME(gemm_store)(rows, vecs, 0, 0, acc, c, cols);
+}
+
+/* All rows: whole register tiles, then one of those left. */
+#define FC_WINOGRAD_REST(rows, vecs, kind)                                                         \
+    case rows:                                                                                     \
+        if (rows < MOST) FC_NAME(winograd_##kind)(rows, vecs, p, row, next, step);                 \
         break;
 
-#define FC_WINOGRAD_PRODUCT(vecs)                                                            \
-    static FC_TARGET void FC_NAME(winograd_product_##vecs)(const fc_winograd_product *p) {   \
-        enum { MOST = FC_REGISTERS >= 32 ? FC_MAX_ROWS : vecs == 3 ? 4 : 6 };                \
-        const ptrdiff_t step = p->fetched / ((p->tiles + MOST - 1) / MOST * p->depth) + 1;   \
-        const FC_DTYPE *next = p->next;                                                      \
-        ptrdiff_t t = 0;                                                                     \
-        for (; t + MOST <= p->tiles; t += MOST, next += p->depth * step)                     \
-            FC_NAME(winograd_tile)(MOST, vecs, p, t, next, step);                            \
-        switch (p->tiles - t) {                                                              \
-            FC_WINOGRAD_REST(1, vecs)                                                        \
-            FC_WINOGRAD_REST(2, vecs)                                                        \
-            FC_WINOGRAD_REST(3, vecs)                                                        \
-            FC_WINOGRAD_REST(4, vecs)                                                        \
-            FC_WINOGRAD_REST(5, vecs)                                                        \
-            FC_WINOGRAD_REST(6, vecs)                                                        \
-            FC_WINOGRAD_REST(7, vecs)                                                        \
-        default:                                                                             \
-            break;                                                                           \
-        }                                                                                    \
+#define FC_WINOGRAD_GEMM(vecs, kind)                                                               \
+    static FC_TARGET void FC_NAME(winograd_##kind##_##vecs)(const fc_winograd_##kind *p) {         \
+        enum { MOST = FC_WINOGRAD_ROWS(vecs) };                                                    \
+        const ptrdiff_t step = p->fetched / ((p->rows + MOST - 1) / MOST * p->depth) + 1;          \
+        const FC_DTYPE *next = p->next;                                                            \
+        ptrdiff_t row = 0;                                                                         \
+        for (; row + MOST <= p->rows; row += MOST, next += p->depth * step)                        \
+            FC_NAME(winograd_##kind)(MOST, vecs, p, row, next, step);                              \
+        switch (p->rows - row) {                                                                   \
+            FC_WINOGRAD_REST(1, vecs, kind)                                                        \
+            FC_WINOGRAD_REST(2, vecs, kind)                                                        \
+            FC_WINOGRAD_REST(3, vecs, kind)                                                        \
+            FC_WINOGRAD_REST(4, vecs, kind)                                                        \
+            FC_WINOGRAD_REST(5, vecs, kind)                                                        \
+            FC_WINOGRAD_REST(6, vecs, kind)                                                        \
+            FC_WINOGRAD_REST(7, vecs, kind)                                                        \
+        default:                                                                                   \
+            break;                                                                                 \
+        }                                                                                          \
     }
 
-FC_WINOGRAD_PRODUCT(1) FC_WINOGRAD_PRODUCT(2) FC_WINOGRAD_PRODUCT(3)
+FC_WINOGRAD_GEMM(1, product) FC_WINOGRAD_GEMM(2, product) FC_WINOGRAD_GEMM(3, product)
+FC_WINOGRAD_GEMM(1, reduction) FC_WINOGRAD_GEMM(2, reduction)
+FC_WINOGRAD_GEMM(3, reduction) FC_WINOGRAD_GEMM(4, reduction)
 
 #define FC_WINOGRAD_INSTANCE(outputs, taps)                                                                   \
     static FC_TARGET int FC_NAME(winograd_output_##outputs)(const fc_winograd_outputs *tiles, const void *source, \
@@ -303,7 +335,7 @@ FC_WINOGRAD_PRODUCT(1) FC_WINOGRAD_PRODUCT(2) FC_WINOGRAD_PRODUCT(3)
 
 FC_WINOGRAD_INSTANCE(4, 3) FC_WINOGRAD_INSTANCE(2, 5)
 
-#undef FC_WINOGRAD_PRODUCT
+#undef FC_WINOGRAD_GEMM
 #undef FC_WINOGRAD_REST
 #undef FC_WINOGRAD_INSTANCE
 #undef FC_OF_0
