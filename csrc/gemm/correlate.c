@@ -148,7 +148,7 @@ static layout lay_out(const fc_plan *p) {
 }
 
 static size_t scratch_bytes(const layout *l) {
-    return l->copy + 2 * (l->tables + l->pixels + l->taps + l->stage) + l->pieces + l->runs + l->panel;
+    return l->copy + 2 * (l->tables + l->taps + l->stage) + 3 * l->pixels + l->pieces + l->runs + l->panel;
 }
 
 static char *acquire(const fc_plan *p, fc_workspace *ws) {
@@ -161,7 +161,9 @@ static char *acquire(const fc_plan *p, fc_workspace *ws) {
     ws->x_offsets = (ptrdiff_t *)((char *)ws->w_offsets + l.tables);
     ws->pixels = (ptrdiff_t *)((char *)ws->x_offsets + l.tables);
     ws->targets = (ptrdiff_t *)((char *)ws->pixels + l.pixels);
-    ws->tap_weight = (ptrdiff_t *)((char *)ws->targets + l.pixels);
+    ws->ends = (ptrdiff_t *)((char *)ws->targets + l.pixels);
+    ws->tap_weight = (ptrdiff_t *)((char *)ws->ends + l.pixels);
+    ws->count = 0;
     ws->tap_offset = (ptrdiff_t *)((char *)ws->tap_weight + l.taps);
     ws->pieces = (fc_piece *)((char *)ws->tap_offset + l.taps);
     ws->stage[0] = (char *)ws->pieces + l.pieces;

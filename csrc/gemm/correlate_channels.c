@@ -5,6 +5,8 @@
  * adjacent in y, a group of outputs is transposed on its way out. */
 #include <math.h>
 
+#include <string.h>
+
 #include "../arithmetic.h"
 #include "correlate_plan.h"
 
@@ -132,6 +134,12 @@ void fc_set_pixels(const fc_plan *p, fc_workspace *ws, const fc_block *block) {
     const ptrdiff_t bottom = start[1] + block->count[1], right = start[2] + block->count[2];
     const fc_taps_inside all[2] = {{0, h->taps}, {0, w->taps}};
     ptrdiff_t i = 0;
+    ws->y = (char *)p->c->y + start[0] * p->c->y_image * p->size;
+    /* Blocks often differ only in their images. */
+    const fc_block before = ws->block;
+    ws->block = *block;
+    if (ws->count && before.start[1] == start[1] && before.start[2] == start[2] &&
+        memcmp(before.count, block->count, sizeof before.count) == 0) return;
     ws->count = 0;
     for (ptrdiff_t h0 = start[1], h1; h0 < bottom; h0 = h1) {
         h1 = p->by_piece ? fc_end_of_alike(h, h0, bottom) : bottom;
@@ -141,14 +149,17 @@ void fc_set_pixels(const fc_plan *p, fc_workspace *ws, const fc_block *block) {
                 for (ptrdiff_t y = h0; y < h1; y++)
                     for (ptrdiff_t x = w0; x < w1; x++, i++) {
                         ws->pixels[i] = n * pitch[0] + (y - start[1]) * pitch[1] + (x - start[2]) * pitch[2];
-                        ws->targets[i] = (start[0] + n) * p->c->y_image + y * h->target_stride +
-                                         x * w->target_stride;
+                        ws->targets[i] = n * p->c->y_image + y * h->target_stride + x * w->target_stride;
                     }
             ws->pieces[ws->count++] = (fc_piece){
                 .last = i,
                 .taps = {p->by_piece ? fc_inside(h, h0) : all[0], p->by_piece ? fc_inside(w, w0) : all[1]},
             };
         }
+    }
+    while (i-- > 0) {
+        const int even = i + 1 < ws->pieces[ws->count - 1].last && ws->targets[i + 1] == ws->targets[i] + w->target_stride;
+        ws->ends[i] = even ? ws->ends[i + 1] : i + 1;
     }
 }
 
@@ -158,22 +169,13 @@ typedef struct {
     int accumulate, relu;
 } group;
 
-/* Whether `count` outputs follow each other evenly in y. */
-static int are_even(const fc_plan *p, const ptrdiff_t *targets, ptrdiff_t count) {
-    for (ptrdiff_t i = 1; i < count; i++)
-        if (targets[i] != targets[i - 1] + p->c->axis[1].target_stride) return 0;
-    return 1;
-}
-
 /* Channels of a run of outputs, from `pixel` on, that follow each other evenly in y: y of each, and
  * the length of the run. */
 static ptrdiff_t find_run(const fc_plan *p, const fc_workspace *ws, const group *g, ptrdiff_t pixel,
                           void **y_rows) {
-    char *y = (char *)p->c->y + (g->row * p->c->y_row + ws->targets[pixel]) * p->size;
+    char *y = ws->y + (g->row * p->c->y_row + ws->targets[pixel]) * p->size;
     for (ptrdiff_t j = 0; j < g->rows; j++) y_rows[j] = y + j * p->c->y_row * p->size;
-    ptrdiff_t end = pixel + 1;
-    while (end < g->last && are_even(p, ws->targets + end - 1, 2)) end++;
-    return end - pixel;
+    return least(g->last, ws->ends[pixel]) - pixel;
 }
 
 /* While the group is computed, its lines of y come nearer. */
@@ -196,7 +198,7 @@ static void store_outputs(const fc_plan *p, const fc_workspace *ws, const group 
                           ptrdiff_t count) {
     void *y_rows[FC_MAX_ROWS];
     for (ptrdiff_t i = 0; i < count; i++)
-        y_rows[i] = (char *)p->c->y + (g->row + ws->targets[first + i]) * p->size;
+        y_rows[i] = ws->y + (g->row + ws->targets[first + i]) * p->size;
     p->kernels->store(count, g->rows, ws->stage[0], g->width, y_rows, 1, g->accumulate, g->relu);
 }
 
@@ -229,12 +231,12 @@ static void multiply_panel(const fc_plan *p, fc_workspace *ws, group *g, fc_tile
             while (i == piece->last) piece++;
             n = least(p->tile_rows, least(g->last, piece->last) - i);
             for (ptrdiff_t j = 0; j < n; j++) x_rows[j] = x + ws->pixels[i + j] * size;
-            const int direct = adjacent && g->rows == g->width && are_even(p, ws->targets + i, n);
+            const int direct = adjacent && g->rows == g->width && ws->ends[i] >= i + n;
             const ptrdiff_t table = (piece - ws->pieces) * ws->table;
             tile->depth = piece->depth;
             tile->a_offsets = ws->x_offsets + table;
             tile->b_offsets = ws->w_offsets + table;
-            tile->c = direct ? (char *)c->y + (g->row + ws->targets[i]) * size
+            tile->c = direct ? ws->y + (g->row + ws->targets[i]) * size
                              : ws->stage[0] + (adjacent ? 0 : (i - g->first) * g->width * size);
             tile->c_row = direct ? c->axis[1].target_stride : g->width;
             tile->accumulate = direct && g->accumulate;

@@ -65,7 +65,10 @@ typedef struct {
     ptrdiff_t *w_offsets, *x_offsets; /* of each term, piece after piece, `table` apart */
     ptrdiff_t table;
     ptrdiff_t *tap_weight, *tap_offset; /* of each tap of a plane */
-    ptrdiff_t *pixels, *targets; /* offset of each output of the block in the input, and in y */
+    fc_block block;  /* whose outputs the following describe, if there are pieces */
+    char *y;         /* of its first image */
+    ptrdiff_t *pixels, *targets; /* offset of each output in the input, and in y */
+    ptrdiff_t *ends; /* of the run of outputs, evenly apart in y, that it is in */
     fc_piece *pieces;
     ptrdiff_t count; /* of pieces */
     char *stage[2];  /* tiles on their way out */
