@@ -153,6 +153,58 @@ def test_bias_gradient_alone_equals_the_one_beside_dw():
     np.testing.assert_array_equal(alone.db, fastconv.conv_backward(dy, x, w, need=("dw", "db")).db)
 
 
+@pytest.mark.parametrize("isa", fastconv.isas())
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_bias_gradient_of_any_number_of_channels(layout, dtype, isa):
+    """The last vector of channels overlaps the one before it; channels fewer than a vector."""
+    rng = np.random.default_rng(5)
+    for channels in (*range(1, 20), 25, 31, 33, 47, 66, 130):
+        dy = rng.integers(-4, 5, (2, channels, 9, 8)).astype(dtype)
+        expected = dy.sum(axis=(0, 2, 3))
+        x, w = np.ones((2, 2, 9, 8), dtype), np.ones((channels, 2, 3, 3), dtype)
+        if layout == "NHWC":
+            x, dy = (np.ascontiguousarray(a.transpose(0, 2, 3, 1)) for a in (x, dy))
+        options = {"padding": 1, "layout": layout}
+        with fastconv.use_isa(isa):
+            for algorithm in ("implicit_gemm", "winograd"):
+                actual = fastconv.conv_backward(
+                    dy, x, w, need=("dw", "db"), algorithm=algorithm, **options
+                )
+                np.testing.assert_array_equal(actual.db, expected)
+
+
+# x, filters, stride: outputs of several blocks of some images each, the last block of fewer, whose
+# tables are kept from the block before it.
+MANY_IMAGES = [
+    ((14, 16, 32, 32), 32, 2),
+    ((33, 24, 12, 12), 17, 1),
+    ((40, 3, 21, 19), 25, 2),
+    ((23, 90, 9, 9), 48, 1),
+]
+
+
+@pytest.mark.parametrize("isa", fastconv.isas())
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("shape, outputs, stride", MANY_IMAGES)
+def test_blocks_of_many_images(shape, outputs, stride, layout, isa):
+    rng = np.random.default_rng(6)
+    x = rng.integers(-3, 4, shape).astype("f4")
+    w = rng.integers(-3, 4, (outputs, shape[1], 3, 3)).astype("f4")
+    if layout == "NHWC":
+        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    options = {"stride": stride, "padding": 1, "layout": layout}
+    y = fastconv.conv_forward(x, w, algorithm="naive", **options)
+    dy = rng.integers(-3, 4, y.shape).astype("f4")
+    expected = fastconv.conv_backward(dy, x, w, algorithm="naive", **options)
+    for threads in (1, 3):
+        with fastconv.num_threads(threads), fastconv.use_isa(isa):
+            options["algorithm"] = "implicit_gemm"
+            np.testing.assert_array_equal(fastconv.conv_forward(x, w, **options), y)
+            for a, e in zip(fastconv.conv_backward(dy, x, w, **options), expected, strict=True):
+                np.testing.assert_array_equal(a, e)
+
+
 def test_geometry_nested_beyond_reason_is_refused():
     nested = 1
     for _ in range(3000):
