@@ -5,12 +5,6 @@
 
 #include "compiler.h"
 
-/* Requests below this go to malloc, which keeps such sizes itself. */
-static const size_t SMALL = 4 << 10;
-/* What is kept of released blocks, and at most how many. */
-static const size_t KEPT_BYTES = 64 << 20;
-enum { KEPT_BLOCKS = 64 };
-
 /* Before each block, FC_ALIGNMENT bytes wide. */
 typedef struct {
     size_t bytes; /* behind it; 0: not to be kept */
@@ -31,9 +25,16 @@ static void *new_block(size_t bytes, size_t kept) {
 
 static header *header_of(void *block) { return (header *)((char *)block - FC_ALIGNMENT); }
 
-#if FC_HAS_THREADS
+/* A sanitizer sees where a block ends if it is as long as was asked for. */
+#if FC_HAS_THREADS && !defined __SANITIZE_ADDRESS__
 
 #include <pthread.h>
+
+/* Requests below this go to malloc, which keeps such sizes itself. */
+static const size_t SMALL = 4 << 10;
+/* What is kept of released blocks, and at most how many. */
+static const size_t KEPT_BYTES = 64 << 20;
+enum { KEPT_BLOCKS = 64 };
 
 static struct {
     pthread_mutex_t mutex;

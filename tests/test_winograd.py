@@ -281,3 +281,18 @@ def test_weights_of_any_strides_are_transformed():
     w = rng.standard_normal((3, 3, 32, 48)).transpose(3, 2, 0, 1)  # as TensorFlow keeps them
     expected = fastconv.conv_forward(x, w, padding=1, algorithm="naive")
     np.testing.assert_allclose(fastconv.conv_forward(x, w, padding=1), expected, atol=1e-11)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("channels, width", [(16, 890), (32, 720), (64, 520), (130, 300)])
+def test_rows_of_wide_images_fit_the_workspace(channels, width, dtype, layout):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, channels, 5, width)).astype(dtype)
+    w = rng.standard_normal((17, channels, 3, 3)).astype(dtype)
+    if layout == "NHWC":
+        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    options = {"padding": 1, "layout": layout}
+    y = fastconv.conv_forward(x, w, algorithm="winograd", **options)
+    expected = fastconv.conv_forward(x, w, algorithm="naive", **options)
+    np.testing.assert_allclose(y, expected, atol=3e-4 if dtype == "f4" else 1e-12)

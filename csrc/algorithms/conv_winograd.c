@@ -1,6 +1,6 @@
 /* 3x3 and 5x5 convolutions of stride 1, dilated or not, by Winograd's F(4x4, 3x3) and F(2x2, 5x5): 36 products
  * where the definition has 144 or 100 (kernels/winograd_kernel.tmpl.h). A block of tiles is transformed into
- * L2, channels side by side; its 36 GEMMs go by panels of output channels, whose points are transformed back
+ * L2, some channels after others; its 36 GEMMs go by panels of output channels, whose points are transformed back
  * at once. Forward, and backward data, whose taps are reversed (dw: conv_winograd_weights.c). Rows of tiles
  * with sums that are not finite are done again by the definition, or all of it by gathered GEMMs if there are
  * many or the weights are not finite. */
@@ -26,7 +26,6 @@ static const ptrdiff_t BLOCK_BYTES = 384 << 10, LARGE_BLOCK_BYTES = 7 << 20;
 /* Of a block's transformed tiles and their products, and where weights are shared, which are part of the workspace. */
 static const ptrdiff_t MOST_BYTES = 11 << 20, MOST_BYTES_SHARED = 5 << 20;
 static const ptrdiff_t LEAST_TILES = 32;
-static const ptrdiff_t COPY_BYTES = 256 << 10;
 /* Transformed weights of all panels; of larger ones, each block transforms a chunk of a panel at a time. */
 static const ptrdiff_t WEIGHTS_BYTES = 10 << 20;
 
@@ -60,12 +59,12 @@ typedef struct {
 } job;
 
 typedef struct {
-    char *copy, *v, *m, *u, *taps, *stage;
+    char *copy, *v, *m; /* [chunk of channels][point][tile][channel], [point][tile][channel] */
+    char *u, *taps, *stage;
 } workspace;
 
 /* Elements between points of a chunk of weights: not a multiple of a page, which would be one set of the cache. */
 static ptrdiff_t chunk_point(const job *j) { return CHAIN * j->panel + j->lanes; }
-
 
 /* Channels [begin, end) of a panel: taps transposed so that output channels are vectors, then transformed. */
 static void transform_weights(const job *j, ptrdiff_t panel, ptrdiff_t begin, ptrdiff_t end, char *taps, char *target,
@@ -75,7 +74,8 @@ static void transform_weights(const job *j, ptrdiff_t panel, ptrdiff_t begin, pt
     const ptrdiff_t size = j->size, first = panel * j->panel, rows = least(j->panel, c->rows - first);
     const ptrdiff_t last = j->grid.taps - 1, all = j->grid.taps * j->grid.taps;
     /* In the order of the array, if there is one; reversed, they are read from the last to the first. */
-    const ptrdiff_t forth = h->weight_step == j->grid.taps && w->weight_step == 1 && fc_is_reversed(h) == fc_is_reversed(w);
+    const int alike = fc_is_reversed(h) == fc_is_reversed(w);
+    const ptrdiff_t forth = h->weight_step == j->grid.taps && w->weight_step == 1 && alike;
     const ptrdiff_t back = forth && fc_is_reversed(h);
     memset(taps, 0, (size_t)(all * j->lanes * size));
     for (ptrdiff_t v = 0; v < j->vecs; v++) {
@@ -113,29 +113,33 @@ static void weights_part(void *context, int index) {
 /* Transforms the input of a block. */
 static void transform_block(const job *j, ptrdiff_t first, ptrdiff_t lines, const workspace *w) {
     const ptrdiff_t size = j->size;
-    const ptrdiff_t pitch = j->x.pitch, row = j->x.width * pitch;
+    const ptrdiff_t part = j->x.part, row = j->x.width * part;
     const fc_winograd_grid *g = &j->grid;
-    const fc_winograd_tiles tiles = {.tiles = g->of_phase, .tile_step = g->tile * g->column_step * pitch,
-                                     .row_step = row, .position_step = g->column_step * pitch,
+    const fc_winograd_tiles tiles = {.tiles = g->of_phase, .tile_step = g->tile * g->column_step * part,
+                                     .row_step = row, .position_step = g->column_step * part,
                                      .target_step = CHAIN, .point_step = j->v_point};
     for (ptrdiff_t line = first; line < first + lines;) {
         const ptrdiff_t image = line / g->down, of_image = line % g->down;
         const ptrdiff_t count = least(least(j->copied, first + lines - line), g->down - of_image);
-        fc_winograd_copy(j->kernels, size, &j->x, image, g->tile * of_image, g->tile * count + g->taps - 1, w->copy);
-        for (ptrdiff_t i = 0; i < count * g->column_step; i++)
-            for (ptrdiff_t channel = 0; channel < pitch; channel += j->lanes) {
-                const ptrdiff_t at = g->tile * (i / g->column_step) * row + i % g->column_step * pitch;
+        for (ptrdiff_t channel = 0; channel < j->x.pitch; channel += j->lanes) {
+            const ptrdiff_t of_part = channel % part, chunk = channel / CHAIN * POINTS * j->v_point;
+            if (!of_part)
+                fc_winograd_copy(j->kernels, size, &j->x, image, g->tile * of_image, g->tile * count + g->taps - 1,
+                                 channel, w->copy);
+            for (ptrdiff_t i = 0; i < count * g->column_step; i++) {
+                const ptrdiff_t at = g->tile * (i / g->column_step) * row + i % g->column_step * part;
                 const ptrdiff_t tile = (line - first) * g->across + i * g->of_phase;
-                const ptrdiff_t chunk = channel / CHAIN * POINTS * j->v_point;
-                j->kernels->winograd_input(&tiles, w->copy + (at + channel) * size,
+                j->kernels->winograd_input(&tiles, w->copy + (at + of_part) * size,
                                            w->v + (chunk + tile * CHAIN + channel % CHAIN) * size);
             }
+        }
         line += count;
     }
 }
 
 /* Terms from `d` on of a point of a panel: weights that stay in L1 for all tiles. */
-static void multiply_chunk(const job *j, ptrdiff_t tiles, ptrdiff_t point, ptrdiff_t d, const char *u, const workspace *w) {
+static void multiply_chunk(const job *j, ptrdiff_t tiles, ptrdiff_t point, ptrdiff_t d, const char *u,
+                           const workspace *w) {
     const ptrdiff_t size = j->size, depth = least(CHAIN, j->c->planes - d);
     const char *v = w->v + (d / CHAIN * POINTS + point) * j->v_point * size;
     fc_winograd_product product = {
@@ -150,7 +154,7 @@ static void multiply_chunk(const job *j, ptrdiff_t tiles, ptrdiff_t point, ptrdi
     };
     if (!j->weights) { /* these are in L2 */
         product.next = v + j->v_point * size;
-        product.fetched = tiles * CHAIN;
+        product.fetched = depth == CHAIN ? tiles * CHAIN : 0;
     }
     j->kernels->winograd_product[j->vecs - 1](&product);
 }
@@ -266,7 +270,7 @@ static void leave(job *j, ptrdiff_t first, ptrdiff_t lines, ptrdiff_t panel, con
 static size_t lay_out(const job *j, workspace *w, char *base) {
     const ptrdiff_t size = j->size;
     const ptrdiff_t bytes[] = {
-        (j->grid.tile * j->copied + j->grid.taps - 1) * j->x.width * j->x.pitch * size,
+        (j->grid.tile * j->copied + j->grid.taps - 1) * j->x.width * j->x.part * size,
         quotient_up(j->c->planes, CHAIN) * POINTS * j->v_point * size,
         POINTS * j->m_point * size,
         j->weights ? 0 : POINTS * chunk_point(j) * size,
@@ -293,7 +297,7 @@ static void part(void *context, int index) {
         return;
     }
     lay_out(j, &w, base);
-    memset(w.copy, 0, (size_t)((j->grid.tile * j->copied + j->grid.taps - 1) * j->x.width * j->x.pitch * j->size));
+    memset(w.copy, 0, (size_t)((j->grid.tile * j->copied + j->grid.taps - 1) * j->x.width * j->x.part * j->size));
     for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped(j->run); u++) {
         const ptrdiff_t first = u / j->ranges * j->lines, lines = least(j->lines, all - first);
         const fc_share panels = fc_share_of(j->panels, j->ranges, u % j->ranges);
@@ -307,16 +311,17 @@ static void part(void *context, int index) {
 }
 
 /* The lanes without channels are counted too. */
-void fc_winograd_tile(const fc_kernels *kernels, ptrdiff_t vectors, int widest, ptrdiff_t *rows, ptrdiff_t *vecs) {
+ptrdiff_t fc_winograd_vecs(const fc_kernels *kernels, ptrdiff_t vectors, int widest) {
     double best = 0;
+    ptrdiff_t vecs = 1;
     for (int v = 1; v <= widest; v++) {
         const int r = kernels->winograd_rows[v - 1];
         const double cost = (double)(quotient_up(vectors, v) * v) * (1 + (double)(r + v) / (r * v));
         if (best != 0 && cost >= best) continue;
         best = cost;
-        *rows = r;
-        *vecs = v;
+        vecs = v;
     }
+    return vecs;
 }
 
 static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c) {
@@ -325,21 +330,22 @@ static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c) {
     j.grid = fc_winograd_grid_of(c);
     j.transforms = &j.kernels->winograd[j.grid.taps == 5];
     j.x = fc_winograd_input(c, &j.grid, j.size, lanes);
-    ptrdiff_t rows;
-    fc_winograd_tile(j.kernels, vectors, (int)j.kernels->vecs, &rows, &j.vecs);
+    j.vecs = fc_winograd_vecs(j.kernels, vectors, (int)j.kernels->vecs);
     j.panel = j.vecs * lanes;
     j.panels = quotient_up(c->rows, j.panel);
     j.u_point = c->planes * j.panel + lanes;
     const ptrdiff_t all = j.grid.all, of_tile = POINTS * j.size;
     const int many = j.panels * POINTS * j.u_point * j.size > WEIGHTS_BYTES;
     const ptrdiff_t wanted = most(LEAST_TILES, (many ? LARGE_BLOCK_BYTES : BLOCK_BYTES) / (of_tile * j.x.pitch));
-    const ptrdiff_t fit = (many ? MOST_BYTES : MOST_BYTES_SHARED) / (of_tile * (quotient_up(c->planes, CHAIN) * CHAIN + j.panel));
+    const ptrdiff_t of_v = quotient_up(c->planes, CHAIN) * CHAIN;
+    const ptrdiff_t fit = (many ? MOST_BYTES : MOST_BYTES_SHARED) / (of_tile * (of_v + j.panel));
     j.lines = even_block(all, most(1, least(wanted, fit) / j.grid.across));
     j.blocks = quotient_up(all, j.lines);
     j.tiles = j.lines * j.grid.across;
     j.v_point = j.tiles * CHAIN + lanes;
     j.m_point = j.tiles * j.panel + lanes;
-    j.copied = most(1, least(least(j.lines, j.grid.down), COPY_BYTES / (j.grid.tile * j.x.width * j.x.pitch * j.size)));
+    const ptrdiff_t of_copy = j.grid.tile * j.x.width * j.x.part * j.size;
+    j.copied = most(1, least(least(j.lines, j.grid.down), FC_WINOGRAD_COPY_BYTES / of_copy));
     j.ranges = j.blocks >= run->threads ? 1 : least(j.panels, quotient_up(run->threads, j.blocks));
     j.parts = least(j.blocks * j.ranges, run->threads);
     return j;
@@ -406,11 +412,14 @@ static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
     if (!is_adjacent(p->x_strides) || !is_adjacent(p->y_strides)) return "neither channels nor columns are adjacent";
     const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
     const double tiles = tiles_along(op, p, 2);
-    const double channels = (double)((op == FC_BACKWARD_DATA ? K : C) + CHAIN), panel = 3 * MOST_LANES;
+    const double size = p->dtype == FC_FLOAT64 ? 8 : 4, lanes = MOST_LANES * 4 / size, panel = 3 * lanes;
+    const ptrdiff_t channels = op == FC_BACKWARD_DATA ? K : C;
+    const int adjacent = (op == FC_BACKWARD_DATA ? p->y_strides : p->x_strides)[1] == 1;
     const double of_a_tile = op == FC_BACKWARD_WEIGHTS /* of ranges that are as small as can be */
-                                 ? 2 * (POINTS + 4 * FC_WINOGRAD_SIDE) * (double)MOST_LANES
-                                 : POINTS * (channels + panel) + 16 * (panel + 2 * channels);
-    if (8 * tiles * of_a_tile > 8 * (double)(1 << 20)) return "a row of tiles passes the workspace";
+                                 ? 2 * (POINTS + 4 * FC_WINOGRAD_SIDE) * lanes
+                                 : POINTS * ((double)(quotient_up(channels, CHAIN) * CHAIN) + panel) +
+                                       16 * (panel + 2 * ((adjacent ? (double)channels : 0) + lanes));
+    if (size * tiles * of_a_tile > 8 * (double)(1 << 20)) return "a row of tiles passes the workspace";
     return NULL;
 }
 

@@ -8,40 +8,29 @@ static ptrdiff_t lowest(const fc_axis *axis) {
     return axis->tap + (fc_is_reversed(axis) ? (axis->taps - 1) * axis->tap_step : 0);
 }
 
-/* fc_winograd_copy of channels `c` to `end`. */
-static void copy_channels(const fc_kernels *kernels, ptrdiff_t size, const fc_winograd_images *m, ptrdiff_t image,
-                          ptrdiff_t row, ptrdiff_t count, ptrdiff_t c, ptrdiff_t end, char *copy) {
-    const ptrdiff_t position = m->pitch * size, bytes = (end - c) * size;
+void fc_winograd_copy(const fc_kernels *kernels, ptrdiff_t size, const fc_winograd_images *m, ptrdiff_t image,
+                      ptrdiff_t row, ptrdiff_t count, ptrdiff_t channel, char *copy) {
+    const ptrdiff_t channels = least(m->part, m->channels - channel);
+    const ptrdiff_t position = m->part * size, bytes = channels * size;
     const ptrdiff_t left = most(0, -m->first_column), from = m->first_column + left;
     const ptrdiff_t columns = most(0, least(m->width - left, m->columns - from));
+    if (channel > 0 && channels < m->part) memset(copy, 0, (size_t)(count * m->width * position));
     for (ptrdiff_t n = 0; n < count; n++, copy += m->width * position) {
         const ptrdiff_t i = m->first_row + image % m->row_step + (row + n) * m->row_step;
         const int inside = i >= 0 && i < m->rows && columns > 0;
-        char *target = copy + c * size;
-        for (ptrdiff_t q = 0; q < (inside ? left : m->width); q++) memset(target + q * position, 0, (size_t)bytes);
-        for (ptrdiff_t q = left + columns; inside && q < m->width; q++) memset(target + q * position, 0, (size_t)bytes);
+        for (ptrdiff_t q = 0; q < (inside ? left : m->width); q++) memset(copy + q * position, 0, (size_t)bytes);
+        for (ptrdiff_t q = left + columns; inside && q < m->width; q++) memset(copy + q * position, 0, (size_t)bytes);
         if (!inside) continue;
         const char *source = (const char *)m->base + (image / m->row_step * m->image + i * m->row + from * m->column +
-                                                      c * m->channel) * size;
+                                                      channel * m->channel) * size;
         if (m->channel != 1) {
-            kernels->transpose(end - c, columns, source, m->channel, target + left * position, m->pitch);
+            kernels->transpose(channels, columns, source, m->channel, copy + left * position, m->part);
             continue;
         }
         const fc_padded_rows shape = {.rows = 1, .count = columns, .step = m->column,
-                                      .inner = m->pitch, .adjacent = m->channels};
-        kernels->pad(&shape, source, target + left * position);
+                                      .inner = m->part, .adjacent = m->channels};
+        kernels->pad(&shape, source, copy + left * position);
     }
-}
-
-/* Planes some at a time: the rows of more are too many streams for the processor to follow (of dw of
- * rn50_l1_3x3, 64 took 1.19 times as long). */
-enum { STREAMS = 32 };
-
-void fc_winograd_copy(const fc_kernels *kernels, ptrdiff_t size, const fc_winograd_images *m,
-                      ptrdiff_t image, ptrdiff_t row, ptrdiff_t count, char *copy) {
-    const ptrdiff_t together = m->channel == 1 ? m->channels : STREAMS;
-    for (ptrdiff_t c = 0; c < m->channels; c += together)
-        copy_channels(kernels, size, m, image, row, count, c, least(c + together, m->channels), copy);
 }
 
 fc_winograd_grid fc_winograd_grid_of(const fc_correlation *c) {
@@ -60,7 +49,7 @@ fc_winograd_images fc_winograd_input(const fc_correlation *c, const fc_winograd_
                                      ptrdiff_t lanes) {
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     const char *const *plane = (const char *const *)c->x_plane;
-    return (fc_winograd_images){
+    fc_winograd_images images = {
         .base = plane[0],
         .image = c->x_image,
         .row = h->source_stride,
@@ -75,4 +64,6 @@ fc_winograd_images fc_winograd_input(const fc_correlation *c, const fc_winograd_
         .width = g->tile * g->across + (g->taps - 1) * g->column_step,
         .pitch = quotient_up(c->planes, lanes) * lanes,
     };
+    images.part = fc_winograd_part(&images, lanes);
+    return images;
 }

@@ -19,7 +19,6 @@ static const ptrdiff_t MOST_BYTES = 15 << 20;
 /* Transformed tiles of a block, which should stay in L2, but no fewer tiles than make the adding of sums cheap:
  * 128 took 1.0 to 1.2 times as long as 64 with 64 and 128 channels, which 48 to 96 do alike. */
 static const ptrdiff_t BLOCK_BYTES = 1 << 20, LEAST_TILES = 64;
-static const ptrdiff_t COPY_BYTES = 256 << 10;
 /* Sums of register tiles that share the points of a panel: one at a time took 1.1 to 1.3 times as long. */
 static const ptrdiff_t GROUP_BYTES = 320 << 10;
 /* Tiles of a part, and bytes of the sums of all parts, which must be added. */
@@ -69,27 +68,33 @@ typedef struct {
 static void transform(const range *j, int of_x, ptrdiff_t first, ptrdiff_t lines, double *bias_sums) {
     const fc_winograd_images *m = of_x ? &j->x : &j->dy;
     const fc_winograd_grid *g = &j->grid;
-    const ptrdiff_t size = j->size, row = m->width * m->pitch, width = of_x ? j->panel : j->lanes;
-    const fc_winograd_tiles tiles = {.tiles = g->of_phase, .tile_step = g->tile * g->column_step * m->pitch,
-                                     .row_step = row, .position_step = g->column_step * m->pitch,
+    const ptrdiff_t size = j->size, row = m->width * m->part, width = of_x ? j->panel : j->lanes;
+    const fc_winograd_tiles tiles = {.tiles = g->of_phase, .tile_step = g->tile * g->column_step * m->part,
+                                     .row_step = row, .position_step = g->column_step * m->part,
                                      .target_step = width, .point_step = of_x ? j->v_point : j->m_point};
     /* What is not copied, beside the channels. */
-    if (m->pitch > m->channels) memset(j->copy, 0, (size_t)((g->tile * j->copied + g->taps - 1) * row * size));
+    if (m->part > m->channels) memset(j->copy, 0, (size_t)((g->tile * j->copied + g->taps - 1) * row * size));
     for (ptrdiff_t line = first; line < first + lines && !fc_stopped(j->run);) {
         const ptrdiff_t image = line / g->down, of_image = line % g->down;
         const ptrdiff_t count = least(least(j->copied, first + lines - line), g->down - of_image);
         const ptrdiff_t rows = g->tile * count + (of_x ? g->taps - 1 : 0);
-        fc_winograd_copy(j->kernels, size, m, image, g->tile * of_image, rows, j->copy);
-        if (bias_sums) j->kernels->sum(rows * m->width, m->channels, j->copy, m->pitch, bias_sums);
-        for (ptrdiff_t i = 0; i < count * g->column_step; i++)
-            for (ptrdiff_t channel = 0; channel < m->pitch; channel += j->lanes) {
-                const ptrdiff_t position = g->tile * (i / g->column_step) * m->width + i % g->column_step;
-                const char *source = j->copy + (position * m->pitch + channel) * size;
-                const ptrdiff_t tile = (line - first) * g->across + i * g->of_phase;
-                const ptrdiff_t at = tile * width + channel % width, part = channel / width;
-                if (of_x) j->kernels->winograd_input(&tiles, source, j->v + (part * j->v_panel + at) * size);
-                else j->transforms->output_gradient(&tiles, source, j->m + (part * j->m_strip + at) * size);
+        for (ptrdiff_t channel = 0; channel < m->pitch; channel += j->lanes) {
+            const ptrdiff_t of_part = channel % m->part, panel = channel / width;
+            if (!of_part) {
+                fc_winograd_copy(j->kernels, size, m, image, g->tile * of_image, rows, channel, j->copy);
+                if (bias_sums)
+                    j->kernels->sum(rows * m->width, least(m->part, m->channels - channel), j->copy, m->part,
+                                    bias_sums + channel);
             }
+            for (ptrdiff_t i = 0; i < count * g->column_step; i++) {
+                const ptrdiff_t position = g->tile * (i / g->column_step) * m->width + i % g->column_step;
+                const char *source = j->copy + (position * m->part + of_part) * size;
+                const ptrdiff_t tile = (line - first) * g->across + i * g->of_phase;
+                const ptrdiff_t at = tile * width + channel % width;
+                if (of_x) j->kernels->winograd_input(&tiles, source, j->v + (panel * j->v_panel + at) * size);
+                else j->transforms->output_gradient(&tiles, source, j->m + (panel * j->m_strip + at) * size);
+            }
+        }
         line += count;
     }
 }
@@ -195,8 +200,9 @@ static range find_range(const plan *p, const fc_correlation *c, const range *lik
         .width = j.grid.tile * j.grid.across,
         .pitch = quotient_up(c->rows, j.lanes) * j.lanes,
     };
-    if (like) j.rows = like->rows, j.vecs = like->vecs;
-    else fc_winograd_tile(j.kernels, j.x.pitch / j.lanes, FC_MAX_VECS, &j.rows, &j.vecs);
+    j.dy.part = fc_winograd_part(&j.dy, j.lanes);
+    j.vecs = like ? like->vecs : fc_winograd_vecs(j.kernels, j.x.pitch / j.lanes, FC_MAX_VECS);
+    j.rows = j.kernels->winograd_rows[j.vecs - 1];
     j.panel = j.vecs * j.lanes;
     j.panels = quotient_up(c->planes, j.panel);
     j.strips = quotient_up(c->rows, j.rows);
@@ -210,8 +216,8 @@ static range find_range(const plan *p, const fc_correlation *c, const range *lik
     j.v_panel = POINTS * j.v_point;
     j.m_point = tiles * j.lanes + j.lanes;
     j.m_strip = POINTS * j.m_point;
-    const ptrdiff_t line = j.grid.tile * j.size * most(j.x.width * j.x.pitch, j.dy.width * j.dy.pitch);
-    j.copied = like ? like->copied : most(1, least(least(j.lines, j.grid.down), COPY_BYTES / line));
+    const ptrdiff_t line = j.grid.tile * j.size * most(j.x.width * j.x.part, j.dy.width * j.dy.part);
+    j.copied = like ? like->copied : most(1, least(least(j.lines, j.grid.down), FC_WINOGRAD_COPY_BYTES / line));
     return j;
 }
 
@@ -219,7 +225,7 @@ static ptrdiff_t sums_bytes(const range *j) { return j->panels * j->strips * j->
 static ptrdiff_t taps_bytes(const range *j) { return j->grid.taps * j->grid.taps * j->lanes * j->size; }
 
 static size_t lay_out(const plan *p, range *j, char *base) {
-    const ptrdiff_t width = most(j->x.width * j->x.pitch, j->dy.width * j->dy.pitch);
+    const ptrdiff_t width = most(j->x.width * j->x.part, j->dy.width * j->dy.part);
     const ptrdiff_t sums = j->whole ? j->group * j->sums_tile * j->size : p->parts > 1 ? 0 : sums_bytes(j);
     size_t used = 0;
     j->copy = fc_carve(base, &used, (j->grid.tile * j->copied + j->grid.taps - 1) * width * j->size);

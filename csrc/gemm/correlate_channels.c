@@ -4,7 +4,6 @@
  * The outputs of a tile lie anywhere, so no stride and no width wastes a lane. Where channels are not
  * adjacent in y, a group of outputs is transposed on its way out. */
 #include <math.h>
-
 #include <string.h>
 
 #include "../arithmetic.h"
@@ -136,10 +135,9 @@ void fc_set_pixels(const fc_plan *p, fc_workspace *ws, const fc_block *block) {
     ptrdiff_t i = 0;
     ws->y = (char *)p->c->y + start[0] * p->c->y_image * p->size;
     /* Blocks often differ only in their images. */
-    const fc_block before = ws->block;
+    if (ws->count && memcmp(&ws->block.start[1], &start[1], 2 * sizeof *start) == 0 &&
+        memcmp(ws->block.count, block->count, sizeof block->count) == 0) return;
     ws->block = *block;
-    if (ws->count && before.start[1] == start[1] && before.start[2] == start[2] &&
-        memcmp(before.count, block->count, sizeof before.count) == 0) return;
     ws->count = 0;
     for (ptrdiff_t h0 = start[1], h1; h0 < bottom; h0 = h1) {
         h1 = p->by_piece ? fc_end_of_alike(h, h0, bottom) : bottom;
@@ -158,8 +156,8 @@ void fc_set_pixels(const fc_plan *p, fc_workspace *ws, const fc_block *block) {
         }
     }
     while (i-- > 0) {
-        const int even = i + 1 < ws->pieces[ws->count - 1].last && ws->targets[i + 1] == ws->targets[i] + w->target_stride;
-        ws->ends[i] = even ? ws->ends[i + 1] : i + 1;
+        const int last = i + 1 == ws->pieces[ws->count - 1].last;
+        ws->ends[i] = !last && ws->targets[i + 1] == ws->targets[i] + w->target_stride ? ws->ends[i + 1] : i + 1;
     }
 }
 

@@ -68,7 +68,7 @@ typedef struct {
     fc_block block;  /* whose outputs the following describe, if there are pieces */
     char *y;         /* of its first image */
     ptrdiff_t *pixels, *targets; /* offset of each output in the input, and in y */
-    ptrdiff_t *ends; /* of the run of outputs, evenly apart in y, that it is in */
+    ptrdiff_t *ends; /* of the run of outputs, evenly apart in y, that it is in, whatever its piece */
     fc_piece *pieces;
     ptrdiff_t count; /* of pieces */
     char *stage[2];  /* tiles on their way out */
@@ -141,7 +141,8 @@ static inline void fc_spread_fetch(fc_fetch *f, ptrdiff_t size, ptrdiff_t length
 
 /* What the next tile fetches: nothing once less is left than a tile fetches. */
 static inline void fc_fetch_ahead(fc_fetch *f, fc_tile *tile) {
-    tile->fetch_step = tile->depth <= (f->rows - f->row) * f->terms - f->done ? f->step : 0;
+    const int enough = f->row < f->rows && tile->depth <= (f->rows - f->row) * f->terms - f->done;
+    tile->fetch_step = enough ? f->step : 0;
     if (!tile->fetch_step) return;
     tile->fetch = f->from;
     tile->fetch_offsets = f->offsets + f->row;

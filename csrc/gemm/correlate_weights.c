@@ -261,7 +261,7 @@ static void plan_fetch(const plan *p, fc_fetch *f, const fc_block *next, ptrdiff
     ptrdiff_t rows, run;
     find_rows(p, next, &rows, &run);
     *f = (fc_fetch){.from = find_dy(p, next), .offsets = f->offsets};
-    if (p->dy_in_place || c->axis[1].target_stride != 1) return;
+    if (!terms || p->dy_in_place || c->axis[1].target_stride != 1) return;
     if (next->count[0] * (channel1 - channel0) * rows > MAX_RUNS) return;
     for (ptrdiff_t n = 0; n < next->count[0]; n++)
         for (ptrdiff_t channel = channel0; channel < channel1; channel++)
@@ -443,12 +443,14 @@ static void run_blocks(const plan *p, workspace *ws, char *sums, double *bias_su
                     set_offsets(p, ws, &block);
                 } else if (c->w) {
                     const ptrdiff_t row = (first - plane0) * taps_of(p);
-                    const int more = end < channel1;
-                    const fc_block next = fc_find_block(&p->blocks, least(index + !more, block1 - 1));
-                    const ptrdiff_t from = more ? end : channel0;
-                    const ptrdiff_t tiles = quotient_up((last - first) * taps_of(p), p->rows) * quotient_up(end - channel, tile);
+                    /* The next channels of the block, its first ones again, or those of the next block. */
+                    const int again = end < channel1 || last < plane1;
+                    const fc_block next = again ? block : fc_find_block(&p->blocks, least(index + 1, block1 - 1));
+                    const ptrdiff_t from = end < channel1 ? end : channel0;
+                    const ptrdiff_t tiles = quotient_up((last - first) * taps_of(p), p->rows);
                     plan_fetch(p, &ws->fetch, &next, from, least(channel1, from + p->channels),
-                               more || index + 1 < block1 ? tiles * block_pixels(&block) : 0);
+                               again || index + 1 < block1
+                                   ? tiles * quotient_up(end - channel, tile) * block_pixels(&block) : 0);
                     multiply(p, ws, &block, dy, sums + (row * p->pitch - channel0) * p->size, index > block0,
                              first, last, channel, end);
                 }

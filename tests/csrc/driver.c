@@ -256,6 +256,11 @@ int main(int argc, char **argv) {
     }
     /* Many output channels, which take the vector: every tail of them and of the outputs, in place
      * and copied, and by pieces where much of a tap's reach is padding. */
+    /* Pieces without a tap, when all of the next block has been fetched. */
+    for (ptrdiff_t N = 16; N < 19; N++) {
+        const shape fetched = {N, 128, 32, 1, {1, 14, 14}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {0, 1, 1}, {0, 1, 1}};
+        run(&fetched, FC_FLOAT32, 0, 1, 0);
+    }
     for (ptrdiff_t tail = 0; tail < 12; tail++) {
         const ptrdiff_t step = 1 + tail % 2;
         const shape copied = {1 + tail % 3, 20, 40 + 3 * tail, step, {1, 5 + tail % 4, 5 + tail}, {1, 3, 3},
