@@ -205,6 +205,24 @@ def test_blocks_of_many_images(shape, outputs, stride, layout, isa):
                 np.testing.assert_array_equal(a, e)
 
 
+# Channels of dy and of dx: a sum in one part and in several, one panel of channels and more.
+@pytest.mark.parametrize("isa", fastconv.isas())
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("outputs, channels", [(6, 3), (48, 16), (600, 5), (600, 70)])
+def test_dx_of_stride_2_leaves_gaps_of_every_length(outputs, channels, dtype, isa):
+    rng = np.random.default_rng(7)
+    options = {"stride": 2, "padding": 1}
+    for kernel, height, width in [(3, 5, 16), (3, 8, 33), (2, 3, 50), (4, 6, 63), (5, 7, 71)]:
+        x = rng.integers(-3, 4, (2, channels, height, width)).astype(dtype)
+        w = rng.integers(-3, 4, (outputs, channels, kernel, kernel)).astype(dtype)
+        dy = rng.integers(-3, 4, fastconv.conv_forward(x, w, **options).shape).astype(dtype)
+        expected = fastconv.conv_backward(dy, x, w, need=("dx",), algorithm="naive", **options)
+        with fastconv.use_isa(isa):
+            options_here = dict(options, algorithm="implicit_gemm")
+            actual = fastconv.conv_backward(dy, x, w, need=("dx",), **options_here)
+        np.testing.assert_array_equal(actual[0], expected[0])
+
+
 def test_geometry_nested_beyond_reason_is_refused():
     nested = 1
     for _ in range(3000):

@@ -297,7 +297,8 @@ static ptrdiff_t count_terms(const fc_plan *p, const step *s) {
     const ptrdiff_t *count = s->block.count, columns = p->vecs * p->kernels->lanes;
     const ptrdiff_t outputs = count[0] * count[1] * count[2];
     const ptrdiff_t tiles = p->by_channel ? quotient_up(outputs, p->tile_rows)
-                            : p->by_line  ? count[0] * count[1] * quotient_up(count[2], columns)
+                            : p->by_line  ? count[0] * fc_lines(p, &s->block) *
+                                                quotient_up(fc_line_length(p, &s->block), columns)
                                           : quotient_up(outputs, columns);
     return tiles * quotient_up(s->row1 - s->row0, p->panel) * (s->end - s->plane) * fc_taps(p);
 }

@@ -23,6 +23,8 @@ typedef struct fc_plan {
     ptrdiff_t tile_rows; /* rows of a register tile */
     ptrdiff_t panel;     /* output channels of a tile */
     int by_line;         /* pixels in the vector: tiles begin with each line of outputs */
+    int is_dense;        /* of those: all rows of a block are one line, in y as in its copy */
+    int scattered;       /* a tile looks up which rows of its vectors to fetch */
     int by_cache_line;   /* of those, where lines are whole images: tiles and blocks begin where all planes' do */
     int by_channel;      /* channels in the vector */
     int by_piece;        /* of those: blocks cut where taps leave the source, which are left out */
@@ -117,6 +119,15 @@ static inline double fc_tile_cycles(ptrdiff_t rows, ptrdiff_t vecs, int b_loads)
     const double multiplies = (double)(rows * vecs) / 2, loads = (double)(rows + b_loads * vecs) / 2;
     const double cycles = multiplies > loads ? multiplies : loads;
     return cycles > 4 ? cycles : 4;
+}
+
+/* With pixels in the vector: lines of outputs in an image of a block, and outputs in each. */
+static inline ptrdiff_t fc_lines(const fc_plan *p, const fc_block *block) {
+    return p->is_dense ? 1 : block->count[1];
+}
+
+static inline ptrdiff_t fc_line_length(const fc_plan *p, const fc_block *block) {
+    return p->is_dense ? block->count[1] * block->count[2] : block->count[2];
 }
 
 /* Cycles that all copies of planes take. */

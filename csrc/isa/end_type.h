@@ -12,6 +12,8 @@
 #undef VADD
 #undef VMAX
 #undef VLOAD_FIRST
+#undef VLOAD_EVERY_OTHER
+#undef VSTORE_EVERY_OTHER
 #undef VSTORE_FIRST
 #undef VIN_ORDER
 #undef VEVEN

@@ -245,6 +245,7 @@ typedef struct {
     /* [rows - 1][vecs - 1]; NULL where the accumulators would not fit the registers. */
     fc_gemm_kernel gemm[FC_MAX_ROWS][FC_MAX_VECS];
     fc_store_kernel store;
+    int stores_apart; /* by vectors also where y_step is 2, not element by element */
     fc_sum_kernel sum;
     fc_add_kernel add;
     fc_finite_kernel finite;

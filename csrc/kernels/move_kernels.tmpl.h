@@ -31,12 +31,38 @@ FC_INLINE FC_TARGET void FC_NAME(store_row)(ptrdiff_t cols, const FC_DTYPE *t, F
     }
 }
 
+#ifdef VSTORE_EVERY_OTHER
+FC_INLINE FC_TARGET void FC_NAME(store_apart)(const ptrdiff_t count, const FC_DTYPE *t, FC_DTYPE *y,
+                                              const int accumulate, const int relu) {
+    const VEC read = VLOAD_FIRST(t, count);
+    VEC value = VZIP_LOW(read, read);
+    if (accumulate) value = VADD(value, VLOAD_EVERY_OTHER(y, 2 * count));
+    if (relu) value = VMAX(VZERO(), value);
+    VSTORE_EVERY_OTHER(y, 2 * count, value);
+}
+
+/* y[2 * j] = t[j] (+ y[2 * j]), then ReLU. What lies between is not read: another thread may write it. */
+FC_INLINE FC_TARGET void FC_NAME(store_row_apart)(ptrdiff_t cols, const FC_DTYPE *t, FC_DTYPE *y,
+                                                  const int accumulate, const int relu) {
+    ptrdiff_t j = 0;
+    for (; j + LANES / 2 <= cols; j += LANES / 2)
+        FC_NAME(store_apart)(LANES / 2, t + j, y + 2 * j, accumulate, relu);
+    if (j < cols) FC_NAME(store_apart)(cols - j, t + j, y + 2 * j, accumulate, relu);
+}
+#endif
+
 static FC_TARGET void FC_NAME(store)(ptrdiff_t rows, ptrdiff_t cols, const void *tile,
                                      ptrdiff_t tile_stride, void *const *y_rows, ptrdiff_t y_step,
                                      int accumulate, int relu) {
     for (ptrdiff_t i = 0; i < rows; i++) {
         const FC_DTYPE *t = (const FC_DTYPE *)tile + i * tile_stride;
         FC_DTYPE *y = y_rows[i];
+#ifdef VSTORE_EVERY_OTHER
+        if (y_step == 2) {
+            FC_NAME(store_row_apart)(cols, t, y, accumulate, relu);
+            continue;
+        }
+#endif
         if (y_step != 1) {
             for (ptrdiff_t j = 0; j < cols; j++) {
                 const FC_DTYPE value = accumulate ? t[j] + y[j * y_step] : t[j];
@@ -185,6 +211,13 @@ FC_INLINE FC_TARGET void FC_NAME(copy_row)(ptrdiff_t count, const FC_DTYPE *FC_R
     } else if (step == 2) {
         ptrdiff_t i = 0;
 #ifdef VEVEN
+#ifdef VLOAD_FIRST
+        if (count <= LANES) {
+            const ptrdiff_t length = 2 * count - 1, first = length < LANES ? length : LANES;
+            VSTORE_FIRST(target, count, VEVEN(VLOAD_FIRST(source, first), VLOAD_FIRST(source + LANES, length - first)));
+            return;
+        }
+#endif
         for (; i + LANES < count; i += LANES)
             VSTORE(target + i, VEVEN(VLOAD(source + 2 * i), VLOAD(source + 2 * i + LANES)));
         if (count > LANES) { /* the last ends with the source, and overlaps the one before it */

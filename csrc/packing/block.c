@@ -28,6 +28,9 @@ void fc_lay_out(fc_blocks *b) {
     b->pitch[0] = fc_phase_length(&b->phases[0], b->size[1]) * b->row_stride;
     b->phase_stride = b->size[0] * b->pitch[0];
     b->plane_stride = b->phases[0].phases * b->phases[1].phases * b->phase_stride;
+    /* Planes that begin alike in their cache lines: forward of rn50_l2_down1x1 took 0.96 of the time, dx of mbv2_stem
+     * 0.9. */
+    if (b->inner == 1) b->plane_stride = quotient_up(b->plane_stride, 16) * 16;
 }
 
 fc_block fc_find_block(const fc_blocks *b, ptrdiff_t index) {
