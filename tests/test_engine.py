@@ -208,12 +208,12 @@ def test_blocks_of_many_images(shape, outputs, stride, layout, isa):
 # Channels of dy and of dx: a sum in one part and in several, one panel of channels and more.
 @pytest.mark.parametrize("isa", fastconv.isas())
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
-@pytest.mark.parametrize("outputs, channels", [(6, 3), (48, 16), (600, 5), (600, 70)])
+@pytest.mark.parametrize("outputs, channels", [(6, 3), (48, 16), (300, 5), (300, 33)])
 def test_dx_of_stride_2_leaves_gaps_of_every_length(outputs, channels, dtype, isa):
     rng = np.random.default_rng(7)
     options = {"stride": 2, "padding": 1}
-    for kernel, height, width in [(3, 5, 16), (3, 8, 33), (2, 3, 50), (4, 6, 63), (5, 7, 71)]:
-        x = rng.integers(-3, 4, (2, channels, height, width)).astype(dtype)
+    for kernel, height, width in [(3, 3, 16), (3, 4, 33), (2, 3, 50), (4, 5, 31), (4, 4, 71)]:
+        x = rng.integers(-3, 4, (1, channels, height, width)).astype(dtype)
         w = rng.integers(-3, 4, (outputs, channels, kernel, kernel)).astype(dtype)
         dy = rng.integers(-3, 4, fastconv.conv_forward(x, w, **options).shape).astype(dtype)
         expected = fastconv.conv_backward(dy, x, w, need=("dx",), algorithm="naive", **options)
