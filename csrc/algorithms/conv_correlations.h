@@ -30,8 +30,7 @@ fc_axis fc_conv_backward_axis(const fc_conv_problem *p, int axis);
 fc_correlation fc_conv_forward_correlation(const fc_conv_job *j, ptrdiff_t g, ptrdiff_t o);
 
 /* Correlations whose targets differ by their phases of the stride: `lines` along the height, and of each
- * `phases` along the width. */
-enum { FC_MOST_PHASES = 8 };
+ * `phases` along the width; FC_MOST_PHASES at most. */
 typedef void (*fc_conv_each)(fc_conv_job *j, const fc_correlation *phase, int lines, int phases);
 
 int fc_conv_weights_are_finite(const fc_conv_job *j);

@@ -46,8 +46,7 @@ static void backward_weights(fc_conv_job *j) {
 }
 
 static void correlate_each(fc_conv_job *j, const fc_correlation *phase, int lines, int phases) {
-    for (int i = 0; i < lines * phases && j->run.status == FC_OK; i++)
-        fc_correlate(j->kernels, j->size, &j->run, &phase[i]);
+    fc_correlate_phases(j->kernels, j->size, &j->run, phase, lines * phases);
 }
 
 /* Elements of the copy that one row of outputs needs of one plane, at least. */

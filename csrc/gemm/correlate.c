@@ -7,15 +7,8 @@
 #include "../memory.h"
 #include "correlate_plan.h"
 
-/* Weights are copied up to this size, where a copy is not needed. */
-enum { PACKED_WEIGHTS_BYTES = 12 << 20 };
-
 /* Cycles below which a choice takes longer than it gains. */
 static const double TOO_SHORT_TO_CHOOSE = 2000;
-
-static ptrdiff_t weight_elements(const fc_plan *p) {
-    return quotient_up(p->c->rows, p->panel) * p->panel * p->c->planes * fc_taps(p);
-}
 
 int fc_are_adjacent(const fc_correlation *c, ptrdiff_t size) {
     const char *first = c->x_plane[0];
@@ -101,7 +94,7 @@ static void choose(fc_plan *p) {
         return;
     }
     fc_plan_channels(&channels);
-    if (weight_elements(&channels) * p->size <= PACKED_WEIGHTS_BYTES) {
+    if (fc_weight_elements(&channels) * p->size <= FC_PACKED_BYTES) {
         fc_plan_pieces(&pieces);
         if (channels.cycles < p->cycles) *p = channels;
         if (pieces.cycles < p->cycles) *p = pieces;
@@ -109,16 +102,10 @@ static void choose(fc_plan *p) {
     share_out(p);
 }
 
-/* Offset in the weights that tap (s, t) adds. */
-static ptrdiff_t tap_weight(const fc_correlation *c, ptrdiff_t s, ptrdiff_t t) {
-    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    return h->weight + s * h->weight_step + w->weight + t * w->weight_step;
-}
-
 static void set_taps(const fc_plan *p, const fc_workspace *ws) {
     const ptrdiff_t taps_w = p->c->axis[1].taps;
     for (ptrdiff_t tap = 0; tap < fc_taps(p); tap++) {
-        ws->tap_weight[tap] = tap_weight(p->c, tap / taps_w, tap % taps_w);
+        ws->tap_weight[tap] = fc_tap_weight(p->c, tap / taps_w, tap % taps_w);
         ws->tap_offset[tap] = fc_tap_offset(&p->blocks, tap / taps_w, tap % taps_w);
     }
 }
@@ -210,45 +197,6 @@ static void set_offsets(const fc_plan *p, const fc_workspace *ws, const fc_terms
     for (int i = 0; i < FC_AHEAD; i++) x[i] = last; /* what prefetches of a tile read */
 }
 
-/* Whether the taps of a plane follow each other in the weights. */
-static int taps_are_in_order(const fc_plan *p) {
-    const fc_axis *h = &p->c->axis[0], *w = &p->c->axis[1];
-    return (w->taps == 1 || w->weight_step == 1) && (h->taps == 1 || h->weight_step == w->taps);
-}
-
-/* Whether all terms of a row do. */
-static int weights_are_in_order(const fc_plan *p) {
-    const fc_correlation *c = p->c;
-    if (!taps_are_in_order(p)) return 0;
-    for (ptrdiff_t plane = 1; plane < c->planes; plane++)
-        if (c->w_plane[plane] - c->w_plane[plane - 1] != fc_taps(p)) return 0;
-    return 1;
-}
-
-/* Copies planes of a panel to [term][channel of the panel], `rows` of them. */
-static void pack_panel(const fc_plan *p, ptrdiff_t panel, ptrdiff_t rows, char *target) {
-    const fc_correlation *c = p->c;
-    const fc_kernels *k = p->kernels;
-    const ptrdiff_t taps = fc_taps(p), taps_w = c->axis[1].taps;
-    const int in_order = taps_are_in_order(p);
-    const char *w = (const char *)c->w + panel * p->panel * c->w_row * p->size;
-    if (weights_are_in_order(p)) {
-        const char *source = w + (c->w_plane[0] + tap_weight(c, 0, 0)) * p->size;
-        k->transpose(rows, c->planes * taps, source, c->w_row, target, p->panel);
-        return;
-    }
-    for (ptrdiff_t plane = 0; plane < c->planes; plane++, target += taps * p->panel * p->size) {
-        const char *source = w + c->w_plane[plane] * p->size;
-        if (in_order && taps > 1) {
-            k->transpose(rows, taps, source + tap_weight(c, 0, 0) * p->size, c->w_row, target, p->panel);
-            continue;
-        }
-        for (ptrdiff_t tap = 0; tap < taps; tap++)
-            k->copy(rows, source + tap_weight(c, tap / taps_w, tap % taps_w) * p->size, c->w_row,
-                    target + tap * p->panel * p->size);
-    }
-}
-
 /* What a task does at a time: output channels [row0, row1) of a block, terms of planes [plane, end). */
 typedef struct {
     fc_block block;
@@ -279,7 +227,8 @@ static step find_step(const fc_plan *p, const share *s, ptrdiff_t index) {
     const ptrdiff_t panels = quotient_up(p->c->rows, p->panel), blocks = count_blocks(&p->blocks);
     if (p->by_panel) {
         const ptrdiff_t row = (s->first + index / blocks) * p->panel;
-        return (step){fc_find_block(&p->blocks, index % blocks), row, least(p->c->rows, row + p->panel), 0, p->c->planes};
+        return (step){fc_find_block(&p->blocks, index % blocks), row, least(p->c->rows, row + p->panel), 0,
+                      p->c->planes};
     }
     const ptrdiff_t visits = count_visits(p, s), chunks = count_chunks(p), parts = p->row_parts;
     const ptrdiff_t chunk = p->by_chunk ? index / visits : index % chunks;
@@ -303,6 +252,13 @@ static ptrdiff_t count_terms(const fc_plan *p, const step *s) {
     return tiles * quotient_up(s->row1 - s->row0, p->panel) * (s->end - s->plane) * fc_taps(p);
 }
 
+/* Of all phases. */
+static ptrdiff_t count_all_terms(const fc_plan *p, const step *s) {
+    ptrdiff_t terms = 0;
+    for (int i = 0; i < p->phases; i++) terms += count_terms(&p->phase[i], s);
+    return terms;
+}
+
 /* Planes are fetched one after the other, each from end to end: all planes line by line took 1.25 times as long
  * (256 -> 64 channels of 56x56, 1x1), no fetch 1.6 times; rn50_l3_3x3s2, from a copy, 1.06 times. */
 static void plan_fetch(const fc_plan *p, fc_workspace *ws, const step *now, const step *next) {
@@ -313,36 +269,48 @@ static void plan_fetch(const fc_plan *p, fc_workspace *ws, const step *now, cons
                                       f->offsets, FC_MAX_RUNS);
     f->from = p->c->x_plane[next->plane];
     f->rows = runs.count;
-    fc_spread_fetch(f, p->size, runs.length, count_terms(p, now));
+    fc_spread_fetch(f, p->size, runs.length, count_all_terms(p, now));
 }
 
-static void run_step(const fc_plan *p, fc_workspace *ws, const step *s) {
+/* The part of a step's block that a phase has, which may have one row or column less; it may be empty. */
+static fc_block block_of(const fc_plan *phase, const step *s) {
+    fc_block block = s->block;
+    for (int i = 1; i < 3; i++) block.count[i] = least(block.count[i], phase->c->axis[i - 1].outputs - block.start[i]);
+    return block;
+}
+
+static void run_phase(const fc_plan *p, fc_workspace *ws, const step *s, const fc_block *block) {
     const fc_correlation *c = p->c;
     const ptrdiff_t taps = fc_taps(p), chain = even_block((s->end - s->plane) * taps, FC_CHAIN);
     if (p->by_channel) {
-        fc_set_pixels(p, ws, &s->block);
+        fc_set_pixels(p, ws, block);
     } else {
         ws->count = 1;
         ws->pieces[0] = (fc_piece){.taps = {{0, c->axis[0].taps}, {0, c->axis[1].taps}}};
     }
-    if (!p->blocks.in_place)
-        fc_fill_block(p->kernels, p->size, &p->blocks, &s->block, c->x_plane, s->plane, s->end, ws->copy);
     fc_terms terms = {.block_first = s->plane * taps};
     for (terms.first = s->plane * taps; terms.first < s->end * taps; terms.first = terms.last) {
         terms.last = least(s->end * taps, terms.first + chain);
         for (ptrdiff_t i = 0; i < ws->count; i++) set_offsets(p, ws, &terms, &ws->pieces[i]);
-        if (p->by_channel) fc_multiply_channels(p, ws, &s->block, s->row0, s->row1, &terms);
-        else fc_multiply_pixels(p, ws, &s->block, s->row0, s->row1, &terms);
+        if (p->by_channel) fc_multiply_channels(p, ws, block, s->row0, s->row1, &terms);
+        else fc_multiply_pixels(p, ws, block, s->row0, s->row1, &terms);
     }
 }
 
-/* The weights of a panel that its task packs. */
-static void pack_own(const fc_plan *p, fc_workspace *ws, ptrdiff_t row) {
-    const ptrdiff_t rows = least(p->panel, p->c->rows - row);
-    if (rows < p->panel) memset(ws->panel, 0, (size_t)(p->c->planes * fc_taps(p) * p->panel * p->size));
-    pack_panel(p, row / p->panel, rows, ws->panel);
-    ws->weights = ws->panel;
-    ws->first_row = row;
+static void run_step(const fc_plan *p, fc_workspace *ws, const step *s) {
+    if (!p->blocks.in_place)
+        fc_fill_block(p->kernels, p->size, &p->blocks, &s->block, p->c->x_plane, s->plane, s->end, ws->copy);
+    for (int i = 0; i < p->phases; i++) {
+        const fc_plan *phase = &p->phase[i];
+        const fc_block block = block_of(phase, s);
+        if (block.count[1] <= 0 || block.count[2] <= 0) continue;
+        if (p->phases > 1) {
+            set_taps(phase, ws);
+            ws->weights = phase->weights;
+            ws->count = 0;
+        }
+        run_phase(phase, ws, s, &block);
+    }
 }
 
 static void run_part(void *context, int part) {
@@ -357,46 +325,11 @@ static void run_part(void *context, int part) {
     const ptrdiff_t blocks = count_blocks(&p->blocks), fresh = p->by_panel ? blocks : all.steps; /* not yet in L2 */
     for (ptrdiff_t i = 0; i < all.steps && !fc_stopped(p->run); i++) {
         const step now = find_step(p, &all, i), next = find_step(p, &all, least(i + 1, all.steps - 1));
-        if (p->by_panel && !p->weights && i % blocks == 0) pack_own(p, &ws, now.row0);
+        if (p->by_panel && !p->weights && i % blocks == 0) fc_pack_own(p, &ws, now.row0);
         plan_fetch(p, &ws, &now, i + 1 < fresh ? &next : NULL);
         run_step(p, &ws, &now);
     }
     fc_scratch_release(scratch);
-}
-
-/* Where all of a plan's weights are packed. */
-typedef struct {
-    const fc_plan *plan;
-    char *target;
-} packing;
-
-/* A share of the panels of rows. A panel's target is written from end to end: the targets of
- * different panels are often a power of two apart. */
-static void pack_part(void *context, int part) {
-    const packing *all = context;
-    const fc_plan *p = all->plan;
-    const ptrdiff_t panels = quotient_up(p->c->rows, p->panel), parts = p->run->threads;
-    const ptrdiff_t terms = p->c->planes * fc_taps(p);
-    for (ptrdiff_t panel = panels * part / parts; panel < panels * (part + 1) / parts; panel++) {
-        const ptrdiff_t rows = least(p->panel, p->c->rows - panel * p->panel);
-        char *target = all->target + panel * terms * p->panel * p->size;
-        if (rows < p->panel) memset(target, 0, (size_t)(terms * p->panel * p->size));
-        pack_panel(p, panel, rows, target);
-        if (p->c->padding_counts && !p->kernels->finite(terms * p->panel, target))
-            *p->not_finite = 1;
-    }
-}
-
-static int needs_packed_weights(const fc_plan *p) {
-    return p->by_channel || (weight_elements(p) * p->size <= PACKED_WEIGHTS_BYTES && !weights_are_in_order(p));
-}
-
-/* NULL if there is no memory. */
-static char *pack_all(fc_plan *p) {
-    packing all = {p, fc_scratch_acquire(fc_aligned(weight_elements(p) * p->size))};
-    if (all.target) fc_parallel(p->run, p->run->threads, pack_part, &all);
-    else fc_stop(p->run, FC_NO_MEMORY);
-    return all.target;
 }
 
 /* Whether outputs are the positions of the axis, one for one. */
@@ -421,10 +354,10 @@ static fc_correlation merge_axes(const fc_correlation *correlation) {
 /* Outputs for which a copy of the weights is worth its time. */
 enum { WORTH_PACKING = 64 };
 
-/* Output channels whose weights fit PACKED_WEIGHTS_BYTES: all, unless one panel of them does not. */
+/* Output channels whose weights fit FC_PACKED_BYTES: all, unless one panel of them does not. */
 static ptrdiff_t rows_at_once(const fc_correlation *c, ptrdiff_t size) {
     const ptrdiff_t of_row = c->planes * c->axis[0].taps * c->axis[1].taps * size;
-    const ptrdiff_t most_rows = PACKED_WEIGHTS_BYTES / of_row / FC_MAX_COLS * FC_MAX_COLS;
+    const ptrdiff_t most_rows = FC_PACKED_BYTES / of_row / FC_MAX_COLS * FC_MAX_COLS;
     const double outputs = (double)c->images * (double)c->axis[0].outputs * (double)c->axis[1].outputs;
     if (c->rows <= most_rows || !most_rows || outputs < WORTH_PACKING) return c->rows;
     return least(most_rows, quotient_up(even_block(c->rows, most_rows), FC_MAX_COLS) * FC_MAX_COLS);
@@ -449,8 +382,8 @@ void fc_pack_weights(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *
     *packed = (fc_packed){0};
     if (rows_at_once(&c, element_size) < c.rows) return;
     choose(&p);
-    if (!needs_packed_weights(&p)) return;
-    packed->weights = pack_all(&p);
+    if (!fc_needs_packed(&p)) return;
+    packed->weights = fc_pack_all(&p);
     if (packed->weights) packed->panel = p.panel;
     packed->finite = !not_finite;
 }
@@ -474,7 +407,7 @@ size_t fc_describe_correlation(const fc_kernels *kernels, ptrdiff_t element_size
              p.blocks.in_place ? "read in place" : "from a padded copy",
              p.by_piece ? ", taps in the padding left out" : "",
              p.by_panel ? ", output channels shared out" : "");
-    const size_t packed = needs_packed_weights(&p) ? fc_aligned(weight_elements(&p) * p.size) : 0;
+    const size_t packed = fc_needs_packed(&p) ? fc_aligned(fc_weight_elements(&p) * p.size) : 0;
     const int kept = c.rows == whole.rows; /* parts are packed by each call */
     if (kept && packed) p.weights = how; /* they are there */
     const layout l = lay_out(&p);
@@ -482,34 +415,46 @@ size_t fc_describe_correlation(const fc_kernels *kernels, ptrdiff_t element_size
     return scratch_bytes(&l) * (size_t)p.parts + (kept || p.by_panel ? 0 : packed);
 }
 
+/* Weights of a plan, as it needs them. */
+static void find_weights(fc_plan *p) {
+    const fc_packed *packed = p->c->packed;
+    if (!fc_needs_packed(p)) return;
+    if (packed && packed->panel == p->panel) {
+        p->weights = packed->weights;
+        if (!packed->finite) *p->not_finite = 1;
+    } else if (!p->by_panel) {
+        p->weights = p->own = fc_pack_all(p);
+    }
+}
+
+static void run_plan(fc_plan *p, fc_plan *phase, int phases) {
+    const fc_correlation *c = p->c;
+    char *bias = NULL;
+    p->phase = phase;
+    p->phases = phases;
+    if (c->bias && p->by_channel) {
+        const size_t bytes = fc_aligned(quotient_up(c->rows, p->panel) * p->panel * p->size);
+        bias = fc_scratch_acquire(bytes);
+        if (bias) memcpy(memset(bias, 0, bytes), c->bias, (size_t)(c->rows * p->size));
+        else fc_stop(p->run, FC_NO_MEMORY);
+    }
+    for (int i = 0; i < phases; i++) phase[i].bias = bias;
+    if (p->run->status == FC_OK) fc_parallel(p->run, p->parts, run_part, p);
+    fc_scratch_release(bias);
+    for (int i = 0; i < phases; i++) fc_scratch_release(phase[i].own);
+}
+
 static void correlate_rows(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
                            const fc_correlation *c) {
     FC_ATOMIC int not_finite = 0;
     fc_plan p = {.c = c, .kernels = kernels, .size = element_size, .run = run, .not_finite = &not_finite};
     choose(&p);
-    char *own = NULL, *bias = NULL;
-    if (needs_packed_weights(&p)) {
-        if (c->packed && c->packed->panel == p.panel) {
-            p.weights = c->packed->weights;
-            not_finite = !c->packed->finite;
-        } else if (!p.by_panel) {
-            p.weights = own = pack_all(&p);
-            if (!own) return;
-        }
-        if (p.by_piece && not_finite) { /* 0 * w counts: nothing may be left out */
-            fc_plan_channels(&p);
-            share_out(&p);
-        }
+    find_weights(&p);
+    if (p.by_piece && not_finite) { /* 0 * w counts: nothing may be left out */
+        fc_plan_channels(&p);
+        share_out(&p);
     }
-    if (c->bias && p.by_channel) {
-        const size_t bytes = fc_aligned(quotient_up(c->rows, p.panel) * p.panel * p.size);
-        bias = fc_scratch_acquire(bytes);
-        if (bias) p.bias = memcpy(memset(bias, 0, bytes), c->bias, (size_t)(c->rows * p.size));
-        else fc_stop(run, FC_NO_MEMORY);
-    }
-    if (run->status == FC_OK) fc_parallel(run, p.parts, run_part, &p);
-    fc_scratch_release(bias);
-    fc_scratch_release(own);
+    run_plan(&p, &p, 1);
 }
 
 void fc_correlate(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
@@ -520,4 +465,59 @@ void fc_correlate(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run
         const fc_correlation c = rows_of(&whole, element_size, row, least(rows, whole.rows - row));
         correlate_rows(kernels, element_size, run, &c);
     }
+}
+
+/* Whether phases read nearly the same positions: then *all has, as taps, those that any of them reads. */
+static int find_all_positions(const fc_correlation *phase, int phases, fc_correlation *all) {
+    *all = phase[0];
+    for (int a = 0; a < 2; a++) {
+        fc_axis *axis = &all->axis[a];
+        ptrdiff_t low = axis->tap, high = axis->tap, most_taps = 1;
+        for (int i = 0; i < phases; i++) {
+            const fc_axis *own = &phase[i].axis[a];
+            const ptrdiff_t last = own->tap + (own->taps - 1) * own->tap_step;
+            if (own->stride != 1) return 0;
+            low = least(low, least(own->tap, last));
+            high = most(high, most(own->tap, last));
+            most_taps = most(most_taps, own->taps);
+            if (own->outputs > axis->outputs) {
+                axis->outputs = own->outputs;
+                axis->target_stride = own->target_stride;
+            }
+        }
+        if (high - low > most_taps) return 0;
+        axis->taps = high - low + 1;
+        axis->tap = low;
+        axis->tap_step = 1;
+    }
+    return 1;
+}
+
+/* Whether the phases were summed together. */
+static int correlate_together(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
+                              const fc_correlation *phase, int phases) {
+    FC_ATOMIC int not_finite = 0;
+    fc_correlation all;
+    if (phases == 1 || !find_all_positions(phase, phases, &all)) return 0;
+    if (rows_at_once(&all, element_size) < all.rows) return 0;
+    fc_plan p = {.c = &all, .kernels = kernels, .size = element_size, .run = run, .not_finite = &not_finite};
+    choose(&p);
+    const fc_phases *split = p.blocks.phases;
+    if (p.blocks.in_place || split[0].one_per_tap || split[1].one_per_tap) return 0;
+    fc_plan each[FC_MOST_PHASES];
+    for (int i = 0; i < phases; i++) {
+        each[i] = p;
+        each[i].c = &phase[i];
+        each[i].blocks.axis = phase[i].axis;
+        for (int a = 0; a < 2; a++) each[i].blocks.phases[a] = fc_taps_within(&split[a], &phase[i].axis[a]);
+        if (run->status == FC_OK) find_weights(&each[i]);
+    }
+    run_plan(&p, each, phases);
+    return 1;
+}
+
+void fc_correlate_phases(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run, const fc_correlation *phase,
+                         int phases) {
+    if (correlate_together(kernels, element_size, run, phase, phases)) return;
+    for (int i = 0; i < phases && run->status == FC_OK; i++) fc_correlate(kernels, element_size, run, &phase[i]);
 }

@@ -41,6 +41,12 @@ int fc_are_adjacent(const fc_correlation *correlation, ptrdiff_t element_size);
 void fc_correlate(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
                   const fc_correlation *correlation);
 
+/* The same of several that differ in their outputs, taps and weights alone, as the phases of a stride of dx do.
+ * Where they read copies of planes, all read the same ones: dx with stride 2 took 0.65 to 0.95 of the time. */
+enum { FC_MOST_PHASES = 8 };
+void fc_correlate_phases(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run, const fc_correlation *phase,
+                         int phases);
+
 /* Arranges the weights as fc_correlate would, if it would; fc_scratch_release releases packed->weights. */
 void fc_pack_weights(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
                      const fc_correlation *correlation, fc_packed *packed);

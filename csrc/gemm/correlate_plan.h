@@ -36,7 +36,11 @@ typedef struct fc_plan {
     int parts;
     FC_ATOMIC int *not_finite; /* set if some packed weight is not */
     const char *weights; /* copy [panel][term][channel of the panel], or NULL */
-    char *bias;    /* with channels in the vector: padded to whole vectors, or NULL */
+    char *own;           /* the same, if the call made it */
+    char *bias;          /* with channels in the vector: padded to whole vectors, or NULL */
+    /* What is summed of each block: the plan itself, or several that read the same copies of planes. */
+    const struct fc_plan *phase;
+    int phases;
 } fc_plan;
 
 /* Terms [first, last) of the sums, of a block that holds the terms from `block_first` on. */
@@ -88,6 +92,23 @@ enum {
 };
 
 static inline ptrdiff_t fc_taps(const fc_plan *p) { return p->c->axis[0].taps * p->c->axis[1].taps; }
+
+/* Offset in the weights that tap (s, t) adds. */
+static inline ptrdiff_t fc_tap_weight(const fc_correlation *c, ptrdiff_t s, ptrdiff_t t) {
+    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
+    return h->weight + s * h->weight_step + w->weight + t * w->weight_step;
+}
+
+/* Weights are copied up to this size, where a copy is not needed. */
+enum { FC_PACKED_BYTES = 12 << 20 };
+
+/* Elements of all packed weights. */
+ptrdiff_t fc_weight_elements(const fc_plan *plan);
+int fc_needs_packed(const fc_plan *plan);
+/* All panels; NULL if there is no memory. fc_scratch_release releases them. */
+char *fc_pack_all(fc_plan *plan);
+/* Those of one panel, from channel `row` on, that its task packs for itself. */
+void fc_pack_own(const fc_plan *plan, fc_workspace *ws, ptrdiff_t row);
 
 /* Set the fields above `cycles` that depend on the arrangement, and `cycles`. */
 void fc_plan_pixels(fc_plan *plan);

@@ -33,6 +33,16 @@ fc_phases fc_whole_axis(const fc_axis *axis, ptrdiff_t count) {
     return p;
 }
 
+fc_phases fc_taps_within(const fc_phases *phase, const fc_axis *axis) {
+    const fc_phases own = fc_split_axis(axis, axis->outputs);
+    fc_phases p = *phase;
+    p.step = own.step;
+    p.last_tap = own.last_tap;
+    p.reversed = own.reversed;
+    p.shift = own.first - phase->first;
+    return p;
+}
+
 ptrdiff_t fc_phase_length(const fc_phases *p, ptrdiff_t count) {
     return (count - 1) * p->advance + 1 + p->reach;
 }
@@ -42,7 +52,7 @@ ptrdiff_t fc_phase_of_tap(const fc_phases *p, ptrdiff_t tap) {
 }
 
 ptrdiff_t fc_shift_of_tap(const fc_phases *p, ptrdiff_t tap) {
-    return p->one_per_tap ? 0 : ascending(p, tap) * p->step / p->stride;
+    return p->one_per_tap ? 0 : p->shift + ascending(p, tap) * p->step / p->stride;
 }
 
 ptrdiff_t fc_phase_origin(const fc_phases *p, ptrdiff_t phase) {

@@ -31,6 +31,7 @@ typedef struct {
     ptrdiff_t period; /* taps so many apart have the same phase */
     ptrdiff_t last_tap;
     int reversed;
+    ptrdiff_t shift; /* of the lowest tap */
 } fc_phases;
 
 /* Splits for blocks of about `count` outputs. Taps further apart than a block is long get a phase
@@ -40,6 +41,9 @@ fc_phases fc_split_axis(const fc_axis *axis, ptrdiff_t count);
 /* One phase that holds all positions, where outputs need not be neighbours; a split where that would
  * copy positions that no tap reads. */
 fc_phases fc_whole_axis(const fc_axis *axis, ptrdiff_t count);
+
+/* The taps of `axis`, of stride 1, in the one phase of another axis that reads them too. */
+fc_phases fc_taps_within(const fc_phases *phase, const fc_axis *axis);
 
 /* Elements of a phase of `count` outputs. */
 ptrdiff_t fc_phase_length(const fc_phases *phases, ptrdiff_t count);
