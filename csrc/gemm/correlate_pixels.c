@@ -193,11 +193,16 @@ static ptrdiff_t readable(const fc_plan *p, const fc_terms *terms) {
 
 typedef struct {
     ptrdiff_t row, rows;
+    ptrdiff_t vecs;    /* of a tile of whole lines */
     ptrdiff_t highest; /* offset of a tap */
     int accumulate, relu;
     int at_once; /* all terms */
     const fc_terms *terms;
 } panel;
+
+static ptrdiff_t even_vecs(const fc_plan *p, ptrdiff_t rows, ptrdiff_t length) {
+    return even_block(most(1, quotient_up(length, p->kernels->lanes)), widest(p->kernels, rows));
+}
 
 /* Columns [0, length) of a line whose first output is `first` of the block. Where the sums are complete, vectors
  * that would leave the line, or end before a cache line, compute some columns twice, to the same bits. */
@@ -209,14 +214,15 @@ static void multiply_line(const fc_plan *p, fc_workspace *ws, const fc_block *bl
     const ptrdiff_t offset = first[0] * b->pitch[0] + first[1] * b->pitch[1];
     const char *x = fc_input(p, ws, block, q->terms) + offset * p->size;
     const ptrdiff_t lead = p->by_cache_line ? least(length, to_line(p, x)) : 0;
-    const ptrdiff_t vecs = even_block(most(1, quotient_up(length - lead, k->lanes)), widest(k, q->rows));
+    const ptrdiff_t vecs = lead ? even_vecs(p, q->rows, length - lead) : q->vecs, widest_tile = vecs * k->lanes;
     const int direct = p->by_line && c->axis[1].target_stride == 1;
     char *y = (char *)c->y + (q->row * c->y_row + (block->start[0] + first[0]) * c->y_image +
                               (block->start[1] + first[1]) * c->axis[0].target_stride +
                               block->start[2] * c->axis[1].target_stride) * p->size;
     for (ptrdiff_t done = 0, width; done < length; done += width) {
-        width = least(vecs * k->lanes, (done < lead ? lead : length) - done);
-        const ptrdiff_t wide = quotient_up(width, k->lanes), full = wide * k->lanes;
+        width = least(widest_tile, (done < lead ? lead : length) - done);
+        /* A division takes longer than a few terms. */
+        const ptrdiff_t wide = width == widest_tile ? vecs : quotient_up(width, k->lanes), full = wide * k->lanes;
         const int twice = direct && q->at_once && width < full && full <= length;
         const ptrdiff_t column = twice ? least(done, length - full) : done;
         tile->b = x + column * p->size;
@@ -263,12 +269,14 @@ void fc_multiply_pixels(const fc_plan *p, fc_workspace *ws, const fc_block *bloc
                         .bias_is_column = 1, .scattered = p->scattered};
         if (c->bias && terms->first == 0) tile.bias = (const char *)c->bias + q.row * p->size;
         ptrdiff_t first[3] = {0, 0, 0};
+        const ptrdiff_t length = p->by_line ? fc_line_length(p, block) : positions(&p->blocks, block->count);
+        q.vecs = even_vecs(p, q.rows, length);
         if (!p->by_line) {
-            multiply_line(p, ws, block, &q, &tile, first, positions(&p->blocks, block->count));
+            multiply_line(p, ws, block, &q, &tile, first, length);
             continue;
         }
         for (first[0] = 0; first[0] < block->count[0]; first[0]++)
             for (first[1] = 0; first[1] < fc_lines(p, block); first[1]++)
-                multiply_line(p, ws, block, &q, &tile, first, fc_line_length(p, block));
+                multiply_line(p, ws, block, &q, &tile, first, length);
     }
 }
