@@ -129,7 +129,7 @@ void fc_plan_pixels(fc_plan *p) {
         p->by_line = 1;
         p->cycles = fc_fill_cycles(p) + line_cycles(p, images * (double)b->count[1], b->size[1] * b->size[2], 1);
     }
-    p->scattered = b->in_place || p->planes >= MANY_PLANES;
+    p->rows_of_b = b->in_place || p->planes >= MANY_PLANES ? FC_ROWS_SCATTERED : FC_ROWS_NEAR;
     p->by_cache_line = can_align(p);
 }
 
@@ -266,7 +266,7 @@ void fc_multiply_pixels(const fc_plan *p, fc_workspace *ws, const fc_block *bloc
             w_rows[i] = p->weights ? p->weights + (q.row * total + terms->first * p->panel + i) * p->size
                                    : (const char *)c->w + (q.row + i) * c->w_row * p->size;
         fc_tile tile = {.depth = depth, .a_rows = w_rows, .a_offsets = ws->w_offsets,
-                        .bias_is_column = 1, .scattered = p->scattered};
+                        .bias_is_column = 1, .rows_of_b = p->rows_of_b};
         if (c->bias && terms->first == 0) tile.bias = (const char *)c->bias + q.row * p->size;
         ptrdiff_t first[3] = {0, 0, 0};
         const ptrdiff_t length = p->by_line ? fc_line_length(p, block) : positions(&p->blocks, block->count);

@@ -24,7 +24,7 @@ typedef struct fc_plan {
     ptrdiff_t panel;     /* output channels of a tile */
     int by_line;         /* pixels in the vector: tiles begin with each line of outputs */
     int is_dense;        /* of those: all rows of a block are one line, in y as in its copy */
-    int scattered;       /* a tile looks up which rows of its vectors to fetch */
+    fc_rows_of_b rows_of_b; /* of its tiles */
     int by_cache_line;   /* of those, where lines are whole images: tiles and blocks begin where all planes' do */
     int by_channel;      /* channels in the vector */
     int by_piece;        /* of those: blocks cut where taps leave the source, which are left out */

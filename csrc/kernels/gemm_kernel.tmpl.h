@@ -9,7 +9,7 @@
  *
  * Between terms what the tile names is fetched to L2. Rows of b are fetched to L1, eight ahead: packed ones follow
  * one another (4 % on processors that bring them to L2 alone), scattered ones are found in the table
- * (rn50_l1_1x1_reduce took 1.15 times as long without).
+ * (rn50_l1_1x1_reduce took 1.15 times as long without); near ones are not (cifar_rn20_down 0.96, rn50_stem 0.97).
  *
  * Contract: depth >= 0; every b[b_offsets[d] + j] of the full width is readable; c aliases nothing. rows and
  * vecs are constants where this is inlined, so all of acc is registers. */
@@ -62,7 +62,7 @@ FC_INLINE FC_TARGET void FC_NAME(gemm_tile)(const int rows, const int vecs, cons
     ptrdiff_t end = step ? tile->fetch_terms - tile->fetch_done - depth : 0;
     for (ptrdiff_t d = -depth; d < 0;) {
         if (end > 0) end = 0;
-        if (tile->scattered)
+        if (tile->rows_of_b == FC_ROWS_SCATTERED)
             for (; d < end; d++) {
                 const FC_DTYPE *row = b + b_end[d], *ahead = b + b_end[d + FC_AHEAD];
                 FC_UNROLL for (int j = 0; j < vecs; j++) FC_PREFETCH(ahead + j * LANES);
@@ -70,7 +70,7 @@ FC_INLINE FC_TARGET void FC_NAME(gemm_tile)(const int rows, const int vecs, cons
                 line += step;
                 FC_NAME(gemm_term)(rows, vecs, a, a_end[d], row, acc);
             }
-        else if (step)
+        else if (tile->rows_of_b == FC_ROWS_FOLLOW)
             for (; d < end; d++) {
                 const FC_DTYPE *row = b + b_end[d];
                 FC_UNROLL for (int j = 0; j < vecs; j++) FC_PREFETCH(row + (FC_AHEAD * vecs + j) * LANES);
@@ -78,12 +78,14 @@ FC_INLINE FC_TARGET void FC_NAME(gemm_tile)(const int rows, const int vecs, cons
                 line += step;
                 FC_NAME(gemm_term)(rows, vecs, a, a_end[d], row, acc);
             }
-        else
+        else if (step)
             for (; d < end; d++) {
-                const FC_DTYPE *row = b + b_end[d];
-                FC_UNROLL for (int j = 0; j < vecs; j++) FC_PREFETCH(row + (FC_AHEAD * vecs + j) * LANES);
-                FC_NAME(gemm_term)(rows, vecs, a, a_end[d], row, acc);
+                FC_PREFETCH_TO_L2(line);
+                line += step;
+                FC_NAME(gemm_term)(rows, vecs, a, a_end[d], b + b_end[d], acc);
             }
+        else
+            for (; d < end; d++) FC_NAME(gemm_term)(rows, vecs, a, a_end[d], b + b_end[d], acc);
         if (d < 0) line = (const FC_DTYPE *)tile->fetch + *++fetch_offsets;
         end += tile->fetch_terms;
     }

@@ -21,6 +21,13 @@ enum {
     FC_GRADIENT_BLOCK = 4, /* and of their adjoint */
 };
 
+/* Which rows of b a tile fetches to L1 some terms ahead. */
+typedef enum {
+    FC_ROWS_FOLLOW,    /* those that follow in memory */
+    FC_ROWS_SCATTERED, /* those that the table names, which has FC_AHEAD entries more than terms */
+    FC_ROWS_NEAR       /* none: they are in L1 */
+} fc_rows_of_b;
+
 /* A tile of a gathered GEMM: gemm_kernel.tmpl.h. */
 typedef struct {
     ptrdiff_t depth;
@@ -34,7 +41,7 @@ typedef struct {
     int bias_is_column;  /* one element a row of c, or one a column */
     int accumulate;      /* add what c holds */
     int relu;            /* c = max(c, 0), NaN kept */
-    int scattered;       /* rows of b do not follow one another; its table has FC_AHEAD entries more than terms */
+    fc_rows_of_b rows_of_b;
     /* What later tiles read is brought to L2 meanwhile, fetch_step elements each term (0: nothing): of rows from
      * fetch + fetch_offsets[i] on, each fetched in fetch_terms; the first, of which fetch_done have been, is split. */
     const void *fetch;
