@@ -44,13 +44,13 @@ typedef struct {
     fc_winograd_images x;
     const fc_winograd_kernels *transforms;
     fc_winograd_grid grid;
-    ptrdiff_t lines, blocks;   /* rows of tiles of a block */
+    ptrdiff_t lines, blocks;   /* rows of tiles of a block, at most */
     ptrdiff_t copied;          /* rows of tiles of a copy */
     ptrdiff_t tiles;           /* of a block */
     ptrdiff_t vecs;            /* of a panel */
     ptrdiff_t panel, panels;   /* output channels of a panel */
     ptrdiff_t v_point, m_point, u_point; /* elements between points */
-    ptrdiff_t ranges, parts;   /* of the panels */
+    ptrdiff_t shares, ranges;  /* of the rows of tiles, and of the panels: a task has one of each */
     FC_ATOMIC int not_finite;  /* rows of tiles of a panel; of the first, which */
     struct {
         ptrdiff_t phase, line, first;
@@ -288,8 +288,8 @@ static size_t lay_out(const job *j, workspace *w, char *base) {
 
 static void part(void *context, int index) {
     job *j = context;
-    const fc_share share = fc_share_of(j->blocks * j->ranges, j->parts, index);
-    const ptrdiff_t all = j->grid.all;
+    const fc_share lines = fc_share_of(j->grid.all, j->shares, index / j->ranges);
+    const fc_share panels = fc_share_of(j->panels, j->ranges, index % j->ranges);
     workspace w;
     char *base = fc_scratch_acquire(lay_out(j, &w, NULL));
     if (!base) {
@@ -298,14 +298,14 @@ static void part(void *context, int index) {
     }
     lay_out(j, &w, base);
     memset(w.copy, 0, (size_t)((j->grid.tile * j->copied + j->grid.taps - 1) * j->x.width * j->x.part * j->size));
-    for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped(j->run); u++) {
-        const ptrdiff_t first = u / j->ranges * j->lines, lines = least(j->lines, all - first);
-        const fc_share panels = fc_share_of(j->panels, j->ranges, u % j->ranges);
-        transform_block(j, first, lines, &w);
+    for (ptrdiff_t line = lines.begin, count; line < lines.end; line += count) {
+        count = even_block(lines.end - line, j->lines);
+        transform_block(j, line, count, &w);
         for (ptrdiff_t panel = panels.begin; panel < panels.end && !fc_stopped(j->run); panel++) {
-            multiply(j, lines * j->grid.across, panel, &w);
-            leave(j, first, lines, panel, &w);
+            multiply(j, count * j->grid.across, panel, &w);
+            leave(j, line, count, panel, &w);
         }
+        if (fc_stopped(j->run)) break;
     }
     fc_scratch_release(base);
 }
@@ -339,15 +339,18 @@ static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c) {
     const ptrdiff_t wanted = most(LEAST_TILES, (many ? LARGE_BLOCK_BYTES : BLOCK_BYTES) / (of_tile * j.x.pitch));
     const ptrdiff_t of_v = quotient_up(c->planes, CHAIN) * CHAIN;
     const ptrdiff_t fit = (many ? MOST_BYTES : MOST_BYTES_SHARED) / (of_tile * (of_v + j.panel));
-    j.lines = even_block(all, most(1, least(wanted, fit) / j.grid.across));
-    j.blocks = quotient_up(all, j.lines);
+    const ptrdiff_t most_lines = most(1, least(wanted, fit) / j.grid.across), blocks = quotient_up(all, most_lines);
+    /* Each task gets as many rows of tiles, if their blocks have enough tiles and share the weights. */
+    const ptrdiff_t enough = many || blocks == 1 ? 0 : all * j.grid.across / LEAST_TILES;
+    j.shares = least(run->threads, most(blocks, enough));
+    j.ranges = least(j.panels, run->threads / j.shares);
+    j.lines = even_block(quotient_up(all, j.shares), most_lines);
+    j.blocks = j.shares * quotient_up(quotient_up(all, j.shares), j.lines);
     j.tiles = j.lines * j.grid.across;
     j.v_point = j.tiles * CHAIN + lanes;
     j.m_point = j.tiles * j.panel + lanes;
     const ptrdiff_t of_copy = j.grid.tile * j.x.width * j.x.part * j.size;
     j.copied = most(1, least(least(j.lines, j.grid.down), FC_WINOGRAD_COPY_BYTES / of_copy));
-    j.ranges = j.blocks >= run->threads ? 1 : least(j.panels, quotient_up(run->threads, j.blocks));
-    j.parts = least(j.blocks * j.ranges, run->threads);
     return j;
 }
 
@@ -374,7 +377,7 @@ static void correlate(fc_conv_job *cj, const fc_correlation *c, char *transforme
     job j = plan(cj, &cj->run, c);
     j.weights = transformed;
     if (!transformed && shares_weights(&j)) transform_all(&j);
-    if (j.run->status == FC_OK) fc_parallel(j.run, (int)j.parts, part, &j);
+    if (j.run->status == FC_OK) fc_parallel(j.run, (int)(j.shares * j.ranges), part, &j);
     if (!transformed) fc_scratch_release(j.weights);
     if (j.not_finite > most_redone(&j) && j.run->status == FC_OK) {
         fc_correlate(cj->kernels, cj->size, j.run, c);
@@ -537,7 +540,7 @@ static void describe(const fc_conv_problem *p, fc_conv_description *d) {
     j.weights = &transformed;
     snprintf(d->how, sizeof d->how, "F(%tdx%td, %tdx%td): blocks of %td tiles, panels of %td output channels",
              j.grid.tile, j.grid.tile, j.grid.taps, j.grid.taps, j.tiles, j.panel);
-    d->workspace = lay_out(&j, &w, NULL) * (size_t)j.parts;
+    d->workspace = lay_out(&j, &w, NULL) * (size_t)(j.shares * j.ranges);
     d->packed = fc_aligned(j.panels * POINTS * j.u_point * j.size) * (size_t)p->groups;
     fc_scratch_release(cj.plane);
 }
