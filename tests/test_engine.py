@@ -223,6 +223,59 @@ def test_dx_of_stride_2_leaves_gaps_of_every_length(outputs, channels, dtype, is
         np.testing.assert_array_equal(actual[0], expected[0])
 
 
+# kernel, stride, padding, dilation: phases of which one reads all that the others do, of which none
+# does, of more outputs than the first, and more than eight of them.
+PHASES = [
+    (3, 2, 1, 1),
+    (4, 2, 1, 1),
+    (7, 2, 3, 1),
+    (3, 3, 1, 1),
+    (5, 3, 0, 1),
+    (2, 4, 0, 1),
+    (6, 5, 2, 1),
+    (3, (2, 1), (0, 1), 1),
+    (3, (1, 3), 1, 1),
+    (3, 2, 2, 3),
+    (4, 4, 3, (2, 1)),
+]
+
+
+@pytest.mark.parametrize("isa", fastconv.isas())
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("kernel, stride, padding, dilation", PHASES)
+def test_phases_of_dx_that_read_the_same_copies(kernel, stride, padding, dilation, layout, isa):
+    rng = np.random.default_rng(8)
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "layout": layout}
+    for channels, size in [(3, (17, 40)), (5, (16, 19)), (33, (11, 14)), (70, (13, 12))]:
+        shape = (2, channels, *size) if layout == "NCHW" else (2, *size, channels)
+        x = rng.integers(-3, 4, shape).astype("f4")
+        w = rng.integers(-3, 4, (20, channels, kernel, kernel)).astype("f4")
+        dy = rng.integers(-3, 4, fastconv.conv_forward(x, w, **options).shape).astype("f4")
+        expected = fastconv.conv_backward(dy, x, w, need=("dx",), algorithm="naive", **options)
+        for threads in (1, 3):
+            with fastconv.num_threads(threads), fastconv.use_isa(isa):
+                here = dict(options, algorithm="implicit_gemm")
+                actual = fastconv.conv_backward(dy, x, w, need=("dx",), **here)
+            np.testing.assert_array_equal(actual[0], expected[0], err_msg=f"{channels} channels")
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("channels", [3, 70])
+def test_phases_of_a_transposed_convolution_add_the_bias(channels, layout):
+    rng = np.random.default_rng(9)
+    options = {"stride": 2, "padding": 1, "layout": layout}
+    x = rng.integers(-3, 4, (2, 20, 9, 12) if layout == "NCHW" else (2, 9, 12, 20)).astype("f4")
+    w = rng.integers(-3, 4, (20, channels, 3, 3)).astype("f4")
+    b = rng.integers(-3, 4, channels).astype("f4")
+    for threads in (1, 3):
+        with fastconv.num_threads(threads):
+            y = fastconv.conv_transpose_forward(x, w, b, **options)
+        naive = dict(options, need=("dx",), algorithm="naive")
+        expected = fastconv.conv_backward(x, np.zeros_like(y), w, **naive)[0]
+        expected += b[:, None, None] if layout == "NCHW" else b
+        np.testing.assert_array_equal(y, expected)
+
+
 def test_geometry_nested_beyond_reason_is_refused():
     nested = 1
     for _ in range(3000):
