@@ -101,6 +101,14 @@
 #define FC_HAS_NEON 0
 #endif
 
+#if defined(__SANITIZE_ADDRESS__)
+#define FC_HAS_ADDRESS_SANITIZER 1
+#elif defined(__has_feature)
+#define FC_HAS_ADDRESS_SANITIZER __has_feature(address_sanitizer)
+#else
+#define FC_HAS_ADDRESS_SANITIZER 0
+#endif
+
 /* The processor's mode of a thread in which denormal numbers count as zero, as operands and as results. */
 #if defined(__x86_64__) && defined(__GNUC__)
 typedef unsigned int fc_float_mode;

@@ -26,7 +26,7 @@ static void *new_block(size_t bytes, size_t kept) {
 static header *header_of(void *block) { return (header *)((char *)block - FC_ALIGNMENT); }
 
 /* A sanitizer sees where a block ends if it is as long as was asked for. */
-#if FC_HAS_THREADS && !defined __SANITIZE_ADDRESS__
+#if FC_HAS_THREADS && !FC_HAS_ADDRESS_SANITIZER
 
 #include <pthread.h>
 

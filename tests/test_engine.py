@@ -276,6 +276,35 @@ def test_phases_of_a_transposed_convolution_add_the_bias(channels, layout):
         np.testing.assert_array_equal(y, expected)
 
 
+# x, filters, kernel, stride, padding: rows that lie in y as in the copy, of so few blocks that
+# threads would like parts of rows, and of 512 Ki multiply-adds a thread, so that there are as many.
+DENSE_ROWS = [
+    ((1, 200, 4, 500), 12, (1, 1), 2, 0),
+    ((1, 250, 6, 399), 8, (1, 1), (1, 2), 0),
+    ((1, 100, 11, 186), 9, (3, 1), (2, 1), (1, 0)),
+    ((3, 300, 9, 62), 33, (1, 1), 2, 0),
+]
+
+
+@pytest.mark.parametrize("isa", fastconv.isas())
+@pytest.mark.parametrize("shape, outputs, kernel, stride, padding", DENSE_ROWS)
+def test_dense_rows_shared_out_among_any_threads(shape, outputs, kernel, stride, padding, isa):
+    rng = np.random.default_rng(10)
+    x = rng.integers(-3, 4, shape).astype("f4")
+    w = rng.integers(-3, 4, (outputs, shape[1], *kernel)).astype("f4")
+    options = {"stride": stride, "padding": padding}
+    expected = fastconv.conv_forward(x, w, algorithm="naive", **options)
+    dx = fastconv.conv_backward(expected, x, w, need=("dx",), algorithm="naive", **options)[0]
+    for threads in (1, 2, 3, 4, 7):
+        with fastconv.num_threads(threads), fastconv.use_isa(isa):
+            y = np.full_like(expected, np.nan)
+            fastconv.conv_forward(x, w, out=y, algorithm="implicit_gemm", **options)
+            options_here = dict(options, need=("dx",), algorithm="implicit_gemm")
+            np.testing.assert_array_equal(y, expected, err_msg=f"{threads} threads")
+            actual = fastconv.conv_backward(expected, x, w, **options_here)[0]
+            np.testing.assert_array_equal(actual, dx, err_msg=f"{threads} threads")
+
+
 def test_geometry_nested_beyond_reason_is_refused():
     nested = 1
     for _ in range(3000):

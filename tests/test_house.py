@@ -100,6 +100,12 @@ def test_no_room_is_crowded(path):
     assert len(path.read_text().splitlines()) <= 600
 
 
+@pytest.mark.parametrize("path", CSRC, ids=lambda path: path.name)
+def test_lines_of_c_fit(path):
+    assert max(map(len, path.read_text().splitlines())) <= 120
+    assert path.name == "compiler.h" or "__SANITIZE" not in path.read_text()
+
+
 def test_benchmark_layers_are_whole():
     lines = (ROOT / "bench" / "layers.csv").read_text().split()
     assert lines[0].split(",")[0] == "name" and len(lines) == 39

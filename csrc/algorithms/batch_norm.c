@@ -1,6 +1,6 @@
-/* Batch norm: two passes over memory forward, and backward unless a channel fits L2. Statistics are those
- * of chunks that stay in L1, combined in one order (Chan, Golub & LeVeque 1983), so that the bits do not depend on the threads. Runs
- * too short for vectors are taken for channels of their own, side by side. */
+/* Batch norm: two passes over memory forward, and backward unless a channel fits L2. Statistics are those of
+ * chunks that stay in L1, combined in one order (Chan, Golub & LeVeque 1983), so that the bits do not depend on the
+ * threads. Runs too short for vectors are taken for channels of their own, side by side. */
 #include "../arithmetic.h"
 #include "../kernels/kernels.h"
 #include "../memory.h"

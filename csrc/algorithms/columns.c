@@ -117,7 +117,8 @@ static void col2im_band(const job *j, ptrdiff_t u, char *phases) {
 static void im2col_part(void *context, int index) {
     job *j = context;
     const fc_share share = fc_share_of(j->units, j->parts, index);
-    for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped_at(&j->run, u - share.begin, j->pixels * j->size); u++) im2col_row(j, u);
+    for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped_at(&j->run, u - share.begin, j->pixels * j->size); u++)
+        im2col_row(j, u);
 }
 
 static void col2im_part(void *context, int index) {
@@ -131,7 +132,8 @@ static void col2im_part(void *context, int index) {
             return;
         }
     }
-    for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped_at(&j->run, u - share.begin, BAND); u++) col2im_band(j, u, phases);
+    for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped_at(&j->run, u - share.begin, BAND); u++)
+        col2im_band(j, u, phases);
     fc_scratch_release(phases);
 }
 

@@ -44,7 +44,7 @@ typedef struct {
     fc_winograd_images x;
     const fc_winograd_kernels *transforms;
     fc_winograd_grid grid;
-    ptrdiff_t lines, blocks;   /* rows of tiles of a block, at most */
+    ptrdiff_t lines, blocks;   /* rows of tiles of a block; of blocks: both at most */
     ptrdiff_t copied;          /* rows of tiles of a copy */
     ptrdiff_t tiles;           /* of a block */
     ptrdiff_t vecs;            /* of a panel */
@@ -342,8 +342,8 @@ static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c) {
     const ptrdiff_t most_lines = most(1, least(wanted, fit) / j.grid.across), blocks = quotient_up(all, most_lines);
     /* Each task gets as many rows of tiles, if their blocks have enough tiles and share the weights. */
     const ptrdiff_t enough = many || blocks == 1 ? 0 : all * j.grid.across / LEAST_TILES;
-    j.shares = least(run->threads, most(blocks, enough));
-    j.ranges = least(j.panels, run->threads / j.shares);
+    j.shares = least(least(all, run->threads), most(blocks, enough));
+    j.ranges = least(j.panels, run->threads / j.shares); /* a thread more than all products would only wait */
     j.lines = even_block(quotient_up(all, j.shares), most_lines);
     j.blocks = j.shares * quotient_up(quotient_up(all, j.shares), j.lines);
     j.tiles = j.lines * j.grid.across;

@@ -281,7 +281,8 @@ static void scatter_part(void *context, int index) {
     scatter *j = context;
     const fc_scatter_problem *p = j->p;
     const fc_share share = fc_share_of(j->units, j->parts, index);
-    for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped_at(&j->run, u - share.begin, p->plane * j->size); u++) {
+    for (ptrdiff_t u = share.begin; u < share.end; u++) {
+        if (fc_stopped_at(&j->run, u - share.begin, p->plane * j->size)) return;
         fc_scattered shape = {p->count, 1, 1, p->plane, p->add};
         ptrdiff_t from = u * p->count, to = u * p->plane;
         if (p->channels_last) {

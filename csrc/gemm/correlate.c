@@ -34,7 +34,7 @@ static int cut_evenly(fc_plan *p, ptrdiff_t threads) {
     fc_blocks *b = &p->blocks;
     const ptrdiff_t outputs[3] = {b->images, b->axis[0].outputs, b->axis[1].outputs};
     if (p->by_piece) return 0;
-    for (int a = 0; a < 3; a++) {
+    for (int a = 0; a < (p->is_dense ? 2 : 3); a++) { /* rows that are parts of rows are not dense */
         const fc_blocks before = *b;
         const ptrdiff_t others = count_blocks(b) / b->count[a];
         for (ptrdiff_t n = b->count[a] + 1; n <= least(outputs[a], b->count[a] + threads); n++) {
@@ -252,7 +252,7 @@ static ptrdiff_t count_terms(const fc_plan *p, const step *s) {
     return tiles * quotient_up(s->row1 - s->row0, p->panel) * (s->end - s->plane) * fc_taps(p);
 }
 
-/* Of all phases. */
+/* Of all phases; those with a row or column less count as if they had it, and the fetch is spread a little thinner. */
 static ptrdiff_t count_all_terms(const fc_plan *p, const step *s) {
     ptrdiff_t terms = 0;
     for (int i = 0; i < p->phases; i++) terms += count_terms(&p->phase[i], s);
@@ -502,16 +502,19 @@ static int correlate_together(const fc_kernels *kernels, ptrdiff_t element_size,
     if (rows_at_once(&all, element_size) < all.rows) return 0;
     fc_plan p = {.c = &all, .kernels = kernels, .size = element_size, .run = run, .not_finite = &not_finite};
     choose(&p);
-    const fc_phases *split = p.blocks.phases;
-    if (p.blocks.in_place || split[0].one_per_tap || split[1].one_per_tap) return 0;
+    if (p.blocks.in_place) return 0;
     fc_plan each[FC_MOST_PHASES];
+    ptrdiff_t elements = 0;
     for (int i = 0; i < phases; i++) {
         each[i] = p;
         each[i].c = &phase[i];
         each[i].blocks.axis = phase[i].axis;
-        for (int a = 0; a < 2; a++) each[i].blocks.phases[a] = fc_taps_within(&split[a], &phase[i].axis[a]);
-        if (run->status == FC_OK) find_weights(&each[i]);
+        for (int a = 0; a < 2; a++)
+            each[i].blocks.phases[a] = fc_taps_within(&p.blocks.phases[a], &phase[i].axis[a]);
+        elements += fc_weight_elements(&each[i]);
     }
+    if (elements * element_size > FC_PACKED_BYTES) return 0; /* they are all packed at once */
+    for (int i = 0; i < phases && run->status == FC_OK; i++) find_weights(&each[i]);
     run_plan(&p, each, phases);
     return 1;
 }

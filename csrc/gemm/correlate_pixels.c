@@ -143,7 +143,8 @@ static ptrdiff_t moved(const fc_plan *p, ptrdiff_t image, ptrdiff_t column) {
     const ptrdiff_t outputs = p->c->axis[1].outputs;
     if (column == 0 || column >= outputs) return least(column, outputs);
     const fc_block at = {.start = {image, 0, column}};
-    return least(outputs, column + to_line(p, (const char *)p->c->x_plane[0] + fc_block_offset(&p->blocks, &at) * p->size));
+    const char *first = (const char *)p->c->x_plane[0] + fc_block_offset(&p->blocks, &at) * p->size;
+    return least(outputs, column + to_line(p, first));
 }
 
 void fc_align_block(const fc_plan *p, fc_block *block) {

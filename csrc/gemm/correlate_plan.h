@@ -24,8 +24,8 @@ typedef struct fc_plan {
     ptrdiff_t panel;     /* output channels of a tile */
     int by_line;         /* pixels in the vector: tiles begin with each line of outputs */
     int is_dense;        /* of those: all rows of a block are one line, in y as in its copy */
-    fc_rows_of_b rows_of_b; /* of its tiles */
     int by_cache_line;   /* of those, where lines are whole images: tiles and blocks begin where all planes' do */
+    fc_rows_of_b rows_of_b; /* of tiles */
     int by_channel;      /* channels in the vector */
     int by_piece;        /* of those: blocks cut where taps leave the source, which are left out */
     const char *last_plane; /* highest address of c->x_plane */

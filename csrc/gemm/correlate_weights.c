@@ -78,7 +78,8 @@ static int may_go_by_tap(const plan *p, int may_leave_out) {
     if (!may_leave_out || p->accumulate || !c->w || p->blocks.in_place || p->dy_in_place) return 0;
     for (ptrdiff_t i = 0; i < c->planes; i++)
         if (!c->x_plane[i]) return 0;
-    if (p->blocks.adjacent && fc_share_inside(&c->axis[0], NULL) * fc_share_inside(&c->axis[1], NULL) > MOST_INSIDE) return 0;
+    const double inside = fc_share_inside(&c->axis[0], NULL) * fc_share_inside(&c->axis[1], NULL);
+    if (p->blocks.adjacent && inside > MOST_INSIDE) return 0;
     const ptrdiff_t tiles = c->planes / p->rows * quotient_up(c->rows, p->vecs * p->kernels->lanes);
     return (double)tiles * fc_tile_cycles(p->rows, p->vecs, 1) >= CYCLES_WORTH_A_TABLE;
 }
@@ -481,8 +482,8 @@ static void store_sums(const plan *p, const char *sums, char *stored, ptrdiff_t 
                 ptrdiff_t length = least(run - tap % run, end - i);
                 /* Planes that follow each other go at once. */
                 if (in_order && run == taps)
-                    while (i + length < end &&
-                           c->w_plane[plane0 + (i + length) / taps] == c->w_plane[plane] + (i + length) / taps * taps - i / taps * taps)
+                    while (i + length < end && c->w_plane[plane0 + (i + length) / taps] - c->w_plane[plane] ==
+                                                   ((i + length) / taps - i / taps) * taps)
                         length = least(length + taps, end - i);
                 void *targets[FC_MAX_COLS];
                 const ptrdiff_t offset = c->w_plane[plane] + h->weight + w->weight +

@@ -1,7 +1,7 @@
 /* All kernels of one instruction set for one element type, and their table.
  * Needs FC_ISA, FC_DTYPE, FC_TARGET, FC_REGISTERS and the VEC operations; VMAX(a, b) is b if b is NaN.
- * VLOAD_FIRST and VSTORE_FIRST, of part of a vector, only where they are fast; so VLOAD_EVERY_OTHER and
- * VSTORE_EVERY_OTHER, of the first, third and further ones of that part.
+ * VLOAD_FIRST and VSTORE_FIRST, of the first elements of a vector, or all, only where they are fast; so, beside them
+ * and VZIP_LOW, VLOAD_EVERY_OTHER and VSTORE_EVERY_OTHER, of the first, third and further ones of those.
  * VEVEN and VODD, every other element of two vectors, VZIP_LOW and VZIP_HIGH, their elements in turn, only
  * where the instruction set has them.
  * VTAKES(v, best): where v > best, or v is NaN and best is not; VSELECT(mask, a, b): a where it holds.

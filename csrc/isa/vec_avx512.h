@@ -5,7 +5,7 @@
 #define FC_TARGET FC_TARGET_ATTRIBUTE("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
 #define FC_REGISTERS 32
 
-/* A vector's first n elements, 0 <= n < lanes; the rest is not touched. */
+/* A vector's first n elements, 0 <= n <= lanes; the rest is not touched. */
 #define FC_FIRST(n) ((1u << (n)) - 1)
 /* Of those, the first, third and so on. */
 #define FC_EVERY_OTHER(n) (FC_FIRST(n) & 0x5555u)

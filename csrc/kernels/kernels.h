@@ -71,7 +71,7 @@ typedef void (*fc_transpose_kernel)(ptrdiff_t rows, ptrdiff_t cols, const void *
                                     ptrdiff_t source_stride, void *target,
                                     ptrdiff_t target_stride);
 
-/* target[i] = source[i * step]. */
+/* target[i] = source[i * step], i < count, count > 0. */
 typedef void (*fc_copy_kernel)(ptrdiff_t count, const void *source, ptrdiff_t step, void *target);
 
 /* Rows of a padded block: `before` positions of zeros, `count` from the source, `step` apart, `after`

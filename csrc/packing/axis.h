@@ -42,7 +42,8 @@ fc_phases fc_split_axis(const fc_axis *axis, ptrdiff_t count);
  * copy positions that no tap reads. */
 fc_phases fc_whole_axis(const fc_axis *axis, ptrdiff_t count);
 
-/* The taps of `axis`, of stride 1, in the one phase of another axis that reads them too. */
+/* The taps of `axis`, of stride 1, in the one phase of another axis, of stride 1, whose taps are every position that
+ * they read. */
 fc_phases fc_taps_within(const fc_phases *phase, const fc_axis *axis);
 
 /* Elements of a phase of `count` outputs. */

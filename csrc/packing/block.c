@@ -163,6 +163,7 @@ fc_runs fc_find_runs(ptrdiff_t size, const fc_blocks *b, const fc_block *block, 
     const ptrdiff_t from = top * h->source_stride + left * w->source_stride + block->start[0] * b->x_image;
     for (ptrdiff_t plane = first; plane < last; plane++)
         for (ptrdiff_t n = 0; planes[plane] && n < block->count[0]; n++)
-            offsets[runs.count++] = ((const char *)planes[plane] - (const char *)planes[first]) / size + from + n * b->x_image;
+            offsets[runs.count++] =
+                ((const char *)planes[plane] - (const char *)planes[first]) / size + from + n * b->x_image;
     return runs;
 }
