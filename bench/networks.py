@@ -411,14 +411,21 @@ def parse_arguments(arguments=None):
     return parser.parse_args(arguments)
 
 
+def of_one_count(options, threads):
+    """The arguments of the process that measures on so many threads, and may use no more cores."""
+    arguments = ["--measure-here", "--networks", ",".join(options.networks)]
+    arguments += ["--threads", str(threads), "--dtype", options.dtype, "--isa", options.isa]
+    arguments += ["--repeat", str(options.repeat), "--min-time", str(options.min_time)]
+    return arguments if options.batch is None else [*arguments, "--batch", str(options.batch)]
+
+
 def main(arguments=None):
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = parse_arguments(arguments)
     if options.measure_here:
         run(options)
         return 0
     for threads in options.threads:
-        command = [sys.executable, __file__, *arguments, "--measure-here", f"--threads={threads}"]
+        command = [sys.executable, __file__, *of_one_count(options, threads)]
         with machine.pinned(threads):
             env = machine.environment(threads, "warm", options.isa)
             with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:

@@ -13,6 +13,7 @@ sys.path.append(BENCH)
 try:
     import architectures
     import choose
+    import machine
     import networks
     import report
 finally:
@@ -127,3 +128,19 @@ def test_networks_refuses(capsys, arguments):
 def test_networks_takes_an_instruction_set():
     options = networks.parse_arguments(["--isa", "best"])
     assert options.isa in networks.Fastconv.isas()
+
+
+def test_a_process_of_one_count_of_threads_is_asked_for_nothing_else():
+    given = "--networks cs231n,unet --threads 1 --batch 3 --dtype float64 --repeat 7 --min-time 0.5"
+    options = networks.parse_arguments(given.split())
+    options.threads = [1, 64]
+    own = networks.parse_arguments(networks.of_one_count(options, 1))
+    assert vars(own) == {**vars(options), "threads": [1], "measure_here": True}
+
+
+@pytest.mark.skipif(len(machine.cores()) < 2, reason="one core")
+def test_networks_on_one_thread_and_on_two(capsys):
+    arguments = "--networks cs231n --batch 2 --threads 1,2 --repeat 1 --min-time 0"
+    assert networks.main(arguments.split()) == 0
+    printed = capsys.readouterr().out
+    assert "1 thread," in printed and "2 threads," in printed
