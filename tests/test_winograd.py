@@ -29,6 +29,23 @@ CASES = {
     "dilated_to_single_outputs": ((1, 16, 9, 9), (16, 16, 3, 3), {"padding": 9, "dilation": 9}),
     "dilated_5x5": ((2, 16, 17, 14), (20, 16, 5, 5), {"padding": 4, "dilation": 2}),
     "groups": ((2, 40, 9, 9), (34, 20, 3, 3), {"padding": 1, "groups": 2}),
+    "1x3": ((2, 20, 14, 11), (35, 20, 1, 3), {"padding": (0, 1)}),
+    "3x1": ((2, 20, 14, 11), (35, 20, 3, 1), {"padding": (1, 0)}),
+    "3x1_dilated": ((2, 20, 15, 11), (35, 20, 3, 1), {"padding": (3, 1), "dilation": (3, 1)}),
+    "1x5": ((2, 20, 9, 13), (17, 20, 1, 5), {"padding": (1, 2)}),
+    "5x1": ((2, 20, 13, 9), (17, 20, 5, 1), {"padding": ((1, 3), (0, 0))}),
+    "1x7": ((2, 20, 9, 13), (17, 20, 1, 7), {"padding": (0, 3)}),
+    "7x1": ((2, 20, 13, 9), (17, 20, 7, 1), {"padding": (3, 0)}),
+    "7x1_groups": ((2, 40, 13, 9), (34, 20, 7, 1), {"padding": (3, 0), "groups": 2}),
+    "signal": ((3, 20, 1000), (35, 20, 3), {"padding": 1}),
+    "signal_of_one_output": ((2, 16, 5), (16, 16, 5), {}),
+    "signal_dilated": ((2, 20, 1003), (35, 20, 3), {"padding": 64, "dilation": 64}),
+    "signal_of_7_taps": ((2, 20, 333), (18, 20, 7), {"padding": ((0, 6),)}),
+    "rows_cut_into_segments": ((2, 16, 5, 700), (18, 16, 3, 3), {"padding": 1}),
+    "5x5_cut_into_segments": ((1, 16, 6, 301), (18, 16, 5, 5), {"padding": ((2, 2), (0, 4))}),
+    "dilated_cut_into_segments": (
+        (1, 16, 9, 613), (18, 16, 3, 3), {"padding": (1, 5), "dilation": (1, 5)}
+    ),
 }
 
 
@@ -38,7 +55,8 @@ def arrays_of(case, last, dtype):
     x, w = rng.standard_normal(x_shape).astype(dtype), rng.standard_normal(w_shape).astype(dtype)
     b = rng.standard_normal(w_shape[0]).astype(dtype)
     if last:
-        x, options = np.ascontiguousarray(np.moveaxis(x, 1, -1)), options | {"layout": "NHWC"}
+        layout = {3: "NWC", 4: "NHWC"}[x.ndim]
+        x, options = np.ascontiguousarray(np.moveaxis(x, 1, -1)), options | {"layout": layout}
     return x, w, b, options
 
 
@@ -75,7 +93,9 @@ def test_winograd_is_near_the_defining_sums(case, last, dtype):
 @pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3e38])
 @pytest.mark.parametrize("where", ["x", "w", "b"])
-@pytest.mark.parametrize("case", ["tiles_cut_on_both_sides", "5x5", "dilated"])
+@pytest.mark.parametrize(
+    "case", ["tiles_cut_on_both_sides", "5x5", "dilated", "7x1", "signal_dilated", "1x5"]
+)
 def test_what_is_not_finite_stays_where_the_defining_sum_puts_it(case, where, value, last):
     x, w, b, options = arrays_of(case, last, np.float32)
     {"x": x, "w": w, "b": b}[where].flat[7] = value
@@ -97,8 +117,9 @@ def test_what_is_not_finite_stays_where_the_defining_sum_puts_it(case, where, va
 @pytest.mark.parametrize(
     ("w_shape", "options", "reason"),
     [
-        ((16, 16, 7, 7), {}, "neither 3x3 nor 5x5"),
-        ((16, 16, 3, 5), {}, "neither 3x3 nor 5x5"),
+        ((16, 16, 7, 7), {}, "kernel is not 3x3"),
+        ((16, 16, 3, 5), {}, "kernel is not 3x3"),
+        ((16, 16, 1, 1), {}, "kernel is not 3x3"),
         ((16, 16, 3, 3), {"stride": 2}, "stride is not 1"),
         ((16, 16, 3, 3), {"dilation": 10, "padding": 10}, "dilation is larger"),
     ],

@@ -14,7 +14,6 @@
 #include "conv_winograd.h"
 
 enum {
-    POINTS = FC_WINOGRAD_POINTS,
     MOST_TAPS = 25,
     CHAIN = FC_WINOGRAD_CHAIN,
     MOST_LANES = 16,
@@ -26,6 +25,8 @@ static const ptrdiff_t BLOCK_BYTES = 384 << 10, LARGE_BLOCK_BYTES = 7 << 20;
 /* Of a block's transformed tiles and their products, and where weights are shared, which are part of the workspace. */
 static const ptrdiff_t MOST_BYTES = 11 << 20, MOST_BYTES_SHARED = 5 << 20;
 static const ptrdiff_t LEAST_TILES = 32;
+/* Of a row of tiles. */
+static const double MOST_LINE_BYTES = 8 << 20;
 /* Transformed weights of all panels; of larger ones, each block transforms a chunk of a panel at a time. */
 static const ptrdiff_t WEIGHTS_BYTES = 10 << 20;
 
@@ -40,7 +41,7 @@ typedef struct {
     const fc_correlation *c;
     const fc_kernels *kernels;
     fc_run *run;
-    ptrdiff_t size, lanes;
+    ptrdiff_t size, lanes, points;
     fc_winograd_images x;
     const fc_winograd_kernels *transforms;
     fc_winograd_grid grid;
@@ -53,7 +54,7 @@ typedef struct {
     ptrdiff_t shares, ranges;  /* of the rows of tiles, and of the panels: a task has one of each */
     FC_ATOMIC int not_finite;  /* rows of tiles of a panel; of the first, which */
     struct {
-        ptrdiff_t phase, line, first;
+        ptrdiff_t line, first;
     } redone[MOST_REDONE];
     char *weights;             /* [panel][point][channel][channel of the panel], or NULL */
 } job;
@@ -72,11 +73,11 @@ static void transform_weights(const job *j, ptrdiff_t panel, ptrdiff_t begin, pt
     const fc_correlation *c = j->c;
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     const ptrdiff_t size = j->size, first = panel * j->panel, rows = least(j->panel, c->rows - first);
-    const ptrdiff_t last = j->grid.taps - 1, all = j->grid.taps * j->grid.taps;
+    const ptrdiff_t across = j->grid.form.taps[1], all = j->grid.form.taps[0] * across;
     /* In the order of the array, if there is one; reversed, they are read from the last to the first. */
-    const int alike = fc_is_reversed(h) == fc_is_reversed(w);
-    const ptrdiff_t forth = h->weight_step == j->grid.taps && w->weight_step == 1 && alike;
-    const ptrdiff_t back = forth && fc_is_reversed(h);
+    const int alike = h->taps == 1 || w->taps == 1 || fc_is_reversed(h) == fc_is_reversed(w);
+    const int forth = (h->taps == 1 || h->weight_step == across) && (w->taps == 1 || w->weight_step == 1) && alike;
+    const int back = forth && (fc_is_reversed(h) || fc_is_reversed(w));
     memset(taps, 0, (size_t)(all * j->lanes * size));
     for (ptrdiff_t v = 0; v < j->vecs; v++) {
         const ptrdiff_t count = most(0, least(j->lanes, rows - v * j->lanes));
@@ -86,9 +87,9 @@ static void transform_weights(const job *j, ptrdiff_t panel, ptrdiff_t begin, pt
                                                        h->weight + w->weight) * size;
             if (forth && count) j->kernels->transpose(count, all, source, c->w_row, taps, j->lanes);
             for (ptrdiff_t t = 0; !forth && t < all && count; t++) {
-                const ptrdiff_t s = t / j->grid.taps, r = t % j->grid.taps;
-                const ptrdiff_t at = (fc_is_reversed(h) ? last - s : s) * h->weight_step +
-                                     (fc_is_reversed(w) ? last - r : r) * w->weight_step;
+                const ptrdiff_t r = t / across, s = t % across;
+                const ptrdiff_t at = (fc_is_reversed(h) ? h->taps - 1 - r : r) * h->weight_step +
+                                     (fc_is_reversed(w) ? across - 1 - s : s) * w->weight_step;
                 j->kernels->copy(count, source + at * size, c->w_row, taps + t * j->lanes * size);
             }
             j->transforms->weights(taps + (back ? all - 1 : 0) * j->lanes * size, back ? -j->lanes : j->lanes,
@@ -106,7 +107,7 @@ static void weights_part(void *context, int index) {
         return;
     }
     for (ptrdiff_t i = share.begin; i < share.end && !fc_stopped(j->run); i++)
-        transform_weights(j, i, 0, j->c->planes, taps, j->weights + i * POINTS * j->u_point * j->size, j->u_point);
+        transform_weights(j, i, 0, j->c->planes, taps, j->weights + i * j->points * j->u_point * j->size, j->u_point);
     fc_scratch_release(taps);
 }
 
@@ -115,22 +116,20 @@ static void transform_block(const job *j, ptrdiff_t first, ptrdiff_t lines, cons
     const ptrdiff_t size = j->size;
     const ptrdiff_t part = j->x.part, row = j->x.width * part;
     const fc_winograd_grid *g = &j->grid;
-    const fc_winograd_tiles tiles = {.tiles = g->of_phase, .tile_step = g->tile * g->column_step * part,
-                                     .row_step = row, .position_step = g->column_step * part,
-                                     .target_step = CHAIN, .point_step = j->v_point};
+    const ptrdiff_t down = g->form.tile[0], taps = g->form.taps[0];
+    const fc_winograd_tiles tiles = fc_winograd_tiles_of(g, &j->x, CHAIN, j->v_point);
     for (ptrdiff_t line = first; line < first + lines;) {
-        const ptrdiff_t image = line / g->down, of_image = line % g->down;
-        const ptrdiff_t count = least(least(j->copied, first + lines - line), g->down - of_image);
+        const fc_winograd_place place = fc_winograd_find(g, line);
+        const ptrdiff_t count = least(least(j->copied, first + lines - line), place.below);
         for (ptrdiff_t channel = 0; channel < j->x.pitch; channel += j->lanes) {
-            const ptrdiff_t of_part = channel % part, chunk = channel / CHAIN * POINTS * j->v_point;
+            const ptrdiff_t of_part = channel % part, chunk = channel / CHAIN * j->points * j->v_point;
             if (!of_part)
-                fc_winograd_copy(j->kernels, size, &j->x, image, g->tile * of_image, g->tile * count + g->taps - 1,
-                                 channel, w->copy);
+                fc_winograd_copy(j->kernels, size, &j->x, &place, down * count + taps - 1, channel, w->copy);
             for (ptrdiff_t i = 0; i < count * g->column_step; i++) {
-                const ptrdiff_t at = g->tile * (i / g->column_step) * row + i % g->column_step * part;
+                const ptrdiff_t at = down * (i / g->column_step) * row + i % g->column_step * part;
                 const ptrdiff_t tile = (line - first) * g->across + i * g->of_phase;
-                j->kernels->winograd_input(&tiles, w->copy + (at + of_part) * size,
-                                           w->v + (chunk + tile * CHAIN + channel % CHAIN) * size);
+                j->transforms->input(&tiles, w->copy + (at + of_part) * size,
+                                     w->v + (chunk + tile * CHAIN + channel % CHAIN) * size);
             }
         }
         line += count;
@@ -141,7 +140,7 @@ static void transform_block(const job *j, ptrdiff_t first, ptrdiff_t lines, cons
 static void multiply_chunk(const job *j, ptrdiff_t tiles, ptrdiff_t point, ptrdiff_t d, const char *u,
                            const workspace *w) {
     const ptrdiff_t size = j->size, depth = least(CHAIN, j->c->planes - d);
-    const char *v = w->v + (d / CHAIN * POINTS + point) * j->v_point * size;
+    const char *v = w->v + (d / CHAIN * j->points + point) * j->v_point * size;
     fc_winograd_product product = {
         .rows = tiles,
         .depth = depth,
@@ -163,15 +162,15 @@ static void multiply_chunk(const job *j, ptrdiff_t tiles, ptrdiff_t point, ptrdi
 static void multiply(const job *j, ptrdiff_t tiles, ptrdiff_t panel, const workspace *w) {
     const ptrdiff_t size = j->size, channels = j->c->planes;
     if (j->weights) {
-        const char *u = j->weights + panel * POINTS * j->u_point * size;
-        for (ptrdiff_t point = 0; point < POINTS; point++)
+        const char *u = j->weights + panel * j->points * j->u_point * size;
+        for (ptrdiff_t point = 0; point < j->points; point++)
             for (ptrdiff_t d = 0; d < channels; d += CHAIN)
                 multiply_chunk(j, tiles, point, d, u + (point * j->u_point + d * j->panel) * size, w);
         return;
     }
     for (ptrdiff_t d = 0; d < channels && !fc_stopped(j->run); d += CHAIN) {
         transform_weights(j, panel, d, least(d + CHAIN, channels), w->taps, w->u, chunk_point(j));
-        for (ptrdiff_t point = 0; point < POINTS; point++)
+        for (ptrdiff_t point = 0; point < j->points; point++)
             multiply_chunk(j, tiles, point, d, w->u + point * chunk_point(j) * size, w);
     }
 }
@@ -186,8 +185,8 @@ static void redo_output(const job *j, ptrdiff_t image, ptrdiff_t k, ptrdiff_t p,
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     double sum = c->bias ? value_at(j, c->bias, k) : 0;
     for (ptrdiff_t i = 0; i < c->planes; i++)
-        for (ptrdiff_t t = 0; t < j->grid.taps * j->grid.taps; t++) {
-            const ptrdiff_t r = t / j->grid.taps, s = t % j->grid.taps;
+        for (ptrdiff_t t = 0; t < h->taps * w->taps; t++) {
+            const ptrdiff_t r = t / w->taps, s = t % w->taps;
             const ptrdiff_t row = p + h->tap + r * h->tap_step, column = q + w->tap + s * w->tap_step;
             const int inside = row >= 0 && row < h->size && column >= 0 && column < w->size;
             if (!inside && !c->padding_counts) continue;
@@ -202,34 +201,36 @@ static void redo_output(const job *j, ptrdiff_t image, ptrdiff_t k, ptrdiff_t p,
     else ((double *)c->y)[at] = sum;
 }
 
-/* A row of tiles of a phase. */
-static void redo(const job *j, ptrdiff_t phase, ptrdiff_t line, ptrdiff_t k0) {
+static void redo(const job *j, ptrdiff_t line, ptrdiff_t k0) {
     const fc_winograd_grid *g = &j->grid;
-    const ptrdiff_t first = phase % g->row_step + g->tile * line * g->row_step;
-    const ptrdiff_t end = least(j->c->axis[0].outputs, first + g->tile * g->row_step);
+    const fc_winograd_place place = fc_winograd_find(g, line);
+    const ptrdiff_t end = least(j->c->axis[0].outputs, place.row + g->form.tile[0] * g->row_step);
+    const ptrdiff_t last = least(j->c->axis[1].outputs, place.column + g->form.tile[1] * g->across);
     for (ptrdiff_t k = k0; k < least(j->c->rows, k0 + j->panel) && !fc_stopped(j->run); k++)
-        for (ptrdiff_t p = first; p < end; p += g->row_step)
-            for (ptrdiff_t q = 0; q < j->c->axis[1].outputs; q++) redo_output(j, phase / g->row_step, k, p, q);
+        for (ptrdiff_t p = place.row; p < end; p += g->row_step)
+            for (ptrdiff_t q = place.column; q < last; q++) redo_output(j, place.image, k, p, q);
 }
 
-/* Points of a row of tiles and a panel back to outputs: all of `rows` rows, y being the first of them. Returns
+/* Points of a row of tiles and a panel back to outputs: `rows` x `columns` of them, y being the first. Returns
  * whether they are finite. */
-static int leave_line(const job *j, ptrdiff_t rows, ptrdiff_t k0, const char *points, char *stage, char *y) {
+static int leave_line(const job *j, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t k0, const char *points, char *stage,
+                      char *y) {
     const fc_correlation *c = j->c;
     const fc_axis *h = &c->axis[0], *axis = &c->axis[1];
     const fc_winograd_grid *g = &j->grid;
-    const ptrdiff_t size = j->size, k1 = least(c->rows, k0 + j->panel);
-    const int straight = c->y_row == 1;
+    const ptrdiff_t size = j->size, k1 = least(c->rows, k0 + j->panel), along = g->form.tile[1];
+    const int straight = c->y_row == 1, upright = g->form.upright;
     const ptrdiff_t position = straight ? axis->target_stride : j->panel;
-    const ptrdiff_t row = straight ? g->row_step * h->target_stride : g->tile * g->across * j->panel;
-    fc_winograd_outputs o = {.tile_step = j->panel, .point_step = j->m_point, .rows = rows, .width = j->lanes,
-                             .position_step = g->column_step * position,
-                             .target_step = g->tile * g->column_step * position, .row_step = row, .relu = c->relu};
+    const ptrdiff_t row = straight ? g->row_step * h->target_stride : along * g->across * j->panel;
+    fc_winograd_outputs o = {.tile_step = j->panel, .point_step = j->m_point, .rows = upright ? 1 : rows,
+                             .columns = upright ? rows : along, .width = j->lanes,
+                             .position_step = upright ? row : g->column_step * position,
+                             .target_step = along * g->column_step * position, .row_step = row, .relu = c->relu};
     int finite = 1;
-    for (ptrdiff_t b = 0; b < least(g->column_step, axis->outputs); b++) {
-        const ptrdiff_t outputs = quotient_up(axis->outputs - b, g->column_step);
-        o.tiles = quotient_up(outputs, g->tile);
-        o.columns = outputs - g->tile * (o.tiles - 1);
+    for (ptrdiff_t b = 0; b < least(g->column_step, columns); b++) {
+        const ptrdiff_t outputs = quotient_up(columns - b, g->column_step);
+        o.tiles = quotient_up(outputs, along);
+        o.last_columns = upright ? rows : outputs - along * (o.tiles - 1);
         for (ptrdiff_t k = k0; k < k1; k += j->lanes) {
             char padded[FC_ALIGNMENT * 2];
             const char *bias = c->bias ? (const char *)c->bias + k * size : NULL;
@@ -241,7 +242,7 @@ static int leave_line(const job *j, ptrdiff_t rows, ptrdiff_t k0, const char *po
         }
     }
     for (ptrdiff_t r = 0; !straight && r < rows; r++)
-        j->kernels->transpose(axis->outputs, k1 - k0, stage + r * row * size, j->panel,
+        j->kernels->transpose(columns, k1 - k0, stage + r * row * size, j->panel,
                               y + r * g->row_step * h->target_stride * size, c->y_row);
     return finite;
 }
@@ -249,33 +250,38 @@ static int leave_line(const job *j, ptrdiff_t rows, ptrdiff_t k0, const char *po
 /* Points of a panel back to outputs. */
 static void leave(job *j, ptrdiff_t first, ptrdiff_t lines, ptrdiff_t panel, const workspace *w) {
     const fc_correlation *c = j->c;
-    const fc_axis *h = &c->axis[0];
+    const fc_axis *h = &c->axis[0], *axis = &c->axis[1];
     const fc_winograd_grid *g = &j->grid;
     const ptrdiff_t size = j->size, k0 = panel * j->panel;
     for (ptrdiff_t i = 0; i < lines; i++) {
-        const ptrdiff_t phase = (first + i) / g->down, line = (first + i) % g->down;
-        const ptrdiff_t row = phase % g->row_step + g->tile * line * g->row_step;
-        const ptrdiff_t rows = least(g->tile, quotient_up(h->outputs - row, g->row_step));
-        if (row >= h->outputs) continue;
-        char *y = (char *)c->y + (phase / g->row_step * c->y_image + row * h->target_stride + k0 * c->y_row) * size;
-        if (leave_line(j, rows, k0, w->m + i * g->across * j->panel * size, w->stage, y)) continue;
+        const fc_winograd_place place = fc_winograd_find(g, first + i);
+        const ptrdiff_t rows = least(g->form.tile[0], quotient_up(h->outputs - place.row, g->row_step));
+        const ptrdiff_t columns = least(g->form.tile[1] * g->across, axis->outputs - place.column);
+        if (place.row >= h->outputs) continue;
+        char *y = (char *)c->y + (place.image * c->y_image + place.row * h->target_stride +
+                                  place.column * axis->target_stride + k0 * c->y_row) * size;
+        if (leave_line(j, rows, columns, k0, w->m + i * g->across * j->panel * size, w->stage, y)) continue;
         const int index = j->not_finite++;
         if (index >= MOST_REDONE) continue;
-        j->redone[index].phase = phase;
-        j->redone[index].line = line;
+        j->redone[index].line = first + i;
         j->redone[index].first = k0;
     }
+}
+
+static ptrdiff_t copy_bytes(const job *j) {
+    const fc_winograd_form *form = &j->grid.form;
+    return (form->tile[0] * j->copied + form->taps[0] - 1) * j->x.width * j->x.part * j->size;
 }
 
 static size_t lay_out(const job *j, workspace *w, char *base) {
     const ptrdiff_t size = j->size;
     const ptrdiff_t bytes[] = {
-        (j->grid.tile * j->copied + j->grid.taps - 1) * j->x.width * j->x.part * size,
-        quotient_up(j->c->planes, CHAIN) * POINTS * j->v_point * size,
-        POINTS * j->m_point * size,
-        j->weights ? 0 : POINTS * chunk_point(j) * size,
+        copy_bytes(j),
+        quotient_up(j->c->planes, CHAIN) * j->points * j->v_point * size,
+        j->points * j->m_point * size,
+        j->weights ? 0 : j->points * chunk_point(j) * size,
         MOST_TAPS * j->lanes * size,
-        j->c->y_row == 1 ? 0 : j->grid.tile * j->grid.tile * j->grid.across * j->panel * size,
+        j->c->y_row == 1 ? 0 : j->grid.form.tile[0] * j->grid.form.tile[1] * j->grid.across * j->panel * size,
     };
     char **parts[] = {&w->copy, &w->v, &w->m, &w->u, &w->taps, &w->stage};
     size_t used = 0;
@@ -297,7 +303,7 @@ static void part(void *context, int index) {
         return;
     }
     lay_out(j, &w, base);
-    memset(w.copy, 0, (size_t)((j->grid.tile * j->copied + j->grid.taps - 1) * j->x.width * j->x.part * j->size));
+    memset(w.copy, 0, (size_t)copy_bytes(j));
     for (ptrdiff_t line = lines.begin, count; line < lines.end; line += count) {
         count = even_block(lines.end - line, j->lines);
         transform_block(j, line, count, &w);
@@ -324,18 +330,30 @@ ptrdiff_t fc_winograd_vecs(const fc_kernels *kernels, ptrdiff_t vectors, int wid
     return vecs;
 }
 
+/* Workspace of a tile of a row, at most; `adjacent`: the channels are, and are copied together. */
+static double bytes_of_tile(const fc_winograd_form *form, ptrdiff_t size, ptrdiff_t channels, int adjacent) {
+    const ptrdiff_t lanes = MOST_LANES * 4 / size, panel = 3 * lanes;
+    const ptrdiff_t transformed = form->points * (quotient_up(channels, CHAIN) * CHAIN + panel);
+    const ptrdiff_t copied = form->tile[0] * form->tile[1] * (panel + 2 * ((adjacent ? channels : 0) + lanes));
+    return (double)size * ((double)transformed + (double)copied);
+}
+
 static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c) {
     job j = {.c = c, .kernels = cj->kernels, .run = run, .size = cj->size, .lanes = cj->kernels->lanes};
     const ptrdiff_t lanes = j.lanes, vectors = quotient_up(c->rows, lanes);
-    j.grid = fc_winograd_grid_of(c);
-    j.transforms = &j.kernels->winograd[j.grid.taps == 5];
+    j.grid = fc_winograd_grid_of(c, cj->p->direct_sums);
+    j.points = j.grid.form.points;
+    j.transforms = &j.kernels->winograd[j.grid.form.shape];
+    const double of_a_tile = bytes_of_tile(&j.grid.form, j.size, c->planes, fc_are_adjacent(c, j.size));
+    if (of_a_tile * (double)j.grid.across > MOST_LINE_BYTES)
+        fc_winograd_cut(&j.grid, c, (ptrdiff_t)(MOST_LINE_BYTES / of_a_tile));
     j.x = fc_winograd_input(c, &j.grid, j.size, lanes);
     j.vecs = fc_winograd_vecs(j.kernels, vectors, (int)j.kernels->vecs);
     j.panel = j.vecs * lanes;
     j.panels = quotient_up(c->rows, j.panel);
     j.u_point = c->planes * j.panel + lanes;
-    const ptrdiff_t all = j.grid.all, of_tile = POINTS * j.size;
-    const int many = j.panels * POINTS * j.u_point * j.size > WEIGHTS_BYTES;
+    const ptrdiff_t all = j.grid.all, of_tile = j.points * j.size;
+    const int many = j.panels * j.points * j.u_point * j.size > WEIGHTS_BYTES;
     const ptrdiff_t wanted = most(LEAST_TILES, (many ? LARGE_BLOCK_BYTES : BLOCK_BYTES) / (of_tile * j.x.pitch));
     const ptrdiff_t of_v = quotient_up(c->planes, CHAIN) * CHAIN;
     const ptrdiff_t fit = (many ? MOST_BYTES : MOST_BYTES_SHARED) / (of_tile * (of_v + j.panel));
@@ -349,13 +367,13 @@ static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c) {
     j.tiles = j.lines * j.grid.across;
     j.v_point = j.tiles * CHAIN + lanes;
     j.m_point = j.tiles * j.panel + lanes;
-    const ptrdiff_t of_copy = j.grid.tile * j.x.width * j.x.part * j.size;
+    const ptrdiff_t of_copy = j.grid.form.tile[0] * j.x.width * j.x.part * j.size;
     j.copied = most(1, least(least(j.lines, j.grid.down), FC_WINOGRAD_COPY_BYTES / of_copy));
     return j;
 }
 
 static int shares_weights(const job *j) {
-    return j->blocks > 1 && j->panels * POINTS * j->u_point * j->size <= WEIGHTS_BYTES;
+    return j->blocks > 1 && j->panels * j->points * j->u_point * j->size <= WEIGHTS_BYTES;
 }
 
 /* Rows of tiles that take less time by the definition than all does by gathered GEMMs, which are a hundred times as
@@ -367,7 +385,7 @@ static ptrdiff_t most_redone(const job *j) {
 
 /* Sets j's weights to all of them, transformed. */
 static void transform_all(job *j) {
-    j->weights = fc_scratch_acquire((size_t)(j->panels * POINTS * j->u_point * j->size));
+    j->weights = fc_scratch_acquire((size_t)(j->panels * j->points * j->u_point * j->size));
     if (j->weights) fc_parallel(j->run, j->run->threads, weights_part, j);
     else fc_stop(j->run, FC_NO_MEMORY);
 }
@@ -384,45 +402,44 @@ static void correlate(fc_conv_job *cj, const fc_correlation *c, char *transforme
         return;
     }
     for (int i = 0; i < j.not_finite && !fc_stopped(j.run); i++)
-        redo(&j, j.redone[i].phase, j.redone[i].line, j.redone[i].first);
+        redo(&j, j.redone[i].line, j.redone[i].first);
 }
 
 static void correlate_each(fc_conv_job *j, const fc_correlation *phase, int lines, int phases) {
     for (int i = 0; i < lines * phases && j->run.status == FC_OK; i++) correlate(j, &phase[i], NULL);
 }
 
-/* Those of all phases. */
-static double tiles_along(fc_conv_op op, const fc_conv_problem *p, int axis) {
-    const ptrdiff_t outputs = op == FC_BACKWARD_DATA ? p->in_size[axis] : p->out_size[axis];
-    const ptrdiff_t of_phase = quotient_up(outputs, p->dilation[axis]);
-    return (double)p->dilation[axis] * (double)quotient_up(of_phase, fc_winograd_outputs_of(p->kernel[2]));
+static fc_winograd_form form_of(const fc_conv_problem *p) {
+    return fc_winograd_form_of(p->kernel[1], p->kernel[2], p->direct_sums);
 }
 
-static int is_square(const fc_conv_problem *p) {
-    return p->kernel[1] == p->kernel[2] && (p->kernel[2] == 3 || p->kernel[2] == 5);
+static ptrdiff_t dilation_of(const fc_conv_problem *p, int axis) { return p->kernel[axis] > 1 ? p->dilation[axis] : 1; }
+
+/* Tiles of all phases. */
+static double tiles_along(fc_conv_op op, const fc_conv_problem *p, int axis) {
+    const ptrdiff_t outputs = op == FC_BACKWARD_DATA ? p->in_size[axis] : p->out_size[axis];
+    const ptrdiff_t of_phase = quotient_up(outputs, dilation_of(p, axis));
+    return (double)dilation_of(p, axis) * (double)quotient_up(of_phase, form_of(p).tile[axis - 1]);
 }
 
 static int is_adjacent(const ptrdiff_t strides[5]) { return strides[1] == 1 || strides[4] == 1; }
 
 static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
-    if (!is_square(p)) return "the kernel is neither 3x3 nor 5x5";
+    const fc_winograd_form form = form_of(p);
+    if (!form.points) return "the kernel is not 3x3, 5x5, or 3, 5 or 7 along one axis";
     if (p->kernel[0] > 1 || p->in_size[0] > 1 || p->out_size[0] > 1 || p->pad[0]) return "images have a third axis";
     for (int i = 1; i < 3; i++)
         if (p->stride[i] > 1) return "the stride is not 1";
     for (int i = 1; i < 3; i++)
-        if (p->dilation[i] > least(p->in_size[i], p->out_size[i])) return "the dilation is larger than the image";
+        if (dilation_of(p, i) > least(p->in_size[i], p->out_size[i])) return "the dilation is larger than the image";
     if (p->batch == 0) return NULL; /* whatever its strides are */
     if (!is_adjacent(p->x_strides) || !is_adjacent(p->y_strides)) return "neither channels nor columns are adjacent";
     const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
-    const double tiles = tiles_along(op, p, 2);
-    const double size = p->dtype == FC_FLOAT64 ? 8 : 4, lanes = MOST_LANES * 4 / size, panel = 3 * lanes;
-    const ptrdiff_t channels = op == FC_BACKWARD_DATA ? K : C;
+    const ptrdiff_t size = p->dtype == FC_FLOAT64 ? 8 : 4, channels = op == FC_BACKWARD_DATA ? K : C;
     const int adjacent = (op == FC_BACKWARD_DATA ? p->y_strides : p->x_strides)[1] == 1;
-    const double of_a_tile = op == FC_BACKWARD_WEIGHTS /* of ranges that are as small as can be */
-                                 ? 2 * (POINTS + 4 * FC_WINOGRAD_SIDE) * lanes
-                                 : POINTS * ((double)(quotient_up(channels, CHAIN) * CHAIN) + panel) +
-                                       16 * (panel + 2 * ((adjacent ? (double)channels : 0) + lanes));
-    if (size * tiles * of_a_tile > 8 * (double)(1 << 20)) return "a row of tiles passes the workspace";
+    const double of_a_tile = op == FC_BACKWARD_WEIGHTS ? fc_winograd_weights_tile(&form, size)
+                                                       : bytes_of_tile(&form, size, channels, adjacent);
+    if (of_a_tile * (double)dilation_of(p, 2) > MOST_LINE_BYTES) return "a row of tiles passes the workspace";
     return NULL;
 }
 
@@ -435,8 +452,16 @@ static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
 typedef struct {
     double tile, transforms, weights, many_weights;
 } costs;
-static const costs OF_SUMS[2] = {{1.75, 0, 0, 0}, {0.75, 15, 0, 0}}; /* 3x3, 5x5 */
-static const costs OF_GRADIENT[2] = {{2.25, 0, 4, 0.02}, {1.5, 0, 6, 0}};
+static const costs OF_SUMS[FC_WINOGRAD_SHAPES] = {
+    [FC_WINOGRAD_3X3] = {1.75, 0, 0, 0},   [FC_WINOGRAD_3X3_ACCURATE] = {0.8, 0, 0, 0},
+    [FC_WINOGRAD_5X5] = {1.2, 25, 0, 0},   [FC_WINOGRAD_1X3] = {0.3, 3, 0, 0},
+    [FC_WINOGRAD_1X5] = {0.4, 3, 0, 0},    [FC_WINOGRAD_1X7] = {0.4, 3, 0, 0},
+};
+static const costs OF_GRADIENT[FC_WINOGRAD_SHAPES] = {
+    [FC_WINOGRAD_3X3] = {2.25, 0, 4, 0.02}, [FC_WINOGRAD_3X3_ACCURATE] = {1, 0, 2, 0.01},
+    [FC_WINOGRAD_5X5] = {2.2, 0, 6, 0},     [FC_WINOGRAD_1X3] = {0.4, 0, 1, 0},
+    [FC_WINOGRAD_1X5] = {0.5, 0, 1, 0},     [FC_WINOGRAD_1X7] = {0.5, 0, 1, 0},
+};
 static const double OF_A_TAP = 0.375 / 9, MARGIN = 1.05;
 enum { LEAST_CHANNELS = 16, MOST_CHANNELS = 2048 /* of more, too few tiles fit a block */ };
 
@@ -452,10 +477,11 @@ static double share_inside(const fc_conv_problem *p, int axis) {
 }
 
 static int suits(fc_conv_op op, const fc_conv_problem *p) {
-    if (p->direct_sums || !is_square(p)) return 0;
+    const fc_winograd_form form = form_of(p);
+    if (!form.points || (p->direct_sums && form.shape != FC_WINOGRAD_3X3_ACCURATE)) return 0;
     const double C = (double)(p->in_channels / p->groups), K = (double)(p->out_channels / p->groups);
     if (C < LEAST_CHANNELS || K < LEAST_CHANNELS || (op == FC_BACKWARD_DATA ? K : C) > MOST_CHANNELS) return 0;
-    const costs *of = &(op == FC_BACKWARD_WEIGHTS ? OF_GRADIENT : OF_SUMS)[p->kernel[2] == 5];
+    const costs *of = &(op == FC_BACKWARD_WEIGHTS ? OF_GRADIENT : OF_SUMS)[form.shape];
     const ptrdiff_t *size = op == FC_BACKWARD_DATA ? p->in_size : p->out_size;
     const double tiles = (double)p->batch * tiles_along(op, p, 1) * tiles_along(op, p, 2);
     const double cycles = tiles * (of->tile + of->transforms * (1 / C + 1 / K)) + of->weights +
@@ -463,7 +489,7 @@ static int suits(fc_conv_op op, const fc_conv_problem *p) {
     /* Gathered GEMMs leave out what is in the padding: about all if it is wide, as with dilation, in dw some. */
     const double inside = share_inside(p, 1) * share_inside(p, 2);
     double taps = (double)p->kernel[1] * (double)p->kernel[2];
-    if (p->dilation[1] > 1 || p->dilation[2] > 1) taps *= inside;
+    if (dilation_of(p, 1) > 1 || dilation_of(p, 2) > 1) taps *= inside;
     else if (op == FC_BACKWARD_WEIGHTS) taps *= sqrt(inside);
     return MARGIN * cycles < OF_A_TAP * taps * (double)p->batch * (double)size[1] * (double)size[2];
 }
@@ -538,10 +564,11 @@ static void describe(const fc_conv_problem *p, fc_conv_description *d) {
     workspace w;
     static char transformed;
     j.weights = &transformed;
+    const ptrdiff_t *tile = j.grid.form.tile, *taps = j.grid.form.taps;
     snprintf(d->how, sizeof d->how, "F(%tdx%td, %tdx%td): blocks of %td tiles, panels of %td output channels",
-             j.grid.tile, j.grid.tile, j.grid.taps, j.grid.taps, j.tiles, j.panel);
+             tile[0], tile[1], taps[0], taps[1], j.tiles, j.panel);
     d->workspace = lay_out(&j, &w, NULL) * (size_t)(j.shares * j.ranges);
-    d->packed = fc_aligned(j.panels * POINTS * j.u_point * j.size) * (size_t)p->groups;
+    d->packed = fc_aligned(j.panels * j.points * j.u_point * j.size) * (size_t)p->groups;
     fc_scratch_release(cj.plane);
 }
 

@@ -5,26 +5,47 @@
 #include "conv_correlations.h"
 
 enum {
-    FC_WINOGRAD_POINTS = 36,
-    FC_WINOGRAD_SIDE = 6,   /* points along an axis: taps and outputs, less one */
+    FC_WINOGRAD_MOST_POINTS = 48,
     FC_WINOGRAD_COPY_BYTES = 128 << 10, /* of a part of an image */
 };
 
-static inline int fc_is_reversed(const fc_axis *axis) { return axis->tap_step < 0; }
+static inline int fc_is_reversed(const fc_axis *axis) { return axis->taps > 1 && axis->tap_step < 0; }
 
-/* Outputs of a tile along an axis. */
-static inline ptrdiff_t fc_winograd_outputs_of(ptrdiff_t taps) { return FC_WINOGRAD_SIDE + 1 - taps; }
+/* Taps and outputs of a tile along rows and columns, and the points of both. Kernels of one column are `upright`:
+ * theirs are those of a row, along the other axis. */
+typedef struct {
+    fc_winograd_shape shape;
+    int upright;
+    ptrdiff_t taps[2], tile[2], points;
+} fc_winograd_form;
+
+/* Of a kernel of so many rows and columns; points are 0 if there is none. `accurate`: with the error of direct sums,
+ * if there is one. */
+fc_winograd_form fc_winograd_form_of(ptrdiff_t rows, ptrdiff_t columns, int accurate);
 
 /* Tiles of an image. With dilation, outputs that are as far apart as the taps share tiles: rows of such a phase
- * are an image of their own, and its columns stand between those of the others. */
+ * are an image of their own, and its columns stand between those of the others. Long rows are cut into segments,
+ * whose rows of tiles follow those of the one before. */
 typedef struct {
-    ptrdiff_t taps, tile;     /* along an axis: taps, and outputs of a tile */
+    fc_winograd_form form;
     ptrdiff_t row_step, column_step; /* between taps, and so phases */
-    ptrdiff_t of_phase, across, down; /* tiles of a row of a phase, of a row, and rows of tiles of a phase */
-    ptrdiff_t all;            /* rows of tiles of all phases of all images */
+    ptrdiff_t segments;
+    ptrdiff_t of_phase, across, down; /* tiles of a row of a phase and a segment, of a row, and rows of a phase */
+    ptrdiff_t all;            /* rows of tiles of all segments of all phases of all images */
 } fc_winograd_grid;
 
-fc_winograd_grid fc_winograd_grid_of(const fc_correlation *c);
+fc_winograd_grid fc_winograd_grid_of(const fc_correlation *c, int accurate);
+
+/* Tiles of a row above which it is cut, but that those of one column of tiles stay together. */
+static inline ptrdiff_t fc_winograd_most_across(const fc_winograd_form *form) { return 64 * 36 / form->points; }
+void fc_winograd_cut(fc_winograd_grid *g, const fc_correlation *c, ptrdiff_t most_across);
+
+/* A row of tiles: its image, its first output, and the rows of tiles from it on that lie below each other. */
+typedef struct {
+    ptrdiff_t image, row, column, below;
+} fc_winograd_place;
+
+fc_winograd_place fc_winograd_find(const fc_winograd_grid *g, ptrdiff_t line);
 
 /* Images whose tiles are transformed: where their channels lie, and how rows of them are copied, channels
  * side by side. Strides are in elements. */
@@ -45,10 +66,14 @@ static inline ptrdiff_t fc_winograd_part(const fc_winograd_images *images, ptrdi
     return images->channel == 1 ? images->pitch : lanes;
 }
 
-/* A part of the channels, from `channel` on, of `count` rows from `row` of the tiles of a phase on, which is numbered
- * among those of all images; what lies outside the image or beyond the channels is zero, if it was before the first. */
-void fc_winograd_copy(const fc_kernels *kernels, ptrdiff_t size, const fc_winograd_images *images, ptrdiff_t image,
-                      ptrdiff_t row, ptrdiff_t count, ptrdiff_t channel, char *copy);
+/* A part of the channels, from `channel` on, of `count` rows of the tiles from a place on; what lies outside the image
+ * or beyond the channels is zero, if it was before the first. */
+void fc_winograd_copy(const fc_kernels *kernels, ptrdiff_t size, const fc_winograd_images *images,
+                      const fc_winograd_place *place, ptrdiff_t count, ptrdiff_t channel, char *copy);
+
+/* Tiles of a row in a copy, whose points are `point_step` apart and which are `target_step` apart afterwards. */
+fc_winograd_tiles fc_winograd_tiles_of(const fc_winograd_grid *g, const fc_winograd_images *images,
+                                       ptrdiff_t target_step, ptrdiff_t point_step);
 
 /* x of a correlation. */
 fc_winograd_images fc_winograd_input(const fc_correlation *c, const fc_winograd_grid *g, ptrdiff_t size,
@@ -56,6 +81,9 @@ fc_winograd_images fc_winograd_input(const fc_correlation *c, const fc_winograd_
 
 /* Vectors across the register tile that loads the least: of `vectors`, at most `widest`. */
 ptrdiff_t fc_winograd_vecs(const fc_kernels *kernels, ptrdiff_t vectors, int widest);
+
+/* Workspace of a tile of a row of dw, with ranges of channels as small as can be. */
+double fc_winograd_weights_tile(const fc_winograd_form *form, ptrdiff_t size);
 
 /* dw and db. */
 void fc_winograd_weights(fc_conv_job *j, const fc_correlation *c);

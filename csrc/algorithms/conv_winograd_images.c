@@ -8,20 +8,21 @@ static ptrdiff_t lowest(const fc_axis *axis) {
     return axis->tap + (fc_is_reversed(axis) ? (axis->taps - 1) * axis->tap_step : 0);
 }
 
-void fc_winograd_copy(const fc_kernels *kernels, ptrdiff_t size, const fc_winograd_images *m, ptrdiff_t image,
-                      ptrdiff_t row, ptrdiff_t count, ptrdiff_t channel, char *copy) {
+void fc_winograd_copy(const fc_kernels *kernels, ptrdiff_t size, const fc_winograd_images *m,
+                      const fc_winograd_place *place, ptrdiff_t count, ptrdiff_t channel, char *copy) {
     const ptrdiff_t channels = least(m->part, m->channels - channel);
     const ptrdiff_t position = m->part * size, bytes = channels * size;
-    const ptrdiff_t left = most(0, -m->first_column), from = m->first_column + left;
+    const ptrdiff_t first = m->first_column + place->column;
+    const ptrdiff_t left = least(m->width, most(0, -first)), from = first + left;
     const ptrdiff_t columns = most(0, least(m->width - left, m->columns - from));
     if (channel > 0 && channels < m->part) memset(copy, 0, (size_t)(count * m->width * position));
     for (ptrdiff_t n = 0; n < count; n++, copy += m->width * position) {
-        const ptrdiff_t i = m->first_row + image % m->row_step + (row + n) * m->row_step;
+        const ptrdiff_t i = m->first_row + place->row + n * m->row_step;
         const int inside = i >= 0 && i < m->rows && columns > 0;
         for (ptrdiff_t q = 0; q < (inside ? left : m->width); q++) memset(copy + q * position, 0, (size_t)bytes);
         for (ptrdiff_t q = left + columns; inside && q < m->width; q++) memset(copy + q * position, 0, (size_t)bytes);
         if (!inside) continue;
-        const char *source = (const char *)m->base + (image / m->row_step * m->image + i * m->row + from * m->column +
+        const char *source = (const char *)m->base + (place->image * m->image + i * m->row + from * m->column +
                                                       channel * m->channel) * size;
         if (m->channel != 1) {
             kernels->transpose(channels, columns, source, m->channel, copy + left * position, m->part);
@@ -33,16 +34,64 @@ void fc_winograd_copy(const fc_kernels *kernels, ptrdiff_t size, const fc_winogr
     }
 }
 
-fc_winograd_grid fc_winograd_grid_of(const fc_correlation *c) {
+fc_winograd_form fc_winograd_form_of(ptrdiff_t rows, ptrdiff_t columns, int accurate) {
+    static const struct {
+        fc_winograd_shape shape;
+        ptrdiff_t taps[2], tile[2];
+        int accurate;
+    } forms[] = {
+        {FC_WINOGRAD_3X3_ACCURATE, {3, 3}, {2, 2}, 1}, {FC_WINOGRAD_3X3, {3, 3}, {4, 4}, 0},
+        {FC_WINOGRAD_5X5, {5, 5}, {4, 2}, 0},          {FC_WINOGRAD_1X3, {1, 3}, {1, 4}, 0},
+        {FC_WINOGRAD_1X5, {1, 5}, {1, 4}, 0},          {FC_WINOGRAD_1X7, {1, 7}, {1, 2}, 0},
+    };
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        const int upright = columns == 1, down = upright ? 1 : 0;
+        const ptrdiff_t *taps = forms[i].taps, *tile = forms[i].tile;
+        if (taps[down] != rows || taps[1 - down] != columns || forms[i].accurate > accurate) continue;
+        return (fc_winograd_form){.shape = forms[i].shape, .upright = upright, .taps = {rows, columns},
+                                  .tile = {tile[down], tile[1 - down]},
+                                  .points = (taps[0] + tile[0] - 1) * (taps[1] + tile[1] - 1)};
+    }
+    return (fc_winograd_form){.points = 0};
+}
+
+static ptrdiff_t step_of(const fc_axis *axis) {
+    return axis->taps == 1 ? 1 : fc_is_reversed(axis) ? -axis->tap_step : axis->tap_step;
+}
+
+fc_winograd_grid fc_winograd_grid_of(const fc_correlation *c, int accurate) {
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    fc_winograd_grid g = {.taps = w->taps, .tile = fc_winograd_outputs_of(w->taps)};
-    g.row_step = fc_is_reversed(h) ? -h->tap_step : h->tap_step;
-    g.column_step = fc_is_reversed(w) ? -w->tap_step : w->tap_step;
-    g.of_phase = quotient_up(quotient_up(w->outputs, g.column_step), g.tile);
-    g.across = g.column_step * g.of_phase;
-    g.down = quotient_up(quotient_up(h->outputs, g.row_step), g.tile);
-    g.all = c->images * g.row_step * g.down;
+    fc_winograd_grid g = {.form = fc_winograd_form_of(h->taps, w->taps, accurate),
+                          .row_step = step_of(h), .column_step = step_of(w)};
+    g.down = quotient_up(quotient_up(h->outputs, g.row_step), g.form.tile[0]);
+    fc_winograd_cut(&g, c, fc_winograd_most_across(&g.form));
     return g;
+}
+
+void fc_winograd_cut(fc_winograd_grid *g, const fc_correlation *c, ptrdiff_t most_across) {
+    const ptrdiff_t of_phase = quotient_up(quotient_up(c->axis[1].outputs, g->column_step), g->form.tile[1]);
+    g->of_phase = even_block(of_phase, most(1, most_across / g->column_step));
+    g->segments = quotient_up(of_phase, g->of_phase);
+    g->across = g->column_step * g->of_phase;
+    g->all = c->images * g->row_step * g->segments * g->down;
+}
+
+fc_winograd_place fc_winograd_find(const fc_winograd_grid *g, ptrdiff_t line) {
+    const ptrdiff_t part = line / g->down, phase = part / g->segments, of_part = line % g->down;
+    return (fc_winograd_place){
+        .image = phase / g->row_step,
+        .row = phase % g->row_step + of_part * g->form.tile[0] * g->row_step,
+        .column = part % g->segments * g->across * g->form.tile[1],
+        .below = g->down - of_part,
+    };
+}
+
+fc_winograd_tiles fc_winograd_tiles_of(const fc_winograd_grid *g, const fc_winograd_images *m, ptrdiff_t target_step,
+                                       ptrdiff_t point_step) {
+    const ptrdiff_t row = m->width * m->part, column = g->column_step * m->part;
+    return (fc_winograd_tiles){.tiles = g->of_phase, .tile_step = g->form.tile[1] * column, .row_step = row,
+                               .position_step = g->form.upright ? row : column,
+                               .target_step = target_step, .point_step = point_step};
 }
 
 fc_winograd_images fc_winograd_input(const fc_correlation *c, const fc_winograd_grid *g, ptrdiff_t size,
@@ -61,7 +110,7 @@ fc_winograd_images fc_winograd_input(const fc_correlation *c, const fc_winograd_
         .first_row = lowest(h),
         .first_column = lowest(w),
         .channels = c->planes,
-        .width = g->tile * g->across + (g->taps - 1) * g->column_step,
+        .width = g->form.tile[1] * g->across + (g->form.taps[1] - 1) * g->column_step,
         .pitch = quotient_up(c->planes, lanes) * lanes,
     };
     images.part = fc_winograd_part(&images, lanes);

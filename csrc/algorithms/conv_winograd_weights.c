@@ -13,7 +13,7 @@
 #include "../memory.h"
 #include "conv_winograd.h"
 
-enum { POINTS = FC_WINOGRAD_POINTS, CHAIN = FC_WINOGRAD_CHAIN };
+enum { CHAIN = FC_WINOGRAD_CHAIN };
 /* Of the workspace of one thread and the sums of all parts; channels are cut until it is enough. */
 static const ptrdiff_t MOST_BYTES = 15 << 20;
 /* Transformed tiles of a block, which should stay in L2, but no fewer tiles than make the adding of sums cheap:
@@ -70,29 +70,28 @@ static void transform(const range *j, int of_x, ptrdiff_t first, ptrdiff_t lines
     const fc_winograd_images *m = of_x ? &j->x : &j->dy;
     const fc_winograd_grid *g = &j->grid;
     const ptrdiff_t size = j->size, row = m->width * m->part, width = of_x ? j->panel : j->lanes;
-    const fc_winograd_tiles tiles = {.tiles = g->of_phase, .tile_step = g->tile * g->column_step * m->part,
-                                     .row_step = row, .position_step = g->column_step * m->part,
-                                     .target_step = width, .point_step = of_x ? j->v_point : j->m_point};
+    const ptrdiff_t down = g->form.tile[0], taps = g->form.taps[0];
+    const fc_winograd_tiles tiles = fc_winograd_tiles_of(g, m, width, of_x ? j->v_point : j->m_point);
     /* What is not copied, beside the channels. */
-    if (m->part > m->channels) memset(j->copy, 0, (size_t)((g->tile * j->copied + g->taps - 1) * row * size));
+    if (m->part > m->channels) memset(j->copy, 0, (size_t)((down * j->copied + taps - 1) * row * size));
     for (ptrdiff_t line = first; line < first + lines && !fc_stopped(j->run);) {
-        const ptrdiff_t image = line / g->down, of_image = line % g->down;
-        const ptrdiff_t count = least(least(j->copied, first + lines - line), g->down - of_image);
-        const ptrdiff_t rows = g->tile * count + (of_x ? g->taps - 1 : 0);
+        const fc_winograd_place place = fc_winograd_find(g, line);
+        const ptrdiff_t count = least(least(j->copied, first + lines - line), place.below);
+        const ptrdiff_t rows = down * count + (of_x ? taps - 1 : 0);
         for (ptrdiff_t channel = 0; channel < m->pitch; channel += j->lanes) {
             const ptrdiff_t of_part = channel % m->part, panel = channel / width;
             if (!of_part) {
-                fc_winograd_copy(j->kernels, size, m, image, g->tile * of_image, rows, channel, j->copy);
+                fc_winograd_copy(j->kernels, size, m, &place, rows, channel, j->copy);
                 if (bias_sums)
                     j->kernels->sum(rows * m->width, least(m->part, m->channels - channel), j->copy, m->part,
                                     bias_sums + channel);
             }
             for (ptrdiff_t i = 0; i < count * g->column_step; i++) {
-                const ptrdiff_t position = g->tile * (i / g->column_step) * m->width + i % g->column_step;
+                const ptrdiff_t position = down * (i / g->column_step) * m->width + i % g->column_step;
                 const char *source = j->copy + (position * m->part + of_part) * size;
                 const ptrdiff_t tile = (line - first) * g->across + i * g->of_phase;
                 const ptrdiff_t at = tile * width + channel % width;
-                if (of_x) j->kernels->winograd_input(&tiles, source, j->v + (panel * j->v_panel + at) * size);
+                if (of_x) j->transforms->input(&tiles, source, j->v + (panel * j->v_panel + at) * size);
                 else j->transforms->output_gradient(&tiles, source, j->m + (panel * j->m_strip + at) * size);
             }
         }
@@ -100,11 +99,11 @@ static void transform(const range *j, int of_x, ptrdiff_t first, ptrdiff_t lines
     }
 }
 
-/* The 36 products of register tiles `strip` to `end` of a panel, whose points stay in L1. */
+/* The products of register tiles `strip` to `end` of a panel, whose points stay in L1. */
 static void multiply(const range *j, ptrdiff_t panel, ptrdiff_t strip, ptrdiff_t end, ptrdiff_t tiles, int accumulate,
                      char *sums) {
     const ptrdiff_t size = j->size, k = strip * j->rows;
-    for (ptrdiff_t point = 0; point < POINTS; point++)
+    for (ptrdiff_t point = 0; point < j->grid.form.points; point++)
         for (ptrdiff_t d = 0; d < tiles; d += CHAIN) {
             const ptrdiff_t depth = least(CHAIN, tiles - d);
             const char *v = j->v + (panel * j->v_panel + point * j->v_point + d * j->panel) * size;
@@ -124,25 +123,28 @@ static void multiply(const range *j, ptrdiff_t panel, ptrdiff_t strip, ptrdiff_t
         }
 }
 
+static ptrdiff_t taps_of(const range *j) { return j->grid.form.taps[0] * j->grid.form.taps[1]; }
+
 /* One row of a register tile's sums to dw: those of one output channel. */
 static int leave_row(const range *j, const char *sums, ptrdiff_t k, ptrdiff_t c0) {
     const fc_correlation *c = j->c;
     const ptrdiff_t size = j->size, lanes = j->lanes, channels = least(j->panel, c->planes - c0);
     const ptrdiff_t down = c->axis[0].weight_step, along = c->axis[1].weight_step;
     char *dw = (char *)c->w + (k * c->w_row + c->axis[0].weight + c->axis[1].weight) * size;
-    const ptrdiff_t all = j->grid.taps * j->grid.taps;
+    const ptrdiff_t across = j->grid.form.taps[1], all = taps_of(j);
+    const int packed = (across == 1 || along == 1) && (across == all || down == across);
     char *taps = j->taps;
     int finite = 1;
     for (ptrdiff_t i = 0; i < channels; i += lanes) {
         const ptrdiff_t count = least(lanes, channels - i);
         const ptrdiff_t *at = c->w_plane + c0 + i;
         finite &= j->transforms->weights_gradient(sums + i * size, j->sums_point, taps);
-        if (along == 1 && down == j->grid.taps && (count == 1 || at[1] - at[0] == all)) {
+        if (packed && (count == 1 || at[1] - at[0] == all)) {
             j->kernels->transpose(all, count, taps, lanes, dw + at[0] * size, all);
             continue;
         }
         for (ptrdiff_t t = 0; t < all; t++) {
-            const ptrdiff_t tap = t / j->grid.taps * down + t % j->grid.taps * along;
+            const ptrdiff_t tap = t / across * down + t % across * along;
             for (ptrdiff_t n = 0; n < count; n++)
                 memcpy(dw + (at[n] + tap) * size, taps + (t * lanes + n) * size, (size_t)size);
         }
@@ -176,7 +178,7 @@ static fc_correlation cut(const fc_correlation *all, ptrdiff_t size, ptrdiff_t k
 
 /* What does not depend on ranges nor threads: rows of tiles of a block. */
 static ptrdiff_t lines_of(const plan *p) {
-    const ptrdiff_t bytes = POINTS * p->job->size * (p->c->planes + p->c->rows);
+    const ptrdiff_t bytes = p->grid.form.points * p->job->size * (p->c->planes + p->c->rows);
     return least(p->grid.all, most(1, most(LEAST_TILES, BLOCK_BYTES / bytes) / p->grid.across));
 }
 
@@ -186,7 +188,7 @@ static range find_range(const plan *p, const fc_correlation *c, const range *lik
     range j = {.c = c, .kernels = p->job->kernels, .run = &p->job->run, .size = p->job->size};
     j.lanes = j.kernels->lanes;
     j.grid = p->grid;
-    j.transforms = &j.kernels->winograd[j.grid.taps == 5];
+    j.transforms = &j.kernels->winograd[j.grid.form.shape];
     j.x = fc_winograd_input(c, &j.grid, j.size, j.lanes);
     j.dy = (fc_winograd_images){
         .base = c->y,
@@ -198,7 +200,7 @@ static range find_range(const plan *p, const fc_correlation *c, const range *lik
         .rows = h->outputs,
         .columns = w->outputs,
         .channels = c->rows,
-        .width = j.grid.tile * j.grid.across,
+        .width = j.grid.form.tile[1] * j.grid.across,
         .pitch = quotient_up(c->rows, j.lanes) * j.lanes,
     };
     j.dy.part = fc_winograd_part(&j.dy, j.lanes);
@@ -208,28 +210,28 @@ static range find_range(const plan *p, const fc_correlation *c, const range *lik
     j.panels = quotient_up(c->planes, j.panel);
     j.strips = quotient_up(c->rows, j.rows);
     j.sums_point = j.rows * j.panel;
-    j.sums_tile = POINTS * j.sums_point;
+    j.sums_tile = j.grid.form.points * j.sums_point;
     j.group = like ? like->group : least(j.strips, most(1, GROUP_BYTES / (j.sums_tile * j.size)));
     j.lines = lines_of(p);
     j.whole = j.lines == p->grid.all && p->parts == 1;
     const ptrdiff_t tiles = j.lines * j.grid.across;
     j.v_point = tiles * j.panel + j.lanes;
-    j.v_panel = POINTS * j.v_point;
+    j.v_panel = j.grid.form.points * j.v_point;
     j.m_point = tiles * j.lanes + j.lanes;
-    j.m_strip = POINTS * j.m_point;
-    const ptrdiff_t line = j.grid.tile * j.size * most(j.x.width * j.x.part, j.dy.width * j.dy.part);
+    j.m_strip = j.grid.form.points * j.m_point;
+    const ptrdiff_t line = j.grid.form.tile[0] * j.size * most(j.x.width * j.x.part, j.dy.width * j.dy.part);
     j.copied = like ? like->copied : most(1, least(least(j.lines, j.grid.down), FC_WINOGRAD_COPY_BYTES / line));
     return j;
 }
 
 static ptrdiff_t sums_bytes(const range *j) { return j->panels * j->strips * j->sums_tile * j->size; }
-static ptrdiff_t taps_bytes(const range *j) { return j->grid.taps * j->grid.taps * j->lanes * j->size; }
+static ptrdiff_t taps_bytes(const range *j) { return taps_of(j) * j->lanes * j->size; }
 
 static size_t lay_out(const plan *p, range *j, char *base) {
     const ptrdiff_t width = most(j->x.width * j->x.part, j->dy.width * j->dy.part);
     const ptrdiff_t sums = j->whole ? j->group * j->sums_tile * j->size : p->parts > 1 ? 0 : sums_bytes(j);
     size_t used = 0;
-    j->copy = fc_carve(base, &used, (j->grid.tile * j->copied + j->grid.taps - 1) * width * j->size);
+    j->copy = fc_carve(base, &used, (j->grid.form.tile[0] * j->copied + j->grid.form.taps[0] - 1) * width * j->size);
     j->v = fc_carve(base, &used, j->panels * j->v_panel * j->size);
     j->m = fc_carve(base, &used, j->dy.pitch / j->lanes * j->m_strip * j->size);
     j->sums = fc_carve(base, &used, sums);
@@ -317,7 +319,7 @@ static ptrdiff_t half(ptrdiff_t channels, ptrdiff_t lanes) { return quotient_up(
 static plan find_plan(fc_conv_job *cj, const fc_correlation *c) {
     plan p = {.c = c, .job = cj, .rows = c->rows, .planes = c->planes, .row_ranges = 1, .plane_ranges = 1, .parts = 1};
     const ptrdiff_t lanes = cj->kernels->lanes;
-    p.grid = fc_winograd_grid_of(c);
+    p.grid = fc_winograd_grid_of(c, cj->p->direct_sums);
     const range whole = find_range(&p, c, NULL);
     const ptrdiff_t tiles = p.grid.all * p.grid.across;
     const ptrdiff_t parts = least(tiles / PART_TILES, PARTS_BYTES / sums_bytes(&whole));
@@ -344,6 +346,11 @@ static void add_bias_sums(const plan *p) {
         if (p->job->size == 4) ((float *)p->c->bias)[k] = (float)sum;
         else ((double *)p->c->bias)[k] = sum;
     }
+}
+
+double fc_winograd_weights_tile(const fc_winograd_form *form, ptrdiff_t size) {
+    const ptrdiff_t lanes = 64 / size, side = (form->tile[0] + form->taps[0] - 1) + (form->tile[1] + form->taps[1] - 1);
+    return 2 * (double)((form->points + 2 * side) * lanes * size);
 }
 
 void fc_winograd_weights(fc_conv_job *cj, const fc_correlation *c) {

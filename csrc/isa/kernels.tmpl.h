@@ -60,15 +60,12 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
     .direct_pixels = FC_NAME(direct_pixels),
     .direct_channels = FC_NAME(direct_channels),
     .direct_gradient = FC_NAME(direct_gradient),
-    .winograd_input = FC_NAME(winograd_input),
     .winograd_rows = {FC_WINOGRAD_ROWS(1), FC_WINOGRAD_ROWS(2), FC_WINOGRAD_ROWS(3), FC_WINOGRAD_ROWS(4)},
     .winograd_product = {FC_NAME(winograd_product_1), FC_NAME(winograd_product_2), FC_NAME(winograd_product_3)},
     .winograd_reduction = {FC_NAME(winograd_reduction_1), FC_NAME(winograd_reduction_2), FC_NAME(winograd_reduction_3),
                            FC_NAME(winograd_reduction_4)},
-    .winograd = {{FC_NAME(winograd_output_4), FC_NAME(winograd_weights_3),
-                  FC_NAME(winograd_output_gradient_4), FC_NAME(winograd_weights_gradient_3)},
-                 {FC_NAME(winograd_output_2), FC_NAME(winograd_weights_5),
-                  FC_NAME(winograd_output_gradient_2), FC_NAME(winograd_weights_gradient_5)}},
+    .winograd = {FC_WINOGRAD_KERNELS(3x3), FC_WINOGRAD_KERNELS(3x3_accurate), FC_WINOGRAD_KERNELS(5x5),
+                 FC_WINOGRAD_KERNELS(1x3), FC_WINOGRAD_KERNELS(1x5), FC_WINOGRAD_KERNELS(1x7)},
     .pool =
         {
             .column_size = (int)sizeof(COLUMN),

@@ -114,18 +114,30 @@ typedef void (*fc_direct_kernel)(const fc_direct *d, const void *x, void *y);
 typedef void (*fc_direct_gradient_kernel)(const fc_direct_gradient *d, const void *x, const void *dy,
                                           void *sums);
 
+/* Winograd's algorithms, by their taps: F(4x4, 3x3); F(2x2, 3x3), whose error is that of direct sums; F(4x2, 5x5);
+ * and along one axis F(4, 3), F(4, 5), F(2, 7). */
+typedef enum {
+    FC_WINOGRAD_3X3,
+    FC_WINOGRAD_3X3_ACCURATE,
+    FC_WINOGRAD_5X5,
+    FC_WINOGRAD_1X3,
+    FC_WINOGRAD_1X5,
+    FC_WINOGRAD_1X7,
+    FC_WINOGRAD_SHAPES,
+} fc_winograd_shape;
+
 /* Tiles of a row, `tile_step` apart in the source; their rows and positions; the target's tiles and points. */
 typedef struct {
     ptrdiff_t tiles, tile_step, row_step, position_step;
     ptrdiff_t target_step, point_step;
 } fc_winograd_tiles;
 
-/* Tiles of a row, their points in the source; the target's tiles, rows and positions, and what of a tile,
- * of the last one, and of a vector is written. */
+/* Tiles of a row, their points in the source; the target's tiles, rows and positions, and what of a tile, of the
+ * last one, and of a vector is written. */
 typedef struct {
     ptrdiff_t tiles, tile_step, point_step;
     ptrdiff_t target_step, row_step, position_step;
-    ptrdiff_t rows, columns, width;
+    ptrdiff_t rows, columns, last_columns, width;
     int relu;
 } fc_winograd_outputs;
 
@@ -155,6 +167,7 @@ typedef struct {
 
 /* winograd_kernel.tmpl.h says what each does. */
 typedef struct {
+    void (*input)(const fc_winograd_tiles *tiles, const void *source, void *target);
     int (*output)(const fc_winograd_outputs *tiles, const void *source, const void *bias, void *target);
     void (*weights)(const void *w, ptrdiff_t tap_step, void *target, ptrdiff_t point_step);
     void (*output_gradient)(const fc_winograd_tiles *tiles, const void *source, void *target);
@@ -261,12 +274,11 @@ typedef struct {
     fc_pad_kernel pad;
     fc_direct_kernel direct_pixels, direct_channels;
     fc_direct_gradient_kernel direct_gradient;
-    void (*winograd_input)(const fc_winograd_tiles *tiles, const void *source, void *target);
     /* By the vectors across, less one; rows of a register tile. */
     int winograd_rows[FC_MAX_VECS];
     void (*winograd_product[3])(const fc_winograd_product *product);
     void (*winograd_reduction[FC_MAX_VECS])(const fc_winograd_reduction *reduction);
-    fc_winograd_kernels winograd[2]; /* F(4x4, 3x3), F(2x2, 5x5) */
+    fc_winograd_kernels winograd[FC_WINOGRAD_SHAPES];
     fc_pool_kernels pool;
     fc_norm_kernels norm;
     fc_activation_kernels activation;

@@ -1,93 +1,125 @@
-/* Transforms of Winograd's F(4x4, 3x3) and F(2x2, 5x5) (Lavin & Gray 2016, arXiv:1509.09308) with the points 0,
- * +-5/8, +-3/2 and infinity, which keep its error near that of direct sums (Barabasz et al. 2020,
- * arXiv:1803.10986). Vectors hold channels. Along one axis, with p(x) = x (x^2 - a^2) (x^2 - b^2):
+/* Transforms of Winograd's F(m x m', r x r') (Lavin & Gray 2016, arXiv:1509.09308). Vectors hold channels. An axis has
+ * the points 0, infinity and pairs +-q, which keep the error near that of direct sums (Barabasz et al. 2020,
+ * arXiv:1803.10986; a search for the least gain of rounding errors ends within 2 % of them):
+ *   1 pair   +-1               F(2, 3)
+ *   2 pairs  +-5/8, +-3/2      F(4, 3), F(2, 5)
+ *   3 pairs  +-1/2, +-1, +-2   F(4, 5), F(2, 7)
+ * or no point and one tap. With p(x) = x times all (x^2 - q^2):
  *   input    row of point q: the coefficients of p(x) / (x - q), of infinity: those of p
  *   weights  1, q, q^2 ... over the value of p(x) / (x - q) at q; of infinity: only the last
  *   output   powers of the points, from 0 on; infinity adds to the last
- * `outputs` (4 or 2) and `taps` (3 or 5) are constants where functions are inlined. */
-#define FC_POINT_A ((FC_DTYPE)0.625)
-#define FC_POINT_B ((FC_DTYPE)1.5)
-#define FC_A2 ((FC_DTYPE)0.390625)
-#define FC_B2 ((FC_DTYPE)2.25)
-#define FC_A2B2 ((FC_DTYPE)0.87890625)
-#define FC_A2_B2 ((FC_DTYPE)2.640625)
+ * Pairs, outputs and taps are constants where functions are inlined: `h` and `w` are the pairs of rows and columns. */
+static const double FC_NAME(winograd_q)[4][3] = {{0}, {1}, {0.625, 1.5}, {0.5, 1, 2}};
+/* Of x^0, x^2 ... of p(x) / x, and of that without a pair. */
+static const double FC_NAME(winograd_all)[4][4] = {{0}, {-1, 1}, {0.87890625, -2.640625, 1}, {-1, 5.25, -5.25, 1}};
+static const double FC_NAME(winograd_others)[4][3][3] = {
+    {{0}}, {{1}}, {{-2.25, 1}, {-0.390625, 1}}, {{4, -5, 1}, {1, -4.25, 1}, {0.25, -1.25, 1}}};
+/* One over the value of p(x) / (x - q) at 0 and at the pairs. */
+static const double FC_NAME(winograd_of_0)[4] = {1, -1, 1 / 0.87890625, -1};
+static const double FC_NAME(winograd_of)[4][3] = {
+    {0}, {0.5}, {1 / (2 * 0.390625 * (0.390625 - 2.25)), 1 / (2 * 2.25 * (2.25 - 0.390625))},
+    {1 / 1.40625, -1 / 4.5, 1.0 / 90}};
 
-#define FC_OF_0 (1 / (0.390625 * 2.25))
-#define FC_OF_A (1 / (2 * 0.390625 * (0.390625 - 2.25)))
-#define FC_OF_B (1 / (2 * 2.25 * (2.25 - 0.390625)))
+#define FC_POINTS_OF(pairs) ((pairs) ? 2 * (pairs) + 2 : 1)
+#define FC_SET(value) VSET1((FC_DTYPE)(value))
 
-FC_INLINE FC_TARGET void FC_NAME(winograd_input_line)(const VEC d[6], VEC t[6]) {
-    const VEC a = VSET1(FC_POINT_A), b = VSET1(FC_POINT_B), minus_a = VSET1(-FC_POINT_A);
-    const VEC minus_b = VSET1(-FC_POINT_B), minus_a2 = VSET1(-FC_A2), minus_b2 = VSET1(-FC_B2);
-    const VEC product = VSET1(FC_A2B2), minus_sum = VSET1(-FC_A2_B2);
-    const VEC even_a = VFMA(minus_b2, d[2], d[4]), odd_a = VFMA(minus_b2, d[1], d[3]);
-    const VEC even_b = VFMA(minus_a2, d[2], d[4]), odd_b = VFMA(minus_a2, d[1], d[3]);
-    t[0] = VFMA(product, d[0], VFMA(minus_sum, d[2], d[4]));
-    t[1] = VFMA(a, odd_a, even_a);
-    t[2] = VFMA(minus_a, odd_a, even_a);
-    t[3] = VFMA(b, odd_b, even_b);
-    t[4] = VFMA(minus_b, odd_b, even_b);
-    t[5] = VFMA(product, d[1], VFMA(minus_sum, d[3], d[5]));
+/* The sum of d[0], d[2] ... times the coefficients, `count` of them, the last of which is 1. */
+FC_INLINE FC_TARGET VEC FC_NAME(winograd_even)(const int count, const double *of, const VEC *d) {
+    VEC sum = d[2 * (count - 1)];
+    FC_UNROLL for (int i = count - 2; i >= 0; i--)
+        sum = of[i] == 1 ? VADD(d[2 * i], sum) : VFMA(FC_SET(of[i]), d[2 * i], sum);
+    return sum;
 }
 
-/* Tiles of a row, `tile_step` apart in the source: 6 x 6 positions to the 36 points of the target. */
-static FC_TARGET void FC_NAME(winograd_input)(const fc_winograd_tiles *s, const void *source_,
-                                              void *target_) {
+FC_INLINE FC_TARGET void FC_NAME(winograd_input_line)(const int pairs, const VEC *d, VEC *t) {
+    if (!pairs) {
+        t[0] = d[0];
+        return;
+    }
+    t[0] = FC_NAME(winograd_even)(pairs + 1, FC_NAME(winograd_all)[pairs], d);
+    FC_UNROLL for (int k = 0; k < pairs; k++) {
+        const double q = FC_NAME(winograd_q)[pairs][k];
+        const VEC even = FC_NAME(winograd_even)(pairs, FC_NAME(winograd_others)[pairs][k], d + 2);
+        const VEC odd = FC_NAME(winograd_even)(pairs, FC_NAME(winograd_others)[pairs][k], d + 1);
+        t[1 + 2 * k] = VFMA(FC_SET(q), odd, even);
+        t[2 + 2 * k] = VFMA(FC_SET(-q), odd, even);
+    }
+    t[2 * pairs + 1] = FC_NAME(winograd_even)(pairs + 1, FC_NAME(winograd_all)[pairs], d + 1);
+}
+
+/* Tiles of a row, `tile_step` apart in the source: their positions to the points of the target. */
+FC_INLINE FC_TARGET void FC_NAME(winograd_input)(const int h, const int w, const fc_winograd_tiles *s,
+                                                 const void *source_, void *target_) {
+    const int rows = FC_POINTS_OF(h), columns = FC_POINTS_OF(w);
     const FC_DTYPE *source = source_;
     FC_DTYPE *target = target_;
     for (ptrdiff_t tile = 0; tile < s->tiles; tile++, source += s->tile_step, target += s->target_step) {
-        VEC half[6][6]; /* [column][row] */
-        FC_UNROLL for (int i = 0; i < 6; i++) {
-            VEC d[6];
-            FC_UNROLL for (int r = 0; r < 6; r++) d[r] = VLOAD(source + r * s->row_step + i * s->position_step);
-            FC_NAME(winograd_input_line)(d, half[i]);
+        VEC half[8][8]; /* [column][row] */
+        FC_UNROLL for (int i = 0; i < columns; i++) {
+            VEC d[8];
+            FC_UNROLL for (int r = 0; r < rows; r++)
+                d[r] = VLOAD(source + r * s->row_step + i * s->position_step);
+            FC_NAME(winograd_input_line)(h, d, half[i]);
         }
         FC_DTYPE *out = target;
-        FC_UNROLL for (int r = 0; r < 6; r++) {
-            VEC d[6], t[6];
-            FC_UNROLL for (int i = 0; i < 6; i++) d[i] = half[i][r];
-            FC_NAME(winograd_input_line)(d, t);
-            FC_UNROLL for (int i = 0; i < 6; i++, out += s->point_step) VSTORE(out, t[i]);
+        FC_UNROLL for (int r = 0; r < rows; r++) {
+            VEC d[8], t[8];
+            FC_UNROLL for (int i = 0; i < columns; i++) d[i] = half[i][r];
+            FC_NAME(winograd_input_line)(w, d, t);
+            FC_UNROLL for (int i = 0; i < columns; i++, out += s->point_step) VSTORE(out, t[i]);
         }
     }
 }
 
-FC_INLINE FC_TARGET void FC_NAME(winograd_output_line)(const int outputs, const VEC m[6], VEC y[4]) {
-    const VEC a = VSET1(FC_POINT_A), b = VSET1(FC_POINT_B), a2 = VSET1(FC_A2), b2 = VSET1(FC_B2);
-    const VEC a3 = VSET1(FC_A2 * FC_POINT_A), b3 = VSET1(FC_B2 * FC_POINT_B), minus_one = VSET1(-1);
-    const VEC sum_a = VADD(m[1], m[2]), difference_a = VFMA(minus_one, m[2], m[1]);
-    const VEC sum_b = VADD(m[3], m[4]), difference_b = VFMA(minus_one, m[4], m[3]);
-    y[0] = VADD(VADD(m[0], sum_a), sum_b);
-    y[1] = VFMA(a, difference_a, VFMA(b, difference_b, outputs == 2 ? m[5] : VZERO()));
-    if (outputs == 2) return;
-    y[2] = VFMA(a2, sum_a, VFMA(b2, sum_b, VZERO()));
-    y[3] = VFMA(a3, difference_a, VFMA(b3, difference_b, m[5]));
+/* q^i times `of`. */
+FC_INLINE double FC_NAME(winograd_power)(const double q, const int i, double of) {
+    FC_UNROLL for (int n = 0; n < i; n++) of *= q;
+    return of;
 }
 
-/* The points of a row of tiles, one vector of channels, to the outputs of each; `rows` of them, and `columns`
- * of the last tile, and `width` channels are written. Returns whether all sums are finite. */
-FC_INLINE FC_TARGET int FC_NAME(winograd_output)(const int outputs, const fc_winograd_outputs *s,
-                                                 const void *source_, const void *bias_, void *target_) {
+FC_INLINE FC_TARGET void FC_NAME(winograd_output_line)(const int pairs, const int outputs, const VEC *m, VEC *y) {
+    VEC sum[3], difference[3];
+    FC_UNROLL for (int k = 0; k < pairs; k++) {
+        sum[k] = VADD(m[1 + 2 * k], m[2 + 2 * k]);
+        difference[k] = VFMA(VSET1(-1), m[2 + 2 * k], m[1 + 2 * k]);
+    }
+    FC_UNROLL for (int i = 0; i < outputs; i++) {
+        y[i] = i == 0 ? m[0] : i == outputs - 1 ? m[2 * pairs + 1] : VZERO();
+        FC_UNROLL for (int k = pairs - 1; k >= 0; k--) {
+            const VEC of_pair = i % 2 ? difference[k] : sum[k];
+            const double power = FC_NAME(winograd_power)(FC_NAME(winograd_q)[pairs][k], i, 1);
+            y[i] = power == 1 ? VADD(y[i], of_pair) : VFMA(FC_SET(power), of_pair, y[i]);
+        }
+    }
+}
+
+/* The points of a row of tiles, one vector of channels, to the outputs of each: `rows` of them, `columns`, of the
+ * last tile `last_columns`, and `width` channels are written. Returns whether all sums are finite. */
+FC_INLINE FC_TARGET int FC_NAME(winograd_output)(const int h, const int down, const int w, const int along,
+                                                 const fc_winograd_outputs *s, const void *source_,
+                                                 const void *bias_, void *target_) {
+    const int rows = FC_POINTS_OF(h), columns = FC_POINTS_OF(w);
     const FC_DTYPE *source = source_, *bias = bias_;
     FC_DTYPE *target = target_;
     const VEC first = bias ? VLOAD(bias) : VZERO(), zero = VZERO();
     VEC check = VZERO();
     for (ptrdiff_t tile = 0; tile < s->tiles; tile++, source += s->tile_step, target += s->target_step) {
-        VEC half[6][4]; /* [column][row] */
-        FC_UNROLL for (int i = 0; i < 6; i++) {
-            VEC m[6];
-            FC_UNROLL for (int r = 0; r < 6; r++) m[r] = VLOAD(source + (6 * r + i) * s->point_step);
-            FC_NAME(winograd_output_line)(outputs, m, half[i]);
+        VEC half[8][4]; /* [column][row] */
+        FC_UNROLL for (int i = 0; i < columns; i++) {
+            VEC m[8];
+            FC_UNROLL for (int r = 0; r < rows; r++)
+                m[r] = VLOAD(source + (columns * r + i) * s->point_step);
+            FC_NAME(winograd_output_line)(h, down, m, half[i]);
         }
-        const ptrdiff_t columns = tile == s->tiles - 1 ? s->columns : outputs;
-        FC_UNROLL for (int r = 0; r < outputs; r++) {
-            VEC m[6], y[4];
-            FC_UNROLL for (int i = 0; i < 6; i++) m[i] = half[i][r];
-            FC_NAME(winograd_output_line)(outputs, m, y);
+        const ptrdiff_t written = tile == s->tiles - 1 ? s->last_columns : s->columns;
+        FC_UNROLL for (int r = 0; r < down; r++) {
+            VEC m[8], y[4];
+            FC_UNROLL for (int i = 0; i < columns; i++) m[i] = half[i][r];
+            FC_NAME(winograd_output_line)(w, along, m, y);
             if (r >= s->rows) break;
             FC_DTYPE *out = target + r * s->row_step;
-            FC_UNROLL for (int i = 0; i < outputs; i++, out += s->position_step) {
-                if (i >= columns) break;
+            FC_UNROLL for (int i = 0; i < along; i++, out += s->position_step) {
+                if (i >= written) break;
                 const VEC sum = VADD(y[i], first), value = s->relu ? VMAX(zero, sum) : sum;
                 check = VFMA(zero, sum, check);
                 if (s->width == LANES) {
@@ -106,122 +138,127 @@ FC_INLINE FC_TARGET int FC_NAME(winograd_output)(const int outputs, const fc_win
     return sum == 0;
 }
 
-FC_INLINE FC_TARGET void FC_NAME(winograd_weights_line)(const int taps, const VEC g[5], VEC t[6]) {
-    const double a2 = 0.390625, b2 = 2.25, of_a = FC_OF_A, of_b = FC_OF_B;
-    const VEC zero = VZERO();
-    VEC even_a = VFMA(VSET1((FC_DTYPE)of_a), g[0], VFMA(VSET1((FC_DTYPE)(of_a * a2)), g[2], zero));
-    VEC even_b = VFMA(VSET1((FC_DTYPE)of_b), g[0], VFMA(VSET1((FC_DTYPE)(of_b * b2)), g[2], zero));
-    VEC odd_a = VFMA(VSET1((FC_DTYPE)(of_a * 0.625)), g[1], zero);
-    VEC odd_b = VFMA(VSET1((FC_DTYPE)(of_b * 1.5)), g[1], zero);
-    const VEC minus_one = VSET1(-1);
-    if (taps == 5) {
-        even_a = VFMA(VSET1((FC_DTYPE)(of_a * a2 * a2)), g[4], even_a);
-        even_b = VFMA(VSET1((FC_DTYPE)(of_b * b2 * b2)), g[4], even_b);
-        odd_a = VFMA(VSET1((FC_DTYPE)(of_a * a2 * 0.625)), g[3], odd_a);
-        odd_b = VFMA(VSET1((FC_DTYPE)(of_b * b2 * 1.5)), g[3], odd_b);
+/* Even or odd vectors of v times powers of q, and `of`; `odd` is 0 or 1. */
+FC_INLINE FC_TARGET VEC FC_NAME(winograd_value)(const int count, const int odd, const double q, const double of,
+                                                const VEC *v) {
+    VEC sum = VZERO();
+    FC_UNROLL for (int i = odd; i < count; i += 2) {
+        const double power = FC_NAME(winograd_power)(q, i, of);
+        sum = power == 1 ? (i < 2 ? v[i] : VADD(v[i], sum)) : VFMA(FC_SET(power), v[i], sum);
     }
-    t[0] = VFMA(VSET1((FC_DTYPE)FC_OF_0), g[0], zero);
-    t[1] = VADD(even_a, odd_a);
-    t[2] = VFMA(minus_one, odd_a, even_a);
-    t[3] = VADD(even_b, odd_b);
-    t[4] = VFMA(minus_one, odd_b, even_b);
-    t[5] = g[taps - 1];
+    return sum;
 }
 
-/* w: vectors, tap after tap, `tap_step` apart. */
-FC_INLINE FC_TARGET void FC_NAME(winograd_weights)(const int taps, const void *w_, ptrdiff_t tap_step,
-                                                   void *target_, ptrdiff_t point_step) {
-    const FC_DTYPE *w = w_;
-    FC_DTYPE *target = target_;
-    VEC half[5][6]; /* [column][row] */
-    FC_UNROLL for (int i = 0; i < taps; i++) {
-        VEC g[5];
-        FC_UNROLL for (int r = 0; r < taps; r++) g[r] = VLOAD(w + (taps * r + i) * tap_step);
-        FC_NAME(winograd_weights_line)(taps, g, half[i]);
+FC_INLINE FC_TARGET void FC_NAME(winograd_weights_line)(const int pairs, const int taps, const VEC *g, VEC *t) {
+    if (!pairs) {
+        t[0] = g[0];
+        return;
     }
-    FC_UNROLL for (int r = 0; r < 6; r++) {
-        VEC g[5], t[6];
-        FC_UNROLL for (int i = 0; i < taps; i++) g[i] = half[i][r];
-        FC_NAME(winograd_weights_line)(taps, g, t);
-        FC_UNROLL for (int i = 0; i < 6; i++, target += point_step) VSTORE(target, t[i]);
+    t[0] = VFMA(FC_SET(FC_NAME(winograd_of_0)[pairs]), g[0], VZERO());
+    FC_UNROLL for (int k = 0; k < pairs; k++) {
+        const double q = FC_NAME(winograd_q)[pairs][k], of = FC_NAME(winograd_of)[pairs][k];
+        const VEC even = FC_NAME(winograd_value)(taps, 0, q, of, g), odd = FC_NAME(winograd_value)(taps, 1, q, of, g);
+        t[1 + 2 * k] = VADD(even, odd);
+        t[2 + 2 * k] = VFMA(VSET1(-1), odd, even);
+    }
+    t[2 * pairs + 1] = g[taps - 1];
+}
+
+/* taps: vectors, tap after tap, `tap_step` apart; r and s: how many. */
+FC_INLINE FC_TARGET void FC_NAME(winograd_weights)(const int h, const int r, const int w, const int s,
+                                                   const void *taps_, ptrdiff_t tap_step, void *target_,
+                                                   ptrdiff_t point_step) {
+    const int rows = FC_POINTS_OF(h), columns = FC_POINTS_OF(w);
+    const FC_DTYPE *taps = taps_;
+    FC_DTYPE *target = target_;
+    VEC half[8][8]; /* [column][row] */
+    FC_UNROLL for (int i = 0; i < s; i++) {
+        VEC g[8];
+        FC_UNROLL for (int k = 0; k < r; k++) g[k] = VLOAD(taps + (s * k + i) * tap_step);
+        FC_NAME(winograd_weights_line)(h, r, g, half[i]);
+    }
+    FC_UNROLL for (int k = 0; k < rows; k++) {
+        VEC g[8], t[8];
+        FC_UNROLL for (int i = 0; i < s; i++) g[i] = half[i][k];
+        FC_NAME(winograd_weights_line)(w, s, g, t);
+        FC_UNROLL for (int i = 0; i < columns; i++, target += point_step) VSTORE(target, t[i]);
     }
 }
 
 /* The adjoints of output and weights, which give the gradient of the weights. */
-FC_INLINE FC_TARGET void FC_NAME(winograd_output_gradient_line)(const int outputs, const VEC y[4], VEC m[6]) {
-    const VEC zero = VZERO(), minus_one = VSET1(-1);
-    VEC even_a = y[0], even_b = y[0];
-    VEC odd_a = VFMA(VSET1(FC_POINT_A), y[1], zero), odd_b = VFMA(VSET1(FC_POINT_B), y[1], zero);
-    if (outputs == 4) {
-        even_a = VFMA(VSET1(FC_A2), y[2], even_a);
-        even_b = VFMA(VSET1(FC_B2), y[2], even_b);
-        odd_a = VFMA(VSET1(FC_A2 * FC_POINT_A), y[3], odd_a);
-        odd_b = VFMA(VSET1(FC_B2 * FC_POINT_B), y[3], odd_b);
-    }
+FC_INLINE FC_TARGET void FC_NAME(winograd_output_gradient_line)(const int pairs, const int outputs, const VEC *y,
+                                                                VEC *m) {
     m[0] = y[0];
-    m[1] = VADD(even_a, odd_a);
-    m[2] = VFMA(minus_one, odd_a, even_a);
-    m[3] = VADD(even_b, odd_b);
-    m[4] = VFMA(minus_one, odd_b, even_b);
-    m[5] = y[outputs - 1];
+    if (!pairs) return;
+    FC_UNROLL for (int k = 0; k < pairs; k++) {
+        const double q = FC_NAME(winograd_q)[pairs][k];
+        const VEC even = FC_NAME(winograd_value)(outputs, 0, q, 1, y);
+        const VEC odd = FC_NAME(winograd_value)(outputs, 1, q, 1, y);
+        m[1 + 2 * k] = VADD(even, odd);
+        m[2 + 2 * k] = VFMA(VSET1(-1), odd, even);
+    }
+    m[2 * pairs + 1] = y[outputs - 1];
 }
 
-/* Tiles of a row: their positions to the 36 points of the target. */
-FC_INLINE FC_TARGET void FC_NAME(winograd_output_gradient)(const int outputs, const fc_winograd_tiles *s,
-                                                           const void *source_, void *target_) {
+/* Tiles of a row: their positions to the points of the target. */
+FC_INLINE FC_TARGET void FC_NAME(winograd_output_gradient)(const int h, const int down, const int w, const int along,
+                                                           const fc_winograd_tiles *s, const void *source_,
+                                                           void *target_) {
+    const int rows = FC_POINTS_OF(h), columns = FC_POINTS_OF(w);
     const FC_DTYPE *source = source_;
     FC_DTYPE *target = target_;
     for (ptrdiff_t tile = 0; tile < s->tiles; tile++, source += s->tile_step, target += s->target_step) {
-        VEC half[4][6]; /* [column][row] */
-        FC_UNROLL for (int i = 0; i < outputs; i++) {
+        VEC half[4][8]; /* [column][row] */
+        FC_UNROLL for (int i = 0; i < along; i++) {
             VEC y[4];
-            FC_UNROLL for (int r = 0; r < outputs; r++)
-                y[r] = VLOAD(source + r * s->row_step + i * s->position_step);
-            FC_NAME(winograd_output_gradient_line)(outputs, y, half[i]);
+            FC_UNROLL for (int r = 0; r < down; r++) y[r] = VLOAD(source + r * s->row_step + i * s->position_step);
+            FC_NAME(winograd_output_gradient_line)(h, down, y, half[i]);
         }
         FC_DTYPE *out = target;
-        FC_UNROLL for (int r = 0; r < 6; r++) {
-            VEC y[4], m[6];
-            FC_UNROLL for (int i = 0; i < outputs; i++) y[i] = half[i][r];
-            FC_NAME(winograd_output_gradient_line)(outputs, y, m);
-            FC_UNROLL for (int i = 0; i < 6; i++, out += s->point_step) VSTORE(out, m[i]);
+        FC_UNROLL for (int r = 0; r < rows; r++) {
+            VEC y[4], m[8];
+            FC_UNROLL for (int i = 0; i < along; i++) y[i] = half[i][r];
+            FC_NAME(winograd_output_gradient_line)(w, along, y, m);
+            FC_UNROLL for (int i = 0; i < columns; i++, out += s->point_step) VSTORE(out, m[i]);
         }
     }
 }
 
-FC_INLINE FC_TARGET void FC_NAME(winograd_weights_gradient_line)(const int taps, const VEC t[6], VEC g[5]) {
-    const double a2 = 0.390625, b2 = 2.25, of_a = FC_OF_A, of_b = FC_OF_B;
-    const VEC zero = VZERO(), minus_one = VSET1(-1), last = taps == 5 ? zero : t[5];
-    const VEC sum_a = VADD(t[1], t[2]), difference_a = VFMA(minus_one, t[2], t[1]);
-    const VEC sum_b = VADD(t[3], t[4]), difference_b = VFMA(minus_one, t[4], t[3]);
-    g[0] = VFMA(VSET1((FC_DTYPE)FC_OF_0), t[0],
-                VFMA(VSET1((FC_DTYPE)of_a), sum_a, VFMA(VSET1((FC_DTYPE)of_b), sum_b, zero)));
-    g[1] = VFMA(VSET1((FC_DTYPE)(of_a * 0.625)), difference_a,
-                VFMA(VSET1((FC_DTYPE)(of_b * 1.5)), difference_b, zero));
-    g[2] = VFMA(VSET1((FC_DTYPE)(of_a * a2)), sum_a, VFMA(VSET1((FC_DTYPE)(of_b * b2)), sum_b, last));
-    if (taps == 3) return;
-    g[3] = VFMA(VSET1((FC_DTYPE)(of_a * a2 * 0.625)), difference_a,
-                VFMA(VSET1((FC_DTYPE)(of_b * b2 * 1.5)), difference_b, zero));
-    g[4] = VFMA(VSET1((FC_DTYPE)(of_a * a2 * a2)), sum_a, VFMA(VSET1((FC_DTYPE)(of_b * b2 * b2)), sum_b, t[5]));
+FC_INLINE FC_TARGET void FC_NAME(winograd_weights_gradient_line)(const int pairs, const int taps, const VEC *t,
+                                                                 VEC *g) {
+    VEC sum[3], difference[3];
+    FC_UNROLL for (int k = 0; k < pairs; k++) {
+        sum[k] = VADD(t[1 + 2 * k], t[2 + 2 * k]);
+        difference[k] = VFMA(VSET1(-1), t[2 + 2 * k], t[1 + 2 * k]);
+    }
+    FC_UNROLL for (int i = 0; i < taps; i++) {
+        g[i] = i == 0     ? (pairs ? VFMA(FC_SET(FC_NAME(winograd_of_0)[pairs]), t[0], VZERO()) : t[0])
+               : i == taps - 1 ? t[2 * pairs + 1] : VZERO();
+        FC_UNROLL for (int k = pairs - 1; k >= 0; k--) {
+            const double q = FC_NAME(winograd_q)[pairs][k], of = FC_NAME(winograd_of)[pairs][k];
+            g[i] = VFMA(FC_SET(FC_NAME(winograd_power)(q, i, of)), i % 2 ? difference[k] : sum[k], g[i]);
+        }
+    }
 }
 
-/* A vector of 36 points, `point_step` apart, to vectors, tap after tap. Returns whether all are finite. */
-FC_INLINE FC_TARGET int FC_NAME(winograd_weights_gradient)(const int taps, const void *source_,
-                                                           ptrdiff_t point_step, void *dw_) {
+/* A vector of points, `point_step` apart, to vectors, tap after tap. Returns whether all are finite. */
+FC_INLINE FC_TARGET int FC_NAME(winograd_weights_gradient)(const int h, const int r, const int w, const int s,
+                                                           const void *source_, ptrdiff_t point_step, void *dw_) {
+    const int rows = FC_POINTS_OF(h), columns = FC_POINTS_OF(w);
     const FC_DTYPE *source = source_;
     FC_DTYPE *dw = dw_, lanes[LANES], sum = 0;
     const VEC zero = VZERO();
-    VEC half[6][5], check = VZERO(); /* [column][row] */
-    FC_UNROLL for (int i = 0; i < 6; i++) {
-        VEC t[6];
-        FC_UNROLL for (int r = 0; r < 6; r++) t[r] = VLOAD(source + (6 * r + i) * point_step);
-        FC_NAME(winograd_weights_gradient_line)(taps, t, half[i]);
+    VEC half[8][8], check = VZERO(); /* [column][row] */
+    FC_UNROLL for (int i = 0; i < columns; i++) {
+        VEC t[8];
+        FC_UNROLL for (int k = 0; k < rows; k++) t[k] = VLOAD(source + (columns * k + i) * point_step);
+        FC_NAME(winograd_weights_gradient_line)(h, r, t, half[i]);
     }
-    FC_UNROLL for (int r = 0; r < taps; r++) {
-        VEC t[6], g[5];
-        FC_UNROLL for (int i = 0; i < 6; i++) t[i] = half[i][r];
-        FC_NAME(winograd_weights_gradient_line)(taps, t, g);
-        FC_UNROLL for (int i = 0; i < taps; i++, dw += LANES) {
+    FC_UNROLL for (int k = 0; k < r; k++) {
+        VEC t[8], g[8];
+        FC_UNROLL for (int i = 0; i < columns; i++) t[i] = half[i][k];
+        FC_NAME(winograd_weights_gradient_line)(w, s, t, g);
+        FC_UNROLL for (int i = 0; i < s; i++, dw += LANES) {
             check = VFMA(zero, g[i], check);
             VSTORE(dw, g[i]);
         }
@@ -315,35 +352,42 @@ FC_WINOGRAD_GEMM(1, product) FC_WINOGRAD_GEMM(2, product) FC_WINOGRAD_GEMM(3, pr
 FC_WINOGRAD_GEMM(1, reduction) FC_WINOGRAD_GEMM(2, reduction)
 FC_WINOGRAD_GEMM(3, reduction) FC_WINOGRAD_GEMM(4, reduction)
 
-#define FC_WINOGRAD_INSTANCE(outputs, taps)                                                                   \
-    static FC_TARGET int FC_NAME(winograd_output_##outputs)(const fc_winograd_outputs *tiles, const void *source, \
-                                                            const void *bias, void *target) {                 \
-        return FC_NAME(winograd_output)(outputs, tiles, source, bias, target);                                \
-    }                                                                                                         \
-    static FC_TARGET void FC_NAME(winograd_weights_##taps)(const void *w, ptrdiff_t tap_step, void *target,   \
-                                                           ptrdiff_t point_step) {                            \
-        FC_NAME(winograd_weights)(taps, w, tap_step, target, point_step);                                     \
-    }                                                                                                         \
-    static FC_TARGET void FC_NAME(winograd_output_gradient_##outputs)(const fc_winograd_tiles *tiles,         \
-                                                                      const void *source, void *target) {     \
-        FC_NAME(winograd_output_gradient)(outputs, tiles, source, target);                                    \
-    }                                                                                                         \
-    static FC_TARGET int FC_NAME(winograd_weights_gradient_##taps)(const void *source, ptrdiff_t point_step,  \
-                                                                   void *dw) {                                \
-        return FC_NAME(winograd_weights_gradient)(taps, source, point_step, dw);                              \
+#define FC_WINOGRAD_INSTANCE(name, h, down, r, w, along, s)                                                       \
+    static FC_TARGET void FC_NAME(winograd_input_##name)(const fc_winograd_tiles *tiles, const void *source,    \
+                                                         void *target) {                                        \
+        FC_NAME(winograd_input)(h, w, tiles, source, target);                                                   \
+    }                                                                                                           \
+    static FC_TARGET int FC_NAME(winograd_output_##name)(const fc_winograd_outputs *tiles, const void *source,  \
+                                                         const void *bias, void *target) {                      \
+        return FC_NAME(winograd_output)(h, down, w, along, tiles, source, bias, target);                        \
+    }                                                                                                           \
+    static FC_TARGET void FC_NAME(winograd_weights_##name)(const void *taps, ptrdiff_t tap_step, void *target,  \
+                                                           ptrdiff_t point_step) {                              \
+        FC_NAME(winograd_weights)(h, r, w, s, taps, tap_step, target, point_step);                              \
+    }                                                                                                           \
+    static FC_TARGET void FC_NAME(winograd_output_gradient_##name)(const fc_winograd_tiles *tiles,              \
+                                                                   const void *source, void *target) {          \
+        FC_NAME(winograd_output_gradient)(h, down, w, along, tiles, source, target);                            \
+    }                                                                                                           \
+    static FC_TARGET int FC_NAME(winograd_weights_gradient_##name)(const void *source, ptrdiff_t point_step,    \
+                                                                   void *dw) {                                  \
+        return FC_NAME(winograd_weights_gradient)(h, r, w, s, source, point_step, dw);                          \
     }
 
-FC_WINOGRAD_INSTANCE(4, 3) FC_WINOGRAD_INSTANCE(2, 5)
+/* Pairs, outputs and taps of rows and of columns, as fc_winograd_grid_of has them. */
+FC_WINOGRAD_INSTANCE(3x3, 2, 4, 3, 2, 4, 3)
+FC_WINOGRAD_INSTANCE(3x3_accurate, 1, 2, 3, 1, 2, 3)
+FC_WINOGRAD_INSTANCE(5x5, 3, 4, 5, 2, 2, 5)
+FC_WINOGRAD_INSTANCE(1x3, 0, 1, 1, 2, 4, 3)
+FC_WINOGRAD_INSTANCE(1x5, 0, 1, 1, 3, 4, 5)
+FC_WINOGRAD_INSTANCE(1x7, 0, 1, 1, 3, 2, 7)
+
+#define FC_WINOGRAD_KERNELS(name)                                                                                 \
+    {FC_NAME(winograd_input_##name), FC_NAME(winograd_output_##name), FC_NAME(winograd_weights_##name),         \
+     FC_NAME(winograd_output_gradient_##name), FC_NAME(winograd_weights_gradient_##name)}
 
 #undef FC_WINOGRAD_GEMM
 #undef FC_WINOGRAD_REST
 #undef FC_WINOGRAD_INSTANCE
-#undef FC_OF_0
-#undef FC_OF_A
-#undef FC_OF_B
-#undef FC_POINT_A
-#undef FC_POINT_B
-#undef FC_A2
-#undef FC_B2
-#undef FC_A2B2
-#undef FC_A2_B2
+#undef FC_POINTS_OF
+#undef FC_SET
