@@ -31,7 +31,7 @@ typedef struct {
     int isa;     /* index into fc_isa_name */
     int threads; /* at most so many; results do not depend on it */
     int (*interrupted)(void); /* asked now and then on the calling thread; may be NULL */
-    int direct_sums; /* unasked, only algorithms that add the products of the definition */
+    int accurate; /* unasked, only algorithms with the error of direct sums */
     int relu; /* forward: y = max(y, 0), NaN kept */
     ptrdiff_t batch, groups;
     ptrdiff_t in_channels, out_channels; /* of all groups together */

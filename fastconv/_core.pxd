@@ -20,7 +20,7 @@ cdef extern from "fastconv.h" nogil:
         int isa
         int threads
         int (*interrupted)() noexcept nogil
-        int direct_sums
+        int accurate
         int relu
         ptrdiff_t batch
         ptrdiff_t groups

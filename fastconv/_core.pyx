@@ -15,7 +15,7 @@ cnp.import_array()
 
 # What calls use from now on: runtime.py sets it.
 cdef int current_isa = 0
-cdef bint direct_sums = False
+cdef bint accurate = False
 
 cdef unsigned long main_thread = threading.main_thread().ident
 cdef object pending = None
@@ -100,7 +100,7 @@ cdef fc_conv_problem problem_of(problem, cnp.ndarray x, cnp.ndarray w, cnp.ndarr
     cdef Sizes sizes = sizes_of(problem)
     cdef fc_conv_problem p = sizes.p
     p.relu = relu
-    p.direct_sums = direct_sums
+    p.accurate = accurate
     p.isa = current_isa
     p.threads = fastconv_get_num_threads()
     p.interrupted = ask()
@@ -162,14 +162,14 @@ def set_isa(name):
     current_isa = [row[0] for row in all_isas()].index(name)
 
 
-def get_direct_sums():
-    return direct_sums
+def get_accurate():
+    return accurate
 
 
-def set_direct_sums(bint only):
+def set_accurate(bint only):
     """Whether "auto" takes only algorithms that add the products of the definition."""
-    global direct_sums
-    direct_sums = only
+    global accurate
+    accurate = only
 
 
 def get_threads():

@@ -171,7 +171,7 @@ class ConvPlan:
         self._prepare()
 
     def _prepare(self):
-        setting = _core.get_isa(), _core.get_direct_sums()
+        setting = _core.get_isa(), _core.get_accurate()
         self._prepared = setting, _core.prepare_weights(self._asked, *self._arrays())
 
     def __getstate__(self):
@@ -204,7 +204,7 @@ class ConvPlan:
         x = _problem.plan_input(x, self._problem.x_shape, w.dtype)
         y, target = _values.result_array(out, self._problem.y_shape, w.dtype, (x,))
         setting, weights = self._prepared
-        if setting != (_core.get_isa(), _core.get_direct_sums()):
+        if setting != (_core.get_isa(), _core.get_accurate()):
             self._prepare()
             _, weights = self._prepared
         _core.conv_forward(self._asked, self._problem, x, w, b, self._relu, y, weights)

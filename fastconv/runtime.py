@@ -158,22 +158,25 @@ def get_accuracy():
     -------
     str
     """
-    return ACCURACIES[_core.get_direct_sums()]
+    return ACCURACIES[_core.get_accurate()]
 
 
 def set_accuracy(level):
     """Says which algorithms `algorithm="auto"` may take, in the whole process.
 
     Algorithms that add the products of the definition, in whatever order, have a relative root mean
-    square error of 3e-7 to 6e-7 in float32. Winograd's takes a quarter of the products, for 3x3
-    kernels of stride 1 (of 5x5 a third), and has up to four times that error: relative to the
-    largest elements that meet in a tile of outputs (in dw: of taps), not to each element, and sums
-    of whole numbers are not exact.
+    square error of 2e-7 to 6e-7 in float32. Winograd's take a quarter of the products for 3x3 and
+    5x5 kernels of stride 1, half of them along one axis, and have up to four times that error (3x3:
+    1.4 to 2.3 times, 5x5: 2.6 to 3.4, one axis: 1 to 2.2): relative to the largest elements that
+    meet in a tile of outputs (in dw: of taps), not to each element, and sums of whole numbers are
+    not exact. That of 3x3 kernels with tiles of 2x2, which takes 4 of 9 products, has 0.5 to 0.8
+    of the error of direct sums, and sums of small whole numbers are exact.
 
     Parameters
     ----------
     level : {"normal", "high"}
-        "high" keeps to the former; an `algorithm` that is named runs all the same.
+        "high" keeps to direct sums and the last of these; an `algorithm` that is named runs all
+        the same.
 
     Returns
     -------
@@ -194,7 +197,7 @@ def set_accuracy(level):
     """
     if level not in ACCURACIES:
         raise ValueError(f"level is {level!r}, expected one of {ACCURACIES}")
-    _core.set_direct_sums(level == "high")
+    _core.set_accurate(level == "high")
 
 
 @contextmanager

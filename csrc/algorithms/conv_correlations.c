@@ -111,6 +111,39 @@ fc_axis fc_conv_backward_axis(const fc_conv_problem *p, int axis) {
     return backward_axis(p, axis, 0, period_of(p, axis), &first);
 }
 
+fc_correlation fc_conv_deep_correlation(const fc_conv_job *j, fc_conv_op op, ptrdiff_t g, fc_axis *depth) {
+    const fc_conv_problem *p = j->p;
+    const int back = op == FC_BACKWARD_DATA;
+    const ptrdiff_t C = back ? j->K : j->C, K = back ? j->C : j->K;
+    const ptrdiff_t *from = back ? p->y_strides : p->x_strides, *to = back ? p->x_strides : p->y_strides;
+    const ptrdiff_t w_channel = p->w_strides[back ? 0 : 1];
+    const void *source = back ? j->a->y : j->a->x, *target = back ? j->a->x : j->a->y;
+    fc_axis axis[3];
+    for (int i = 0; i < 3; i++) axis[i] = back ? fc_conv_backward_axis(p, i) : fc_conv_forward_axis(p, i);
+    for (ptrdiff_t i = 0; i < C * p->kernel[0]; i++) {
+        j->plane[i] = element(j, source, (g * C + i % C) * from[1]);
+        j->w_plane[i] = i % C * w_channel + i / C * p->w_strides[2];
+    }
+    *depth = axis[0];
+    return (fc_correlation){
+        .images = p->batch * axis[0].outputs,
+        .x_image = from[0],
+        .y_image = to[0],
+        .rows = K,
+        .w_row = p->w_strides[back ? 1 : 0],
+        .y_row = to[1],
+        .planes = C * p->kernel[0],
+        .x_plane = j->plane,
+        .w_plane = j->w_plane,
+        .axis = {axis[1], axis[2]},
+        .w = element(j, j->a->w, g * j->K * p->w_strides[0]),
+        .bias = element(j, j->a->b, g * K),
+        .y = (void *)element(j, target, g * K * to[1]),
+        .relu = p->relu,
+        .padding_counts = !back,
+    };
+}
+
 static void backward_plane(fc_conv_job *j, ptrdiff_t g, ptrdiff_t i, const ptrdiff_t period[3],
                            fc_conv_each each) {
     const fc_conv_problem *p = j->p;

@@ -1,9 +1,10 @@
-/* 3x3 and 5x5 convolutions of stride 1, dilated or not, by Winograd's F(4x4, 3x3) and F(2x2, 5x5): 36 products
- * where the definition has 144 or 100 (kernels/winograd_kernel.tmpl.h). A block of tiles is transformed into
- * L2, some channels after others; its 36 GEMMs go by panels of output channels, whose points are transformed back
- * at once. Forward, and backward data, whose taps are reversed (dw: conv_winograd_weights.c). Rows of tiles
- * with sums that are not finite are done again by the definition, or all of it by gathered GEMMs if there are
- * many or the weights are not finite. */
+/* Convolutions of stride 1, dilated or not, by Winograd's algorithms (kernels/winograd_kernel.tmpl.h): 3x3 with 36
+ * products where the definition has 144, 5x5 with 48 instead of 200; 3, 5 and 7 taps along one axis with 6 instead
+ * of 12, 8 instead of 20, and 8 instead of 14. A block of tiles is transformed into L2, some channels after others; the GEMMs
+ * of its points go by panels of output channels, whose points are transformed back at once. Forward, and backward
+ * data, whose taps are reversed (dw: conv_winograd_weights.c). A third axis adds planes: of each of its taps all
+ * channels. Rows of tiles with sums that are not finite are done again by the definition, or all of it by gathered
+ * GEMMs if there are many or the weights are not finite. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,12 +34,14 @@ static const ptrdiff_t WEIGHTS_BYTES = 10 << 20;
 /* The weights of each group, transformed. */
 typedef struct {
     fc_conv_weights common;
+    fc_winograd_shape shape;
     ptrdiff_t groups;
     char *transformed[];
 } prepared;
 
 typedef struct {
-    const fc_correlation *c;
+    const fc_correlation *c;   /* of all planes */
+    const fc_axis *depth;
     const fc_kernels *kernels;
     fc_run *run;
     ptrdiff_t size, lanes, points;
@@ -158,7 +161,7 @@ static void multiply_chunk(const job *j, ptrdiff_t tiles, ptrdiff_t point, ptrdi
     j->kernels->winograd_product[j->vecs - 1](&product);
 }
 
-/* The 36 products of a panel. Weights of a panel that are not there yet are transformed a chunk at a time, in L2. */
+/* The products of all points of a panel. Weights that are not there yet are transformed a chunk at a time, in L2. */
 static void multiply(const job *j, ptrdiff_t tiles, ptrdiff_t panel, const workspace *w) {
     const ptrdiff_t size = j->size, channels = j->c->planes;
     if (j->weights) {
@@ -180,23 +183,28 @@ static double value_at(const job *j, const void *array, ptrdiff_t at) {
 }
 
 /* An output by the definition. */
-static void redo_output(const job *j, ptrdiff_t image, ptrdiff_t k, ptrdiff_t p, ptrdiff_t q) {
+static void redo_output(const job *j, const fc_winograd_place *place, ptrdiff_t k, ptrdiff_t p, ptrdiff_t q) {
     const fc_correlation *c = j->c;
-    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
+    const fc_axis *d = j->depth, *h = &c->axis[0], *w = &c->axis[1];
     double sum = c->bias ? value_at(j, c->bias, k) : 0;
-    for (ptrdiff_t i = 0; i < c->planes; i++)
+    for (ptrdiff_t i = 0; i < c->planes; i++) {
+        const ptrdiff_t plane = place->plane * d->stride + d->tap + i / j->x.of_tap * d->tap_step;
         for (ptrdiff_t t = 0; t < h->taps * w->taps; t++) {
             const ptrdiff_t r = t / w->taps, s = t % w->taps;
             const ptrdiff_t row = p + h->tap + r * h->tap_step, column = q + w->tap + s * w->tap_step;
-            const int inside = row >= 0 && row < h->size && column >= 0 && column < w->size;
+            const int inside = plane >= 0 && plane < d->size && row >= 0 && row < h->size && column >= 0 &&
+                               column < w->size;
             if (!inside && !c->padding_counts) continue;
-            const ptrdiff_t at = image * c->x_image + row * h->source_stride + column * w->source_stride;
+            const ptrdiff_t at = place->image * c->x_image + plane * d->source_stride + row * h->source_stride +
+                                 column * w->source_stride;
             const ptrdiff_t tap = h->weight + r * h->weight_step + w->weight + s * w->weight_step;
             sum += (inside ? value_at(j, c->x_plane[i], at) : 0) *
                    value_at(j, c->w, k * c->w_row + c->w_plane[i] + tap);
         }
+    }
     if (c->relu && sum < 0) sum = 0;
-    const ptrdiff_t at = image * c->y_image + k * c->y_row + p * h->target_stride + q * w->target_stride;
+    const ptrdiff_t at = place->image * c->y_image + place->plane * d->target_stride + k * c->y_row +
+                         p * h->target_stride + q * w->target_stride;
     if (j->size == 4) ((float *)c->y)[at] = (float)sum;
     else ((double *)c->y)[at] = sum;
 }
@@ -208,7 +216,7 @@ static void redo(const job *j, ptrdiff_t line, ptrdiff_t k0) {
     const ptrdiff_t last = least(j->c->axis[1].outputs, place.column + g->form.tile[1] * g->across);
     for (ptrdiff_t k = k0; k < least(j->c->rows, k0 + j->panel) && !fc_stopped(j->run); k++)
         for (ptrdiff_t p = place.row; p < end; p += g->row_step)
-            for (ptrdiff_t q = place.column; q < last; q++) redo_output(j, place.image, k, p, q);
+            for (ptrdiff_t q = place.column; q < last; q++) redo_output(j, &place, k, p, q);
 }
 
 /* Points of a row of tiles and a panel back to outputs: `rows` x `columns` of them, y being the first. Returns
@@ -258,8 +266,9 @@ static void leave(job *j, ptrdiff_t first, ptrdiff_t lines, ptrdiff_t panel, con
         const ptrdiff_t rows = least(g->form.tile[0], quotient_up(h->outputs - place.row, g->row_step));
         const ptrdiff_t columns = least(g->form.tile[1] * g->across, axis->outputs - place.column);
         if (place.row >= h->outputs) continue;
-        char *y = (char *)c->y + (place.image * c->y_image + place.row * h->target_stride +
-                                  place.column * axis->target_stride + k0 * c->y_row) * size;
+        char *y = (char *)c->y + (place.image * c->y_image + place.plane * j->depth->target_stride +
+                                  place.row * h->target_stride + place.column * axis->target_stride +
+                                  k0 * c->y_row) * size;
         if (leave_line(j, rows, columns, k0, w->m + i * g->across * j->panel * size, w->stage, y)) continue;
         const int index = j->not_finite++;
         if (index >= MOST_REDONE) continue;
@@ -338,16 +347,19 @@ static double bytes_of_tile(const fc_winograd_form *form, ptrdiff_t size, ptrdif
     return (double)size * ((double)transformed + (double)copied);
 }
 
-static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c) {
-    job j = {.c = c, .kernels = cj->kernels, .run = run, .size = cj->size, .lanes = cj->kernels->lanes};
+static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c, const fc_axis *depth) {
+    job j = {.c = c, .depth = depth, .kernels = cj->kernels, .run = run, .size = cj->size,
+             .lanes = cj->kernels->lanes};
     const ptrdiff_t lanes = j.lanes, vectors = quotient_up(c->rows, lanes);
-    j.grid = fc_winograd_grid_of(c, cj->p->direct_sums);
+    j.grid = fc_winograd_grid_of(c, depth, cj->p->accurate);
     j.points = j.grid.form.points;
     j.transforms = &j.kernels->winograd[j.grid.form.shape];
-    const double of_a_tile = bytes_of_tile(&j.grid.form, j.size, c->planes, fc_are_adjacent(c, j.size));
-    if (of_a_tile * (double)j.grid.across > MOST_LINE_BYTES)
+    j.x = fc_winograd_input(c, depth, 0, c->planes, &j.grid, j.size, lanes);
+    const double of_a_tile = bytes_of_tile(&j.grid.form, j.size, c->planes, j.x.channel == 1);
+    if (of_a_tile * (double)j.grid.across > MOST_LINE_BYTES) {
         fc_winograd_cut(&j.grid, c, (ptrdiff_t)(MOST_LINE_BYTES / of_a_tile));
-    j.x = fc_winograd_input(c, &j.grid, j.size, lanes);
+        j.x = fc_winograd_input(c, depth, 0, c->planes, &j.grid, j.size, lanes);
+    }
     j.vecs = fc_winograd_vecs(j.kernels, vectors, (int)j.kernels->vecs);
     j.panel = j.vecs * lanes;
     j.panels = quotient_up(c->rows, j.panel);
@@ -390,27 +402,21 @@ static void transform_all(job *j) {
     else fc_stop(j->run, FC_NO_MEMORY);
 }
 
-/* `transformed`: the weights of c, or NULL. */
-static void correlate(fc_conv_job *cj, const fc_correlation *c, char *transformed) {
-    job j = plan(cj, &cj->run, c);
+/* `transformed`: the weights of c, or NULL. Returns whether gathered GEMMs must do it again. */
+static int correlate(fc_conv_job *cj, const fc_correlation *c, const fc_axis *depth, char *transformed) {
+    job j = plan(cj, &cj->run, c, depth);
     j.weights = transformed;
     if (!transformed && shares_weights(&j)) transform_all(&j);
     if (j.run->status == FC_OK) fc_parallel(j.run, (int)(j.shares * j.ranges), part, &j);
     if (!transformed) fc_scratch_release(j.weights);
-    if (j.not_finite > most_redone(&j) && j.run->status == FC_OK) {
-        fc_correlate(cj->kernels, cj->size, j.run, c);
-        return;
-    }
+    if (j.not_finite > most_redone(&j)) return 1;
     for (int i = 0; i < j.not_finite && !fc_stopped(j.run); i++)
         redo(&j, j.redone[i].line, j.redone[i].first);
-}
-
-static void correlate_each(fc_conv_job *j, const fc_correlation *phase, int lines, int phases) {
-    for (int i = 0; i < lines * phases && j->run.status == FC_OK; i++) correlate(j, &phase[i], NULL);
+    return 0;
 }
 
 static fc_winograd_form form_of(const fc_conv_problem *p) {
-    return fc_winograd_form_of(p->kernel[1], p->kernel[2], p->direct_sums);
+    return fc_winograd_form_of(p->kernel[1], p->kernel[2], p->accurate);
 }
 
 static ptrdiff_t dilation_of(const fc_conv_problem *p, int axis) { return p->kernel[axis] > 1 ? p->dilation[axis] : 1; }
@@ -427,15 +433,15 @@ static int is_adjacent(const ptrdiff_t strides[5]) { return strides[1] == 1 || s
 static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
     const fc_winograd_form form = form_of(p);
     if (!form.points) return "the kernel is not 3x3, 5x5, or 3, 5 or 7 along one axis";
-    if (p->kernel[0] > 1 || p->in_size[0] > 1 || p->out_size[0] > 1 || p->pad[0]) return "images have a third axis";
-    for (int i = 1; i < 3; i++)
+    for (int i = op == FC_BACKWARD_DATA ? 0 : 1; i < 3; i++)
         if (p->stride[i] > 1) return "the stride is not 1";
     for (int i = 1; i < 3; i++)
         if (dilation_of(p, i) > least(p->in_size[i], p->out_size[i])) return "the dilation is larger than the image";
     if (p->batch == 0) return NULL; /* whatever its strides are */
     if (!is_adjacent(p->x_strides) || !is_adjacent(p->y_strides)) return "neither channels nor columns are adjacent";
     const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
-    const ptrdiff_t size = p->dtype == FC_FLOAT64 ? 8 : 4, channels = op == FC_BACKWARD_DATA ? K : C;
+    const ptrdiff_t size = p->dtype == FC_FLOAT64 ? 8 : 4;
+    const ptrdiff_t channels = (op == FC_BACKWARD_DATA ? K : C) * p->kernel[0];
     const int adjacent = (op == FC_BACKWARD_DATA ? p->y_strides : p->x_strides)[1] == 1;
     const double of_a_tile = op == FC_BACKWARD_WEIGHTS ? fc_winograd_weights_tile(&form, size)
                                                        : bytes_of_tile(&form, size, channels, adjacent);
@@ -445,22 +451,23 @@ static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
 
 /* Cycles of 32 multiply-adds, for a channel in and a channel out, at which it took the time of gathered GEMMs:
  * of a tile in the GEMMs and in the transforms of one channel, and of the weights, or their gradient, whose
- * transform is a matter of memory when they are many. Fitted to 1700 problems of 16 to 512 channels, images of 1x1
- * to 28x28 and batches of 1 to 32, in float32 and float64, with AVX-512. The choice cost 0.2 % of the time of 3x3 and
- * 2 % of dw for images of 4x4 and more, of smaller ones 1 % and 5 %; at worst 4x4 and 5x5 images with few channels took
- * 1.2 times as long as the other way, dw of single ones 1.9. bench/compare.py with --algorithm measures the same. */
+ * transform is a matter of memory when they are many. 3x3 is fitted to 1700 problems of 16 to 512 channels, images of
+ * 1x1 to 28x28 and batches of 1 to 32, in float32 and float64, with AVX-512: the choice cost 0.2 % of the time and
+ * 2 % of dw for images of 4x4 and more, of smaller ones 1 % and 5 %. The others to 3800 in float32, signals of 4
+ * to 4096 and images of 3x3 to 55x55: it cost 1 to 2 %, at worst (few outputs, many weights) 1.5 to 2.9 times the
+ * other way. bench/compare.py with --algorithm measures the same. */
 typedef struct {
     double tile, transforms, weights, many_weights;
 } costs;
 static const costs OF_SUMS[FC_WINOGRAD_SHAPES] = {
-    [FC_WINOGRAD_3X3] = {1.75, 0, 0, 0},   [FC_WINOGRAD_3X3_ACCURATE] = {0.8, 0, 0, 0},
-    [FC_WINOGRAD_5X5] = {1.2, 25, 0, 0},   [FC_WINOGRAD_1X3] = {0.3, 3, 0, 0},
-    [FC_WINOGRAD_1X5] = {0.4, 3, 0, 0},    [FC_WINOGRAD_1X7] = {0.4, 3, 0, 0},
+    [FC_WINOGRAD_3X3] = {1.75, 0, 0, 0}, [FC_WINOGRAD_3X3_ACCURATE] = {0.72, 2, 0, 0},
+    [FC_WINOGRAD_5X5] = {0.96, 2, 6, 0}, [FC_WINOGRAD_1X3] = {0.28, 0, 1, 0},
+    [FC_WINOGRAD_1X5] = {0.39, 0, 1, 0}, [FC_WINOGRAD_1X7] = {0.43, 0, 0, 0},
 };
 static const costs OF_GRADIENT[FC_WINOGRAD_SHAPES] = {
-    [FC_WINOGRAD_3X3] = {2.25, 0, 4, 0.02}, [FC_WINOGRAD_3X3_ACCURATE] = {1, 0, 2, 0.01},
-    [FC_WINOGRAD_5X5] = {2.2, 0, 6, 0},     [FC_WINOGRAD_1X3] = {0.4, 0, 1, 0},
-    [FC_WINOGRAD_1X5] = {0.5, 0, 1, 0},     [FC_WINOGRAD_1X7] = {0.5, 0, 1, 0},
+    [FC_WINOGRAD_3X3] = {2.25, 0, 4, 0.02}, [FC_WINOGRAD_3X3_ACCURATE] = {0.8, 2, 6, 0},
+    [FC_WINOGRAD_5X5] = {2.56, 0, 8, 0},    [FC_WINOGRAD_1X3] = {0.29, 0, 4, 0},
+    [FC_WINOGRAD_1X5] = {0.43, 0, 4, 0},    [FC_WINOGRAD_1X7] = {0.43, 0, 2, 0},
 };
 static const double OF_A_TAP = 0.375 / 9, MARGIN = 1.05;
 enum { LEAST_CHANNELS = 16, MOST_CHANNELS = 2048 /* of more, too few tiles fit a block */ };
@@ -478,12 +485,14 @@ static double share_inside(const fc_conv_problem *p, int axis) {
 
 static int suits(fc_conv_op op, const fc_conv_problem *p) {
     const fc_winograd_form form = form_of(p);
-    if (!form.points || (p->direct_sums && form.shape != FC_WINOGRAD_3X3_ACCURATE)) return 0;
-    const double C = (double)(p->in_channels / p->groups), K = (double)(p->out_channels / p->groups);
+    if (!form.points || (p->accurate && form.shape != FC_WINOGRAD_3X3_ACCURATE)) return 0;
+    double C = (double)(p->in_channels / p->groups), K = (double)(p->out_channels / p->groups);
+    *(op == FC_BACKWARD_DATA ? &K : &C) *= (double)p->kernel[0];
     if (C < LEAST_CHANNELS || K < LEAST_CHANNELS || (op == FC_BACKWARD_DATA ? K : C) > MOST_CHANNELS) return 0;
     const costs *of = &(op == FC_BACKWARD_WEIGHTS ? OF_GRADIENT : OF_SUMS)[form.shape];
     const ptrdiff_t *size = op == FC_BACKWARD_DATA ? p->in_size : p->out_size;
-    const double tiles = (double)p->batch * tiles_along(op, p, 1) * tiles_along(op, p, 2);
+    const double images = (double)p->batch * (double)size[0];
+    const double tiles = images * tiles_along(op, p, 1) * tiles_along(op, p, 2);
     const double cycles = tiles * (of->tile + of->transforms * (1 / C + 1 / K)) + of->weights +
                           of->many_weights * sqrt(C * K);
     /* Gathered GEMMs leave out what is in the padding: about all if it is wide, as with dilation, in dw some. */
@@ -491,13 +500,14 @@ static int suits(fc_conv_op op, const fc_conv_problem *p) {
     double taps = (double)p->kernel[1] * (double)p->kernel[2];
     if (dilation_of(p, 1) > 1 || dilation_of(p, 2) > 1) taps *= inside;
     else if (op == FC_BACKWARD_WEIGHTS) taps *= sqrt(inside);
-    return MARGIN * cycles < OF_A_TAP * taps * (double)p->batch * (double)size[1] * (double)size[2];
+    return MARGIN * cycles < OF_A_TAP * taps * images * (double)size[1] * (double)size[2];
 }
 
 static const prepared *find_prepared(const fc_conv_job *j) {
     const fc_conv_weights *weights = j->a->prepared;
     if (!weights || weights->algorithm != &fc_conv_winograd || weights->isa != j->p->isa) return NULL;
-    return (const prepared *)weights;
+    const prepared *all = (const prepared *)weights;
+    return all->shape == form_of(j->p).shape ? all : NULL;
 }
 
 static fc_status run(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arrays *a) {
@@ -508,17 +518,16 @@ static fc_status run(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arra
     fc_conv_job j = fc_conv_start(p, a);
     if (!j.plane) return FC_NO_MEMORY;
     const prepared *all = find_prepared(&j);
-    for (ptrdiff_t g = 0; op == FC_FORWARD && g < p->groups && j.run.status == FC_OK; g++) {
-        const fc_correlation c = fc_conv_forward_correlation(&j, g, 0);
-        correlate(&j, &c, all ? all->transformed[g] : NULL);
+    int again = op == FC_BACKWARD_WEIGHTS && !a->w;
+    for (ptrdiff_t g = 0; !again && g < p->groups && j.run.status == FC_OK; g++) {
+        fc_axis depth;
+        const fc_correlation c = fc_conv_deep_correlation(&j, op, g, &depth);
+        if (op == FC_BACKWARD_WEIGHTS) again = !fc_winograd_weights(&j, &c, &depth);
+        else again = correlate(&j, &c, &depth, op == FC_FORWARD && all ? all->transformed[g] : NULL);
     }
-    for (ptrdiff_t g = 0; op == FC_BACKWARD_WEIGHTS && g < p->groups && j.run.status == FC_OK; g++) {
-        const fc_correlation c = fc_conv_forward_correlation(&j, g, 0);
-        if (c.w) fc_winograd_weights(&j, &c);
-        else fc_correlate_weights(j.kernels, j.size, &j.run, &c, 0);
-    }
-    if (op == FC_BACKWARD_DATA) fc_conv_backward_data(&j, p->groups, correlate_each);
-    return fc_conv_end(&j);
+    if (op == FC_BACKWARD_DATA && !again && !fc_conv_weights_are_finite(&j)) fc_conv_repair_edges(p, a, &j.run);
+    const fc_status status = fc_conv_end(&j);
+    return again && status == FC_OK ? fc_conv_implicit_gemm.run(op, p, a) : status;
 }
 
 /* Arrays that are not there yet: only that they differ from NULL matters. */
@@ -539,12 +548,14 @@ static fc_status prepare(const fc_conv_problem *p, const fc_conv_arrays *a, fc_c
     prepared *all = calloc(1, sizeof *all + (size_t)p->groups * sizeof *all->transformed);
     if (!all) return FC_NO_MEMORY;
     all->common = (fc_conv_weights){&fc_conv_winograd, p->isa, free_prepared};
+    all->shape = form_of(p).shape;
     all->groups = p->groups;
     fc_conv_job cj = fc_conv_start(p, &arrays);
     if (!cj.plane) fc_stop(&cj.run, FC_NO_MEMORY);
     for (ptrdiff_t g = 0; g < p->groups && cj.run.status == FC_OK; g++) {
-        const fc_correlation c = fc_conv_forward_correlation(&cj, g, 0);
-        job j = plan(&cj, &cj.run, &c);
+        fc_axis depth;
+        const fc_correlation c = fc_conv_deep_correlation(&cj, FC_FORWARD, g, &depth);
+        job j = plan(&cj, &cj.run, &c, &depth);
         transform_all(&j);
         all->transformed[g] = j.weights;
     }
@@ -559,8 +570,9 @@ static void describe(const fc_conv_problem *p, fc_conv_description *d) {
     const fc_conv_arrays arrays = with_any_images(NULL);
     fc_conv_job cj = fc_conv_start(p, &arrays);
     if (!cj.plane) return;
-    const fc_correlation c = fc_conv_forward_correlation(&cj, 0, 0);
-    job j = plan(&cj, &cj.run, &c);
+    fc_axis depth;
+    const fc_correlation c = fc_conv_deep_correlation(&cj, FC_FORWARD, 0, &depth);
+    job j = plan(&cj, &cj.run, &c, &depth);
     workspace w;
     static char transformed;
     j.weights = &transformed;

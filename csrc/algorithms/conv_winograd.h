@@ -29,33 +29,37 @@ fc_winograd_form fc_winograd_form_of(ptrdiff_t rows, ptrdiff_t columns, int accu
 typedef struct {
     fc_winograd_form form;
     ptrdiff_t row_step, column_step; /* between taps, and so phases */
+    ptrdiff_t deep;           /* planes of an image */
     ptrdiff_t segments;
     ptrdiff_t of_phase, across, down; /* tiles of a row of a phase and a segment, of a row, and rows of a phase */
-    ptrdiff_t all;            /* rows of tiles of all segments of all phases of all images */
+    ptrdiff_t all;            /* rows of tiles of all segments of all phases of all planes */
 } fc_winograd_grid;
 
-fc_winograd_grid fc_winograd_grid_of(const fc_correlation *c, int accurate);
+/* Of all planes (fc_conv_deep_correlation). */
+fc_winograd_grid fc_winograd_grid_of(const fc_correlation *c, const fc_axis *depth, int accurate);
 
 /* Tiles of a row above which it is cut, but that those of one column of tiles stay together. */
 static inline ptrdiff_t fc_winograd_most_across(const fc_winograd_form *form) { return 64 * 36 / form->points; }
 void fc_winograd_cut(fc_winograd_grid *g, const fc_correlation *c, ptrdiff_t most_across);
 
-/* A row of tiles: its image, its first output, and the rows of tiles from it on that lie below each other. */
+/* A row of tiles: its image and plane, its first output, and the rows of tiles from it on that lie below each other. */
 typedef struct {
-    ptrdiff_t image, row, column, below;
+    ptrdiff_t image, plane, row, column, below;
 } fc_winograd_place;
 
 fc_winograd_place fc_winograd_find(const fc_winograd_grid *g, ptrdiff_t line);
 
 /* Images whose tiles are transformed: where their channels lie, and how rows of them are copied, channels
- * side by side. Strides are in elements. */
+ * side by side. Those of a tap of the depth axis follow those of the one before. Strides are in elements. */
 typedef struct {
     const void *base;
-    ptrdiff_t image, row, column, channel;
+    ptrdiff_t image, plane, row, column, channel;
     ptrdiff_t row_step;              /* between the rows that are copied */
-    ptrdiff_t rows, columns;         /* of an image */
+    ptrdiff_t planes, rows, columns; /* of an image */
     ptrdiff_t first_row, first_column; /* where the first tile begins: in the padding if negative */
-    ptrdiff_t channels;
+    ptrdiff_t first_plane, plane_step, plane_stride; /* of tap 0 and output 0; to the next tap, and the next output */
+    ptrdiff_t of_tap;                /* channels of a tap */
+    ptrdiff_t first, channels;       /* of all of them, those that are read */
     ptrdiff_t width, pitch;          /* positions of a row of the copy; channels, in whole vectors */
     ptrdiff_t part;                  /* so many of them are copied at a time */
 } fc_winograd_images;
@@ -75,9 +79,9 @@ void fc_winograd_copy(const fc_kernels *kernels, ptrdiff_t size, const fc_winogr
 fc_winograd_tiles fc_winograd_tiles_of(const fc_winograd_grid *g, const fc_winograd_images *images,
                                        ptrdiff_t target_step, ptrdiff_t point_step);
 
-/* x of a correlation. */
-fc_winograd_images fc_winograd_input(const fc_correlation *c, const fc_winograd_grid *g, ptrdiff_t size,
-                                     ptrdiff_t lanes);
+/* `channels` of x of a correlation of all planes, from the first. */
+fc_winograd_images fc_winograd_input(const fc_correlation *c, const fc_axis *depth, ptrdiff_t first,
+                                     ptrdiff_t channels, const fc_winograd_grid *g, ptrdiff_t size, ptrdiff_t lanes);
 
 /* Vectors across the register tile that loads the least: of `vectors`, at most `widest`. */
 ptrdiff_t fc_winograd_vecs(const fc_kernels *kernels, ptrdiff_t vectors, int widest);
@@ -85,7 +89,7 @@ ptrdiff_t fc_winograd_vecs(const fc_kernels *kernels, ptrdiff_t vectors, int wid
 /* Workspace of a tile of a row of dw, with ranges of channels as small as can be. */
 double fc_winograd_weights_tile(const fc_winograd_form *form, ptrdiff_t size);
 
-/* dw and db. */
-void fc_winograd_weights(fc_conv_job *j, const fc_correlation *c);
+/* dw and db of a correlation of all planes; returns whether all sums are finite. */
+int fc_winograd_weights(fc_conv_job *j, const fc_correlation *c, const fc_axis *depth);
 
 #endif

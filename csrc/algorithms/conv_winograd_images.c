@@ -8,29 +8,43 @@ static ptrdiff_t lowest(const fc_axis *axis) {
     return axis->tap + (fc_is_reversed(axis) ? (axis->taps - 1) * axis->tap_step : 0);
 }
 
-void fc_winograd_copy(const fc_kernels *kernels, ptrdiff_t size, const fc_winograd_images *m,
-                      const fc_winograd_place *place, ptrdiff_t count, ptrdiff_t channel, char *copy) {
-    const ptrdiff_t channels = least(m->part, m->channels - channel);
+/* So many channels of a plane, which begin at `source`; all zeros if that is NULL. */
+static void copy_rows(const fc_kernels *kernels, ptrdiff_t size, const fc_winograd_images *m,
+                      const fc_winograd_place *place, ptrdiff_t count, const char *source, ptrdiff_t channels,
+                      char *copy) {
     const ptrdiff_t position = m->part * size, bytes = channels * size;
     const ptrdiff_t first = m->first_column + place->column;
     const ptrdiff_t left = least(m->width, most(0, -first)), from = first + left;
     const ptrdiff_t columns = most(0, least(m->width - left, m->columns - from));
-    if (channel > 0 && channels < m->part) memset(copy, 0, (size_t)(count * m->width * position));
     for (ptrdiff_t n = 0; n < count; n++, copy += m->width * position) {
         const ptrdiff_t i = m->first_row + place->row + n * m->row_step;
-        const int inside = i >= 0 && i < m->rows && columns > 0;
+        const int inside = source && i >= 0 && i < m->rows && columns > 0;
         for (ptrdiff_t q = 0; q < (inside ? left : m->width); q++) memset(copy + q * position, 0, (size_t)bytes);
         for (ptrdiff_t q = left + columns; inside && q < m->width; q++) memset(copy + q * position, 0, (size_t)bytes);
         if (!inside) continue;
-        const char *source = (const char *)m->base + (place->image * m->image + i * m->row + from * m->column +
-                                                      channel * m->channel) * size;
+        const char *row = source + (i * m->row + from * m->column) * size;
         if (m->channel != 1) {
-            kernels->transpose(channels, columns, source, m->channel, copy + left * position, m->part);
+            kernels->transpose(channels, columns, row, m->channel, copy + left * position, m->part);
             continue;
         }
         const fc_padded_rows shape = {.rows = 1, .count = columns, .step = m->column,
-                                      .inner = m->part, .adjacent = m->channels};
-        kernels->pad(&shape, source, copy + left * position);
+                                      .inner = m->part, .adjacent = channels};
+        kernels->pad(&shape, row, copy + left * position);
+    }
+}
+
+void fc_winograd_copy(const fc_kernels *kernels, ptrdiff_t size, const fc_winograd_images *m,
+                      const fc_winograd_place *place, ptrdiff_t count, ptrdiff_t channel, char *copy) {
+    const ptrdiff_t end = least(m->channels, channel + m->part), first = channel;
+    if (channel > 0 && end < channel + m->part) memset(copy, 0, (size_t)(count * m->width * m->part * size));
+    for (ptrdiff_t channels; channel < end; channel += channels) {
+        const ptrdiff_t tap = (m->first + channel) / m->of_tap, of_tap = (m->first + channel) % m->of_tap;
+        const ptrdiff_t plane = m->first_plane + place->plane * m->plane_stride + tap * m->plane_step;
+        const ptrdiff_t at = place->image * m->image + plane * m->plane + of_tap * m->channel;
+        channels = least(end - channel, m->of_tap - of_tap);
+        copy_rows(kernels, size, m, place, count,
+                  plane >= 0 && plane < m->planes ? (const char *)m->base + at * size : NULL, channels,
+                  copy + (channel - first) * size);
     }
 }
 
@@ -59,10 +73,10 @@ static ptrdiff_t step_of(const fc_axis *axis) {
     return axis->taps == 1 ? 1 : fc_is_reversed(axis) ? -axis->tap_step : axis->tap_step;
 }
 
-fc_winograd_grid fc_winograd_grid_of(const fc_correlation *c, int accurate) {
+fc_winograd_grid fc_winograd_grid_of(const fc_correlation *c, const fc_axis *depth, int accurate) {
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     fc_winograd_grid g = {.form = fc_winograd_form_of(h->taps, w->taps, accurate),
-                          .row_step = step_of(h), .column_step = step_of(w)};
+                          .row_step = step_of(h), .column_step = step_of(w), .deep = depth->outputs};
     g.down = quotient_up(quotient_up(h->outputs, g.row_step), g.form.tile[0]);
     fc_winograd_cut(&g, c, fc_winograd_most_across(&g.form));
     return g;
@@ -79,7 +93,8 @@ void fc_winograd_cut(fc_winograd_grid *g, const fc_correlation *c, ptrdiff_t mos
 fc_winograd_place fc_winograd_find(const fc_winograd_grid *g, ptrdiff_t line) {
     const ptrdiff_t part = line / g->down, phase = part / g->segments, of_part = line % g->down;
     return (fc_winograd_place){
-        .image = phase / g->row_step,
+        .image = phase / g->row_step / g->deep,
+        .plane = phase / g->row_step % g->deep,
         .row = phase % g->row_step + of_part * g->form.tile[0] * g->row_step,
         .column = part % g->segments * g->across * g->form.tile[1],
         .below = g->down - of_part,
@@ -94,24 +109,32 @@ fc_winograd_tiles fc_winograd_tiles_of(const fc_winograd_grid *g, const fc_winog
                                .target_step = target_step, .point_step = point_step};
 }
 
-fc_winograd_images fc_winograd_input(const fc_correlation *c, const fc_winograd_grid *g, ptrdiff_t size,
-                                     ptrdiff_t lanes) {
+fc_winograd_images fc_winograd_input(const fc_correlation *c, const fc_axis *depth, ptrdiff_t first,
+                                     ptrdiff_t channels, const fc_winograd_grid *g, ptrdiff_t size, ptrdiff_t lanes) {
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     const char *const *plane = (const char *const *)c->x_plane;
+    const ptrdiff_t of_tap = c->planes / depth->taps;
     fc_winograd_images images = {
         .base = plane[0],
         .image = c->x_image,
+        .plane = depth->source_stride,
         .row = h->source_stride,
         .row_step = g->row_step,
         .column = w->source_stride,
-        .channel = c->planes > 1 ? (plane[1] - plane[0]) / size : 1,
+        .channel = of_tap > 1 ? (plane[1] - plane[0]) / size : 1,
+        .planes = depth->size,
         .rows = h->size,
         .columns = w->size,
         .first_row = lowest(h),
         .first_column = lowest(w),
-        .channels = c->planes,
+        .first_plane = depth->tap,
+        .plane_step = depth->tap_step,
+        .plane_stride = depth->stride,
+        .of_tap = of_tap,
+        .first = first,
+        .channels = channels,
         .width = g->form.tile[1] * g->across + (g->form.taps[1] - 1) * g->column_step,
-        .pitch = quotient_up(c->planes, lanes) * lanes,
+        .pitch = quotient_up(channels, lanes) * lanes,
     };
     images.part = fc_winograd_part(&images, lanes);
     return images;

@@ -1,7 +1,6 @@
-/* dw of 3x3 and 5x5 convolutions of stride 1 by Winograd's F(3x3, 4x4) and F(5x5, 2x2), the adjoints of
- * F(4x4, 3x3) and F(2x2, 5x5) in the weights: 36 products where the definition has 144 or 100. Tiles of x and
- * of dy are transformed, a block of them at a time, and multiplied by 36 GEMMs whose depth is the tiles; sums
- * of all blocks are transformed back at the end.
+/* dw by the adjoints of Winograd's algorithms in the weights, F(3x3, 4x4) for F(4x4, 3x3): as many products
+ * as forward. Tiles of x and of dy are transformed, a block of them at a time, and multiplied by a GEMM a point, whose
+ * depth is the tiles; sums of all blocks are transformed back at the end.
  *
  * Threads share out ranges of channels, for each of which one transforms all that it needs (tiles that
  * another one transformed would come from its cache: 0.5 to 0.9 of the speed on two threads), and, where
@@ -52,7 +51,8 @@ typedef struct {
 
 /* A problem cut into ranges and parts. */
 typedef struct {
-    const fc_correlation *c;
+    const fc_correlation *c;     /* of all planes */
+    const fc_axis *depth;
     fc_conv_job *job;
     ptrdiff_t rows, planes;      /* channels of a range */
     ptrdiff_t row_ranges, plane_ranges, parts;
@@ -189,10 +189,14 @@ static range find_range(const plan *p, const fc_correlation *c, const range *lik
     j.lanes = j.kernels->lanes;
     j.grid = p->grid;
     j.transforms = &j.kernels->winograd[j.grid.form.shape];
-    j.x = fc_winograd_input(c, &j.grid, j.size, j.lanes);
+    j.x = fc_winograd_input(p->c, p->depth, c->x_plane - p->c->x_plane, c->planes, &j.grid, j.size, j.lanes);
     j.dy = (fc_winograd_images){
         .base = c->y,
         .image = c->y_image,
+        .plane = p->depth->target_stride,
+        .planes = p->depth->outputs,
+        .plane_stride = 1,
+        .of_tap = c->rows,
         .row = h->target_stride,
         .row_step = j.grid.row_step,
         .column = w->target_stride,
@@ -316,10 +320,11 @@ static void add_part(void *context, int index) {
 static ptrdiff_t half(ptrdiff_t channels, ptrdiff_t lanes) { return quotient_up(channels, 2 * lanes) * lanes; }
 
 /* Cuts channels until a thread's workspace is enough, and until there are units for all threads. */
-static plan find_plan(fc_conv_job *cj, const fc_correlation *c) {
-    plan p = {.c = c, .job = cj, .rows = c->rows, .planes = c->planes, .row_ranges = 1, .plane_ranges = 1, .parts = 1};
+static plan find_plan(fc_conv_job *cj, const fc_correlation *c, const fc_axis *depth) {
+    plan p = {.c = c, .depth = depth, .job = cj, .rows = c->rows, .planes = c->planes,
+              .row_ranges = 1, .plane_ranges = 1, .parts = 1};
     const ptrdiff_t lanes = cj->kernels->lanes;
-    p.grid = fc_winograd_grid_of(c, cj->p->direct_sums);
+    p.grid = fc_winograd_grid_of(c, depth, cj->p->accurate);
     const range whole = find_range(&p, c, NULL);
     const ptrdiff_t tiles = p.grid.all * p.grid.across;
     const ptrdiff_t parts = least(tiles / PART_TILES, PARTS_BYTES / sums_bytes(&whole));
@@ -353,8 +358,8 @@ double fc_winograd_weights_tile(const fc_winograd_form *form, ptrdiff_t size) {
     return 2 * (double)((form->points + 2 * side) * lanes * size);
 }
 
-void fc_winograd_weights(fc_conv_job *cj, const fc_correlation *c) {
-    plan p = find_plan(cj, c);
+int fc_winograd_weights(fc_conv_job *cj, const fc_correlation *c, const fc_axis *depth) {
+    plan p = find_plan(cj, c, depth);
     p.first = correlation_of(&p, 0);
     p.largest.c = &p.first;
     fc_run *run = &cj->run;
@@ -363,7 +368,7 @@ void fc_winograd_weights(fc_conv_job *cj, const fc_correlation *c) {
     char *base = sums + bias ? fc_scratch_acquire(sums + bias) : NULL;
     if (sums + bias && !base) {
         fc_stop(run, FC_NO_MEMORY);
-        return;
+        return 1;
     }
     p.sums = base;
     if (bias) p.bias_sums = memset(base + sums, 0, bias);
@@ -371,5 +376,5 @@ void fc_winograd_weights(fc_conv_job *cj, const fc_correlation *c) {
     if (p.parts > 1 && run->status == FC_OK) fc_parallel(run, run->threads, add_part, &p);
     if (bias) add_bias_sums(&p);
     fc_scratch_release(base);
-    if (p.not_finite && run->status == FC_OK) fc_correlate_weights(cj->kernels, cj->size, run, c, 0);
+    return !p.not_finite;
 }
