@@ -106,6 +106,7 @@ def all_results(x, w, b, dy, options, last=False):
 def check(x, w, b, options, last):
     """All results, and a plan's, are those of the naive loops."""
     naive = dict(options, algorithm="naive")
+    options = {"algorithm": "implicit_gemm", **options}
     dy = gradient_like(fastconv.conv_forward(x, w, b, **naive))
     expected = all_results(x, w, b, dy, naive)
     names = ("y", "dx", "dw", "db")

@@ -1,10 +1,10 @@
 /* Convolutions of stride 1, dilated or not, by Winograd's algorithms (kernels/winograd_kernel.tmpl.h): 3x3 with 36
- * products where the definition has 144, 5x5 with 48 instead of 200; 3, 5 and 7 taps along one axis with 6 instead
- * of 12, 8 instead of 20, and 8 instead of 14. A block of tiles is transformed into L2, some channels after others; the GEMMs
- * of its points go by panels of output channels, whose points are transformed back at once. Forward, and backward
- * data, whose taps are reversed (dw: conv_winograd_weights.c). A third axis adds planes: of each of its taps all
- * channels. Rows of tiles with sums that are not finite are done again by the definition, or all of it by gathered
- * GEMMs if there are many or the weights are not finite. */
+ * products where the definition has 144, 5x5 with 48 instead of 200; 2, 3, 5 and 7 taps along one axis with 6
+ * instead of 10 and 12, 8 instead of 20 and 14. A block of tiles is transformed into L2, some channels after others;
+ * the GEMMs of its points go by panels of output channels, whose points are transformed back at once. Forward, and
+ * backward data, whose taps are reversed (dw: conv_winograd_weights.c). A third axis adds planes: of each of its taps
+ * all channels. Rows of tiles with sums that are not finite are done again by the definition, or all of it by
+ * gathered GEMMs if there are many or the weights are not finite. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -432,7 +432,7 @@ static int is_adjacent(const ptrdiff_t strides[5]) { return strides[1] == 1 || s
 
 static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
     const fc_winograd_form form = form_of(p);
-    if (!form.points) return "the kernel is not 3x3, 5x5, or 3, 5 or 7 along one axis";
+    if (!form.points) return "the kernel is not 3x3, 5x5, or 2, 3, 5 or 7 along one axis";
     for (int i = op == FC_BACKWARD_DATA ? 0 : 1; i < 3; i++)
         if (p->stride[i] > 1) return "the stride is not 1";
     for (int i = 1; i < 3; i++)
@@ -461,13 +461,15 @@ typedef struct {
 } costs;
 static const costs OF_SUMS[FC_WINOGRAD_SHAPES] = {
     [FC_WINOGRAD_3X3] = {1.75, 0, 0, 0}, [FC_WINOGRAD_3X3_ACCURATE] = {0.72, 2, 0, 0},
-    [FC_WINOGRAD_5X5] = {0.96, 2, 6, 0}, [FC_WINOGRAD_1X3] = {0.28, 0, 1, 0},
-    [FC_WINOGRAD_1X5] = {0.39, 0, 1, 0}, [FC_WINOGRAD_1X7] = {0.43, 0, 0, 0},
+    [FC_WINOGRAD_5X5] = {0.96, 2, 6, 0}, [FC_WINOGRAD_1X2] = {0.3, 0, 1, 0},
+    [FC_WINOGRAD_1X3] = {0.28, 0, 1, 0}, [FC_WINOGRAD_1X5] = {0.39, 0, 1, 0},
+    [FC_WINOGRAD_1X7] = {0.43, 0, 0, 0},
 };
 static const costs OF_GRADIENT[FC_WINOGRAD_SHAPES] = {
     [FC_WINOGRAD_3X3] = {2.25, 0, 4, 0.02}, [FC_WINOGRAD_3X3_ACCURATE] = {0.8, 2, 6, 0},
-    [FC_WINOGRAD_5X5] = {2.56, 0, 8, 0},    [FC_WINOGRAD_1X3] = {0.29, 0, 4, 0},
-    [FC_WINOGRAD_1X5] = {0.43, 0, 4, 0},    [FC_WINOGRAD_1X7] = {0.43, 0, 2, 0},
+    [FC_WINOGRAD_5X5] = {2.56, 0, 8, 0},    [FC_WINOGRAD_1X2] = {0.3, 0, 4, 0},
+    [FC_WINOGRAD_1X3] = {0.29, 0, 4, 0},    [FC_WINOGRAD_1X5] = {0.43, 0, 4, 0},
+    [FC_WINOGRAD_1X7] = {0.43, 0, 2, 0},
 };
 static const double OF_A_TAP = 0.375 / 9, MARGIN = 1.05;
 enum { LEAST_CHANNELS = 16, MOST_CHANNELS = 2048 /* of more, too few tiles fit a block */ };

@@ -55,8 +55,9 @@ fc_winograd_form fc_winograd_form_of(ptrdiff_t rows, ptrdiff_t columns, int accu
         int accurate;
     } forms[] = {
         {FC_WINOGRAD_3X3_ACCURATE, {3, 3}, {2, 2}, 1}, {FC_WINOGRAD_3X3, {3, 3}, {4, 4}, 0},
-        {FC_WINOGRAD_5X5, {5, 5}, {4, 2}, 0},          {FC_WINOGRAD_1X3, {1, 3}, {1, 4}, 0},
-        {FC_WINOGRAD_1X5, {1, 5}, {1, 4}, 0},          {FC_WINOGRAD_1X7, {1, 7}, {1, 2}, 0},
+        {FC_WINOGRAD_5X5, {5, 5}, {4, 2}, 0},          {FC_WINOGRAD_1X2, {1, 2}, {1, 5}, 0},
+        {FC_WINOGRAD_1X3, {1, 3}, {1, 4}, 0},          {FC_WINOGRAD_1X5, {1, 5}, {1, 4}, 0},
+        {FC_WINOGRAD_1X7, {1, 7}, {1, 2}, 0},
     };
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         const int upright = columns == 1, down = upright ? 1 : 0;

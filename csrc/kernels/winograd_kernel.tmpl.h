@@ -2,7 +2,7 @@
  * the points 0, infinity and pairs +-q, which keep the error near that of direct sums (Barabasz et al. 2020,
  * arXiv:1803.10986; a search for the least gain of rounding errors ends within 2 % of them):
  *   1 pair   +-1               F(2, 3)
- *   2 pairs  +-5/8, +-3/2      F(4, 3), F(2, 5)
+ *   2 pairs  +-5/8, +-3/2      F(5, 2), F(4, 3), F(2, 5)
  *   3 pairs  +-1/2, +-1, +-2   F(4, 5), F(2, 7)
  * or no point and one tap. With p(x) = x times all (x^2 - q^2):
  *   input    row of point q: the coefficients of p(x) / (x - q), of infinity: those of p
@@ -104,7 +104,7 @@ FC_INLINE FC_TARGET int FC_NAME(winograd_output)(const int h, const int down, co
     const VEC first = bias ? VLOAD(bias) : VZERO(), zero = VZERO();
     VEC check = VZERO();
     for (ptrdiff_t tile = 0; tile < s->tiles; tile++, source += s->tile_step, target += s->target_step) {
-        VEC half[8][4]; /* [column][row] */
+        VEC half[8][5]; /* [column][row] */
         FC_UNROLL for (int i = 0; i < columns; i++) {
             VEC m[8];
             FC_UNROLL for (int r = 0; r < rows; r++)
@@ -113,7 +113,7 @@ FC_INLINE FC_TARGET int FC_NAME(winograd_output)(const int h, const int down, co
         }
         const ptrdiff_t written = tile == s->tiles - 1 ? s->last_columns : s->columns;
         FC_UNROLL for (int r = 0; r < down; r++) {
-            VEC m[8], y[4];
+            VEC m[8], y[5];
             FC_UNROLL for (int i = 0; i < columns; i++) m[i] = half[i][r];
             FC_NAME(winograd_output_line)(w, along, m, y);
             if (r >= s->rows) break;
@@ -208,15 +208,15 @@ FC_INLINE FC_TARGET void FC_NAME(winograd_output_gradient)(const int h, const in
     const FC_DTYPE *source = source_;
     FC_DTYPE *target = target_;
     for (ptrdiff_t tile = 0; tile < s->tiles; tile++, source += s->tile_step, target += s->target_step) {
-        VEC half[4][8]; /* [column][row] */
+        VEC half[5][8]; /* [column][row] */
         FC_UNROLL for (int i = 0; i < along; i++) {
-            VEC y[4];
+            VEC y[5];
             FC_UNROLL for (int r = 0; r < down; r++) y[r] = VLOAD(source + r * s->row_step + i * s->position_step);
             FC_NAME(winograd_output_gradient_line)(h, down, y, half[i]);
         }
         FC_DTYPE *out = target;
         FC_UNROLL for (int r = 0; r < rows; r++) {
-            VEC y[4], m[8];
+            VEC y[5], m[8];
             FC_UNROLL for (int i = 0; i < along; i++) y[i] = half[i][r];
             FC_NAME(winograd_output_gradient_line)(w, along, y, m);
             FC_UNROLL for (int i = 0; i < columns; i++, out += s->point_step) VSTORE(out, m[i]);
@@ -378,6 +378,7 @@ FC_WINOGRAD_GEMM(3, reduction) FC_WINOGRAD_GEMM(4, reduction)
 FC_WINOGRAD_INSTANCE(3x3, 2, 4, 3, 2, 4, 3)
 FC_WINOGRAD_INSTANCE(3x3_accurate, 1, 2, 3, 1, 2, 3)
 FC_WINOGRAD_INSTANCE(5x5, 3, 4, 5, 2, 2, 5)
+FC_WINOGRAD_INSTANCE(1x2, 0, 1, 1, 2, 5, 2)
 FC_WINOGRAD_INSTANCE(1x3, 0, 1, 1, 2, 4, 3)
 FC_WINOGRAD_INSTANCE(1x5, 0, 1, 1, 3, 4, 5)
 FC_WINOGRAD_INSTANCE(1x7, 0, 1, 1, 3, 2, 7)
