@@ -62,8 +62,22 @@ CASES = {
 }
 
 
+# Forward only.
+STRIDED = {
+    "stride_2": ((2, 20, 14, 11), (35, 20, 3, 3), {"padding": 1, "stride": 2}),
+    "stride_2_valid": ((2, 64, 15, 29), (16, 64, 3, 3), {"stride": 2}),
+    "stride_2_one_output": ((1, 16, 3, 3), (16, 16, 3, 3), {"stride": 2}),
+    "stride_2_two_tiles": ((1, 70, 24, 25), (40, 70, 3, 3), {"padding": ((0, 1), (2, 0)), "stride": 2}),
+    "stride_2_few_channels": ((2, 3, 40, 41), (5, 3, 3, 3), {"padding": 1, "stride": 2}),
+    "stride_2_groups": ((2, 40, 12, 9), (34, 20, 3, 3), {"padding": 1, "stride": 2, "groups": 2}),
+    "stride_2_chunks": ((2, 150, 12, 12), (260, 150, 3, 3), {"padding": 1, "stride": 2}),
+    "stride_2_segments": ((1, 16, 6, 1400), (18, 16, 3, 3), {"padding": 1, "stride": 2}),
+    "stride_2_volume": ((2, 9, 5, 12, 11), (20, 9, 2, 3, 3), {"padding": 1, "stride": (3, 2, 2)}),
+}
+
+
 def arrays_of(case, last, dtype):
-    x_shape, w_shape, options = CASES[case]
+    x_shape, w_shape, options = (CASES | STRIDED)[case]
     rng = np.random.default_rng(1)
     x, w = rng.standard_normal(x_shape).astype(dtype), rng.standard_normal(w_shape).astype(dtype)
     b = rng.standard_normal(w_shape[0]).astype(dtype)
@@ -76,12 +90,14 @@ def arrays_of(case, last, dtype):
 def results(x, w, b, dy, options, algorithm):
     options = options | {"algorithm": algorithm}
     y = fastconv.conv_forward(x, w, b, activation="relu", **options)
+    if "stride" in options:
+        return (y,)
     return y, *fastconv.conv_backward(dy, x, w, **options)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*CASES, *STRIDED])
 def test_winograd_is_near_the_defining_sums(case, last, dtype):
     x, w, b, options = arrays_of(case, last, dtype)
     y = fastconv.conv_forward(x, w, b, **options)
@@ -107,7 +123,7 @@ def test_winograd_is_near_the_defining_sums(case, last, dtype):
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3e38])
 @pytest.mark.parametrize("where", ["x", "w", "b"])
 @pytest.mark.parametrize(
-    "case", ["tiles_cut_on_both_sides", "5x5", "dilated", "7x1", "signal_dilated", "volume"]
+    "case", ["tiles_cut_on_both_sides", "5x5", "dilated", "7x1", "signal_dilated", "volume", "stride_2"]
 )
 def test_what_is_not_finite_stays_where_the_defining_sum_puts_it(case, where, value, last):
     x, w, b, options = arrays_of(case, last, np.float32)
@@ -133,7 +149,10 @@ def test_what_is_not_finite_stays_where_the_defining_sum_puts_it(case, where, va
         ((16, 16, 7, 7), {}, "kernel is not 3x3"),
         ((16, 16, 3, 5), {}, "kernel is not 3x3"),
         ((16, 16, 1, 1), {}, "kernel is not 3x3"),
-        ((16, 16, 3, 3), {"stride": 2}, "stride is not 1"),
+        ((16, 16, 3, 3), {"stride": 3}, "stride is not 1"),
+        ((16, 16, 3, 3), {"stride": (1, 2)}, "stride is not 1"),
+        ((16, 16, 5, 5), {"stride": 2}, "stride is not 1"),
+        ((16, 16, 3, 3), {"stride": 2, "dilation": 2}, "dilated kernels have a stride"),
         ((16, 16, 3, 3), {"dilation": 10, "padding": 10}, "dilation is larger"),
     ],
 )
@@ -241,7 +260,9 @@ def test_auto_takes_it_where_tiles_and_channels_are_many():
     assert chosen((1, 512, 7, 7), 512) == "winograd"
     assert chosen((8, 256, 4, 4), 512) == "winograd"
     assert chosen((64, 32, 2, 2), 32) == "implicit_gemm"
-    assert chosen((8, 64, 56, 56), 64, stride=2) == "implicit_gemm"
+    assert chosen((8, 64, 56, 56), 64, stride=2) == "winograd"
+    assert chosen((8, 64, 7, 7), 64, stride=2) == "implicit_gemm"
+    assert chosen((8, 64, 56, 56), 64, stride=3) == "implicit_gemm"
     assert chosen((8, 64, 28, 28), 64, kernel=(1, 7), padding=(0, 3)) == "winograd"
     assert chosen((8, 64, 28, 28), 64, kernel=(3, 1), padding=(1, 0)) == "winograd"
     assert chosen((4, 64, 4096), 128, kernel=(3,), padding=64, dilation=64) == "winograd"
@@ -303,7 +324,7 @@ def test_other_accuracies_are_refused(level):
 
 
 @pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*CASES, *STRIDED])
 def test_plans_give_the_same_bits(case, last):
     x, w, b, options = arrays_of(case, last, np.float32)
     options = options | {"algorithm": "winograd", "activation": "relu"}

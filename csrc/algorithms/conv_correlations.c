@@ -139,7 +139,7 @@ fc_correlation fc_conv_deep_correlation(const fc_conv_job *j, fc_conv_op op, ptr
         .w = element(j, j->a->w, g * j->K * p->w_strides[0]),
         .bias = element(j, j->a->b, g * K),
         .y = (void *)element(j, target, g * K * to[1]),
-        .relu = p->relu,
+        .relu = op == FC_FORWARD && p->relu,
         .padding_counts = !back,
     };
 }

@@ -18,6 +18,7 @@ enum {
     MOST_TAPS = 25,
     CHAIN = FC_WINOGRAD_CHAIN,
     MOST_LANES = 16,
+    FC_WINOGRAD_2X2_SIDE = 6, /* points along an axis */
     MOST_REDONE = 8, /* rows of tiles of a panel */
 };
 /* A block's transformed input should stay in L2; with weights that are transformed for every block, blocks
@@ -53,6 +54,7 @@ typedef struct {
     ptrdiff_t tiles;           /* of a block */
     ptrdiff_t vecs;            /* of a panel */
     ptrdiff_t panel, panels;   /* output channels of a panel */
+    ptrdiff_t planes;          /* of x, or of all phases of a stride: 4 times whole vectors of them */
     ptrdiff_t v_point, m_point, u_point; /* elements between points */
     ptrdiff_t shares, ranges;  /* of the rows of tiles, and of the panels: a task has one of each */
     FC_ATOMIC int not_finite;  /* rows of tiles of a panel; of the first, which */
@@ -70,33 +72,55 @@ typedef struct {
 /* Elements between points of a chunk of weights: not a multiple of a page, which would be one set of the cache. */
 static ptrdiff_t chunk_point(const job *j) { return CHAIN * j->panel + j->lanes; }
 
-/* Channels [begin, end) of a panel: taps transposed so that output channels are vectors, then transformed. */
-static void transform_weights(const job *j, ptrdiff_t panel, ptrdiff_t begin, ptrdiff_t end, char *taps, char *target,
-                              ptrdiff_t point) {
+/* Taps of a plane, transposed so that `count` output channels from `first` on are a vector; `taps` were zeros. Returns
+ * whether they are in the order of the array though they should be reversed. */
+static int gather_taps(const job *j, ptrdiff_t first, ptrdiff_t count, ptrdiff_t plane, char *taps) {
     const fc_correlation *c = j->c;
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    const ptrdiff_t size = j->size, first = panel * j->panel, rows = least(j->panel, c->rows - first);
-    const ptrdiff_t across = j->grid.form.taps[1], all = j->grid.form.taps[0] * across;
+    const fc_winograd_form *form = &j->grid.form;
+    const ptrdiff_t size = j->size, across = form->taps[1], all = form->taps[0] * across, stride = form->stride;
+    const char *source = (const char *)c->w + (first * c->w_row + h->weight + w->weight) * size;
+    if (stride > 1) {
+        const ptrdiff_t phase = plane / j->x.pitch, channel = plane % j->x.pitch;
+        for (ptrdiff_t t = 0; t < all; t++) {
+            const ptrdiff_t r = phase / stride + t / across * stride, s = phase % stride + t % across * stride;
+            char *tap = taps + t * j->lanes * size;
+            memset(tap, 0, (size_t)(j->lanes * size));
+            if (channel >= c->planes || r >= h->taps || s >= w->taps) continue;
+            const ptrdiff_t at = c->w_plane[channel] + r * h->weight_step + s * w->weight_step;
+            j->kernels->copy(count, source + at * size, c->w_row, tap);
+        }
+        return 0;
+    }
+    source += c->w_plane[plane] * size;
     /* In the order of the array, if there is one; reversed, they are read from the last to the first. */
     const int alike = h->taps == 1 || w->taps == 1 || fc_is_reversed(h) == fc_is_reversed(w);
-    const int forth = (h->taps == 1 || h->weight_step == across) && (w->taps == 1 || w->weight_step == 1) && alike;
-    const int back = forth && (fc_is_reversed(h) || fc_is_reversed(w));
-    memset(taps, 0, (size_t)(all * j->lanes * size));
+    if ((h->taps == 1 || h->weight_step == across) && (w->taps == 1 || w->weight_step == 1) && alike) {
+        j->kernels->transpose(count, all, source, c->w_row, taps, j->lanes);
+        return fc_is_reversed(h) || fc_is_reversed(w);
+    }
+    for (ptrdiff_t t = 0; t < all; t++) {
+        const ptrdiff_t r = t / across, s = t % across;
+        const ptrdiff_t at = (fc_is_reversed(h) ? h->taps - 1 - r : r) * h->weight_step +
+                             (fc_is_reversed(w) ? across - 1 - s : s) * w->weight_step;
+        j->kernels->copy(count, source + at * size, c->w_row, taps + t * j->lanes * size);
+    }
+    return 0;
+}
+
+/* Planes [begin, end) of a panel. */
+static void transform_weights(const job *j, ptrdiff_t panel, ptrdiff_t begin, ptrdiff_t end, char *taps, char *target,
+                              ptrdiff_t point) {
+    const ptrdiff_t size = j->size, lanes = j->lanes, first = panel * j->panel;
+    const ptrdiff_t rows = least(j->panel, j->c->rows - first), all = j->grid.form.taps[0] * j->grid.form.taps[1];
+    memset(taps, 0, (size_t)(all * lanes * size));
     for (ptrdiff_t v = 0; v < j->vecs; v++) {
-        const ptrdiff_t count = most(0, least(j->lanes, rows - v * j->lanes));
-        if (count < j->lanes) memset(taps, 0, (size_t)(all * j->lanes * size));
-        for (ptrdiff_t channel = begin; channel < end; channel++) {
-            const char *source = (const char *)c->w + ((first + v * j->lanes) * c->w_row + c->w_plane[channel] +
-                                                       h->weight + w->weight) * size;
-            if (forth && count) j->kernels->transpose(count, all, source, c->w_row, taps, j->lanes);
-            for (ptrdiff_t t = 0; !forth && t < all && count; t++) {
-                const ptrdiff_t r = t / across, s = t % across;
-                const ptrdiff_t at = (fc_is_reversed(h) ? h->taps - 1 - r : r) * h->weight_step +
-                                     (fc_is_reversed(w) ? across - 1 - s : s) * w->weight_step;
-                j->kernels->copy(count, source + at * size, c->w_row, taps + t * j->lanes * size);
-            }
-            j->transforms->weights(taps + (back ? all - 1 : 0) * j->lanes * size, back ? -j->lanes : j->lanes,
-                                         target + ((channel - begin) * j->panel + v * j->lanes) * size, point);
+        const ptrdiff_t count = most(0, least(lanes, rows - v * lanes));
+        if (count < lanes) memset(taps, 0, (size_t)(all * lanes * size));
+        for (ptrdiff_t plane = begin; plane < end; plane++) {
+            const int back = count > 0 && gather_taps(j, first + v * lanes, count, plane, taps);
+            j->transforms->weights(taps + (back ? all - 1 : 0) * lanes * size, back ? -lanes : lanes,
+                                   target + ((plane - begin) * j->panel + v * lanes) * size, point);
         }
     }
 }
@@ -110,7 +134,7 @@ static void weights_part(void *context, int index) {
         return;
     }
     for (ptrdiff_t i = share.begin; i < share.end && !fc_stopped(j->run); i++)
-        transform_weights(j, i, 0, j->c->planes, taps, j->weights + i * j->points * j->u_point * j->size, j->u_point);
+        transform_weights(j, i, 0, j->planes, taps, j->weights + i * j->points * j->u_point * j->size, j->u_point);
     fc_scratch_release(taps);
 }
 
@@ -119,20 +143,23 @@ static void transform_block(const job *j, ptrdiff_t first, ptrdiff_t lines, cons
     const ptrdiff_t size = j->size;
     const ptrdiff_t part = j->x.part, row = j->x.width * part;
     const fc_winograd_grid *g = &j->grid;
-    const ptrdiff_t down = g->form.tile[0], taps = g->form.taps[0];
+    const ptrdiff_t stride = g->form.stride, down = stride * g->form.tile[0], more = stride * (g->form.taps[0] - 1);
     const fc_winograd_tiles tiles = fc_winograd_tiles_of(g, &j->x, CHAIN, j->v_point);
     for (ptrdiff_t line = first; line < first + lines;) {
         const fc_winograd_place place = fc_winograd_find(g, line);
         const ptrdiff_t count = least(least(j->copied, first + lines - line), place.below);
         for (ptrdiff_t channel = 0; channel < j->x.pitch; channel += j->lanes) {
-            const ptrdiff_t of_part = channel % part, chunk = channel / CHAIN * j->points * j->v_point;
-            if (!of_part)
-                fc_winograd_copy(j->kernels, size, &j->x, &place, down * count + taps - 1, channel, w->copy);
-            for (ptrdiff_t i = 0; i < count * g->column_step; i++) {
-                const ptrdiff_t at = down * (i / g->column_step) * row + i % g->column_step * part;
-                const ptrdiff_t tile = (line - first) * g->across + i * g->of_phase;
-                j->transforms->input(&tiles, w->copy + (at + of_part) * size,
-                                     w->v + (chunk + tile * CHAIN + channel % CHAIN) * size);
+            const ptrdiff_t of_part = channel % part;
+            if (!of_part) fc_winograd_copy(j->kernels, size, &j->x, &place, down * count + more, channel, w->copy);
+            for (ptrdiff_t phase = 0; phase < stride * stride; phase++) {
+                const ptrdiff_t plane = phase * j->x.pitch + channel, chunk = plane / CHAIN * j->points * j->v_point;
+                const char *source = w->copy + (phase / stride * row + phase % stride * part + of_part) * size;
+                for (ptrdiff_t i = 0; i < count * g->column_step; i++) {
+                    const ptrdiff_t at = down * (i / g->column_step) * row + i % g->column_step * part;
+                    const ptrdiff_t tile = (line - first) * g->across + i * g->of_phase;
+                    j->transforms->input(&tiles, source + at * size,
+                                         w->v + (chunk + tile * CHAIN + plane % CHAIN) * size);
+                }
             }
         }
         line += count;
@@ -142,7 +169,7 @@ static void transform_block(const job *j, ptrdiff_t first, ptrdiff_t lines, cons
 /* Terms from `d` on of a point of a panel: weights that stay in L1 for all tiles. */
 static void multiply_chunk(const job *j, ptrdiff_t tiles, ptrdiff_t point, ptrdiff_t d, const char *u,
                            const workspace *w) {
-    const ptrdiff_t size = j->size, depth = least(CHAIN, j->c->planes - d);
+    const ptrdiff_t size = j->size, depth = least(CHAIN, j->planes - d);
     const char *v = w->v + (d / CHAIN * j->points + point) * j->v_point * size;
     fc_winograd_product product = {
         .rows = tiles,
@@ -161,20 +188,32 @@ static void multiply_chunk(const job *j, ptrdiff_t tiles, ptrdiff_t point, ptrdi
     j->kernels->winograd_product[j->vecs - 1](&product);
 }
 
+/* Whether the weights of planes d to d + CHAIN are zeros at a point: of phases of one tap, those of infinity are. */
+static int is_without_weights(const job *j, ptrdiff_t point, ptrdiff_t d) {
+    if (j->grid.form.stride == 1) return 0;
+    const int down = point / FC_WINOGRAD_2X2_SIDE == FC_WINOGRAD_2X2_SIDE - 1;
+    const int along = point % FC_WINOGRAD_2X2_SIDE == FC_WINOGRAD_2X2_SIDE - 1;
+    for (ptrdiff_t phase = d / j->x.pitch; phase <= (least(d + CHAIN, j->planes) - 1) / j->x.pitch; phase++)
+        if (!(down && phase / 2 == 1) && !(along && phase % 2 == 1)) return 0;
+    return 1;
+}
+
 /* The products of all points of a panel. Weights that are not there yet are transformed a chunk at a time, in L2. */
 static void multiply(const job *j, ptrdiff_t tiles, ptrdiff_t panel, const workspace *w) {
-    const ptrdiff_t size = j->size, channels = j->c->planes;
+    const ptrdiff_t size = j->size, channels = j->planes;
     if (j->weights) {
         const char *u = j->weights + panel * j->points * j->u_point * size;
         for (ptrdiff_t point = 0; point < j->points; point++)
             for (ptrdiff_t d = 0; d < channels; d += CHAIN)
-                multiply_chunk(j, tiles, point, d, u + (point * j->u_point + d * j->panel) * size, w);
+                if (!is_without_weights(j, point, d))
+                    multiply_chunk(j, tiles, point, d, u + (point * j->u_point + d * j->panel) * size, w);
         return;
     }
     for (ptrdiff_t d = 0; d < channels && !fc_stopped(j->run); d += CHAIN) {
         transform_weights(j, panel, d, least(d + CHAIN, channels), w->taps, w->u, chunk_point(j));
         for (ptrdiff_t point = 0; point < j->points; point++)
-            multiply_chunk(j, tiles, point, d, w->u + point * chunk_point(j) * size, w);
+            if (!is_without_weights(j, point, d))
+                multiply_chunk(j, tiles, point, d, w->u + point * chunk_point(j) * size, w);
     }
 }
 
@@ -191,7 +230,8 @@ static void redo_output(const job *j, const fc_winograd_place *place, ptrdiff_t 
         const ptrdiff_t plane = place->plane * d->stride + d->tap + i / j->x.of_tap * d->tap_step;
         for (ptrdiff_t t = 0; t < h->taps * w->taps; t++) {
             const ptrdiff_t r = t / w->taps, s = t % w->taps;
-            const ptrdiff_t row = p + h->tap + r * h->tap_step, column = q + w->tap + s * w->tap_step;
+            const ptrdiff_t row = p * h->stride + h->tap + r * h->tap_step;
+            const ptrdiff_t column = q * w->stride + w->tap + s * w->tap_step;
             const int inside = plane >= 0 && plane < d->size && row >= 0 && row < h->size && column >= 0 &&
                                column < w->size;
             if (!inside && !c->padding_counts) continue;
@@ -279,14 +319,14 @@ static void leave(job *j, ptrdiff_t first, ptrdiff_t lines, ptrdiff_t panel, con
 
 static ptrdiff_t copy_bytes(const job *j) {
     const fc_winograd_form *form = &j->grid.form;
-    return (form->tile[0] * j->copied + form->taps[0] - 1) * j->x.width * j->x.part * j->size;
+    return form->stride * (form->tile[0] * j->copied + form->taps[0] - 1) * j->x.width * j->x.part * j->size;
 }
 
 static size_t lay_out(const job *j, workspace *w, char *base) {
     const ptrdiff_t size = j->size;
     const ptrdiff_t bytes[] = {
         copy_bytes(j),
-        quotient_up(j->c->planes, CHAIN) * j->points * j->v_point * size,
+        quotient_up(j->planes, CHAIN) * j->points * j->v_point * size,
         j->points * j->m_point * size,
         j->weights ? 0 : j->points * chunk_point(j) * size,
         MOST_TAPS * j->lanes * size,
@@ -339,11 +379,17 @@ ptrdiff_t fc_winograd_vecs(const fc_kernels *kernels, ptrdiff_t vectors, int wid
     return vecs;
 }
 
+/* Planes whose points are multiplied; those of a phase of a stride begin with a vector. */
+static ptrdiff_t planes_of(const fc_winograd_form *form, ptrdiff_t channels, ptrdiff_t lanes) {
+    return form->stride == 1 ? channels : form->stride * form->stride * quotient_up(channels, lanes) * lanes;
+}
+
 /* Workspace of a tile of a row, at most; `adjacent`: the channels are, and are copied together. */
 static double bytes_of_tile(const fc_winograd_form *form, ptrdiff_t size, ptrdiff_t channels, int adjacent) {
     const ptrdiff_t lanes = MOST_LANES * 4 / size, panel = 3 * lanes;
-    const ptrdiff_t transformed = form->points * (quotient_up(channels, CHAIN) * CHAIN + panel);
-    const ptrdiff_t copied = form->tile[0] * form->tile[1] * (panel + 2 * ((adjacent ? channels : 0) + lanes));
+    const ptrdiff_t planes = planes_of(form, channels, lanes), phases = form->stride * form->stride;
+    const ptrdiff_t transformed = form->points * (quotient_up(planes, CHAIN) * CHAIN + panel);
+    const ptrdiff_t copied = form->tile[0] * form->tile[1] * (panel + 2 * phases * ((adjacent ? channels : 0) + lanes));
     return (double)size * ((double)transformed + (double)copied);
 }
 
@@ -355,6 +401,7 @@ static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c, con
     j.points = j.grid.form.points;
     j.transforms = &j.kernels->winograd[j.grid.form.shape];
     j.x = fc_winograd_input(c, depth, 0, c->planes, &j.grid, j.size, lanes);
+    j.planes = planes_of(&j.grid.form, c->planes, lanes);
     const double of_a_tile = bytes_of_tile(&j.grid.form, j.size, c->planes, j.x.channel == 1);
     if (of_a_tile * (double)j.grid.across > MOST_LINE_BYTES) {
         fc_winograd_cut(&j.grid, c, (ptrdiff_t)(MOST_LINE_BYTES / of_a_tile));
@@ -363,11 +410,12 @@ static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c, con
     j.vecs = fc_winograd_vecs(j.kernels, vectors, (int)j.kernels->vecs);
     j.panel = j.vecs * lanes;
     j.panels = quotient_up(c->rows, j.panel);
-    j.u_point = c->planes * j.panel + lanes;
+    j.u_point = j.planes * j.panel + lanes;
     const ptrdiff_t all = j.grid.all, of_tile = j.points * j.size;
     const int many = j.panels * j.points * j.u_point * j.size > WEIGHTS_BYTES;
-    const ptrdiff_t wanted = most(LEAST_TILES, (many ? LARGE_BLOCK_BYTES : BLOCK_BYTES) / (of_tile * j.x.pitch));
-    const ptrdiff_t of_v = quotient_up(c->planes, CHAIN) * CHAIN;
+    const ptrdiff_t of_planes = of_tile * quotient_up(j.planes, lanes) * lanes;
+    const ptrdiff_t wanted = most(LEAST_TILES, (many ? LARGE_BLOCK_BYTES : BLOCK_BYTES) / of_planes);
+    const ptrdiff_t of_v = quotient_up(j.planes, CHAIN) * CHAIN;
     const ptrdiff_t fit = (many ? MOST_BYTES : MOST_BYTES_SHARED) / (of_tile * (of_v + j.panel));
     const ptrdiff_t most_lines = most(1, least(wanted, fit) / j.grid.across), blocks = quotient_up(all, most_lines);
     /* Each task gets as many rows of tiles, if their blocks have enough tiles and share the weights. */
@@ -379,7 +427,7 @@ static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c, con
     j.tiles = j.lines * j.grid.across;
     j.v_point = j.tiles * CHAIN + lanes;
     j.m_point = j.tiles * j.panel + lanes;
-    const ptrdiff_t of_copy = j.grid.form.tile[0] * j.x.width * j.x.part * j.size;
+    const ptrdiff_t of_copy = j.grid.form.stride * j.grid.form.tile[0] * j.x.width * j.x.part * j.size;
     j.copied = most(1, least(least(j.lines, j.grid.down), FC_WINOGRAD_COPY_BYTES / of_copy));
     return j;
 }
@@ -416,7 +464,8 @@ static int correlate(fc_conv_job *cj, const fc_correlation *c, const fc_axis *de
 }
 
 static fc_winograd_form form_of(const fc_conv_problem *p) {
-    return fc_winograd_form_of(p->kernel[1], p->kernel[2], p->accurate);
+    return fc_winograd_form_of(p->kernel[1], p->kernel[2], p->stride[1] == p->stride[2] ? p->stride[1] : 0,
+                               p->accurate);
 }
 
 static ptrdiff_t dilation_of(const fc_conv_problem *p, int axis) { return p->kernel[axis] > 1 ? p->dilation[axis] : 1; }
@@ -432,9 +481,11 @@ static int is_adjacent(const ptrdiff_t strides[5]) { return strides[1] == 1 || s
 
 static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
     const fc_winograd_form form = form_of(p);
+    if (op != FC_FORWARD && p->stride[1] > 1) return "the stride is not 1";
+    if (op == FC_BACKWARD_DATA && p->stride[0] > 1) return "the stride is not 1";
+    if (!form.points && (p->stride[1] > 1 || p->stride[2] > 1)) return "the stride is not 1, or 2 of 3x3 kernels";
     if (!form.points) return "the kernel is not 3x3, 5x5, or 2, 3, 5 or 7 along one axis";
-    for (int i = op == FC_BACKWARD_DATA ? 0 : 1; i < 3; i++)
-        if (p->stride[i] > 1) return "the stride is not 1";
+    if (form.stride > 1 && (p->dilation[1] > 1 || p->dilation[2] > 1)) return "dilated kernels have a stride";
     for (int i = 1; i < 3; i++)
         if (dilation_of(p, i) > least(p->in_size[i], p->out_size[i])) return "the dilation is larger than the image";
     if (p->batch == 0) return NULL; /* whatever its strides are */
@@ -461,7 +512,8 @@ typedef struct {
 } costs;
 static const costs OF_SUMS[FC_WINOGRAD_SHAPES] = {
     [FC_WINOGRAD_3X3] = {1.75, 0, 0, 0}, [FC_WINOGRAD_3X3_ACCURATE] = {0.72, 2, 0, 0},
-    [FC_WINOGRAD_5X5] = {0.96, 2, 6, 0}, [FC_WINOGRAD_1X2] = {0.3, 0, 1, 0},
+    [FC_WINOGRAD_5X5] = {0.96, 2, 6, 0}, [FC_WINOGRAD_2X2] = {6, 8, 0, 0},
+    [FC_WINOGRAD_1X2] = {0.3, 0, 1, 0},
     [FC_WINOGRAD_1X3] = {0.28, 0, 1, 0}, [FC_WINOGRAD_1X5] = {0.39, 0, 1, 0},
     [FC_WINOGRAD_1X7] = {0.43, 0, 0, 0},
 };

@@ -16,12 +16,13 @@ static inline int fc_is_reversed(const fc_axis *axis) { return axis->taps > 1 &&
 typedef struct {
     fc_winograd_shape shape;
     int upright;
-    ptrdiff_t taps[2], tile[2], points;
+    ptrdiff_t stride;
+    ptrdiff_t taps[2], tile[2], points; /* taps: with a stride, of its first phase, than which none has more */
 } fc_winograd_form;
 
-/* Of a kernel of so many rows and columns; points are 0 if there is none. `accurate`: with the error of direct sums,
- * if there is one. */
-fc_winograd_form fc_winograd_form_of(ptrdiff_t rows, ptrdiff_t columns, int accurate);
+/* Of a kernel of so many rows and columns, of one stride; points are 0 if there is none. `accurate`: with the error of
+ * direct sums, if there is one. */
+fc_winograd_form fc_winograd_form_of(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride, int accurate);
 
 /* Tiles of an image. With dilation, outputs that are as far apart as the taps share tiles: rows of such a phase
  * are an image of their own, and its columns stand between those of the others. Long rows are cut into segments,
@@ -55,6 +56,7 @@ typedef struct {
     const void *base;
     ptrdiff_t image, plane, row, column, channel;
     ptrdiff_t row_step;              /* between the rows that are copied */
+    ptrdiff_t stride;                /* between those of outputs, and columns */
     ptrdiff_t planes, rows, columns; /* of an image */
     ptrdiff_t first_row, first_column; /* where the first tile begins: in the padding if negative */
     ptrdiff_t first_plane, plane_step, plane_stride; /* of tap 0 and output 0; to the next tap, and the next output */

@@ -13,11 +13,11 @@ static void copy_rows(const fc_kernels *kernels, ptrdiff_t size, const fc_winogr
                       const fc_winograd_place *place, ptrdiff_t count, const char *source, ptrdiff_t channels,
                       char *copy) {
     const ptrdiff_t position = m->part * size, bytes = channels * size;
-    const ptrdiff_t first = m->first_column + place->column;
+    const ptrdiff_t first = m->first_column + m->stride * place->column;
     const ptrdiff_t left = least(m->width, most(0, -first)), from = first + left;
     const ptrdiff_t columns = most(0, least(m->width - left, m->columns - from));
     for (ptrdiff_t n = 0; n < count; n++, copy += m->width * position) {
-        const ptrdiff_t i = m->first_row + place->row + n * m->row_step;
+        const ptrdiff_t i = m->first_row + m->stride * place->row + n * m->row_step;
         const int inside = source && i >= 0 && i < m->rows && columns > 0;
         for (ptrdiff_t q = 0; q < (inside ? left : m->width); q++) memset(copy + q * position, 0, (size_t)bytes);
         for (ptrdiff_t q = left + columns; inside && q < m->width; q++) memset(copy + q * position, 0, (size_t)bytes);
@@ -48,7 +48,7 @@ void fc_winograd_copy(const fc_kernels *kernels, ptrdiff_t size, const fc_winogr
     }
 }
 
-fc_winograd_form fc_winograd_form_of(ptrdiff_t rows, ptrdiff_t columns, int accurate) {
+fc_winograd_form fc_winograd_form_of(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride, int accurate) {
     static const struct {
         fc_winograd_shape shape;
         ptrdiff_t taps[2], tile[2];
@@ -59,11 +59,13 @@ fc_winograd_form fc_winograd_form_of(ptrdiff_t rows, ptrdiff_t columns, int accu
         {FC_WINOGRAD_1X3, {1, 3}, {1, 4}, 0},          {FC_WINOGRAD_1X5, {1, 5}, {1, 4}, 0},
         {FC_WINOGRAD_1X7, {1, 7}, {1, 2}, 0},
     };
-    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+    if (stride == 2 && rows == 3 && columns == 3)
+        return (fc_winograd_form){.shape = FC_WINOGRAD_2X2, .stride = 2, .taps = {2, 2}, .tile = {5, 5}, .points = 36};
+    for (size_t i = 0; stride == 1 && i < sizeof forms / sizeof *forms; i++) {
         const int upright = columns == 1, down = upright ? 1 : 0;
         const ptrdiff_t *taps = forms[i].taps, *tile = forms[i].tile;
         if (taps[down] != rows || taps[1 - down] != columns || forms[i].accurate > accurate) continue;
-        return (fc_winograd_form){.shape = forms[i].shape, .upright = upright, .taps = {rows, columns},
+        return (fc_winograd_form){.shape = forms[i].shape, .upright = upright, .stride = 1, .taps = {rows, columns},
                                   .tile = {tile[down], tile[1 - down]},
                                   .points = (taps[0] + tile[0] - 1) * (taps[1] + tile[1] - 1)};
     }
@@ -76,7 +78,7 @@ static ptrdiff_t step_of(const fc_axis *axis) {
 
 fc_winograd_grid fc_winograd_grid_of(const fc_correlation *c, const fc_axis *depth, int accurate) {
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    fc_winograd_grid g = {.form = fc_winograd_form_of(h->taps, w->taps, accurate),
+    fc_winograd_grid g = {.form = fc_winograd_form_of(h->taps, w->taps, h->stride, accurate),
                           .row_step = step_of(h), .column_step = step_of(w), .deep = depth->outputs};
     g.down = quotient_up(quotient_up(h->outputs, g.row_step), g.form.tile[0]);
     fc_winograd_cut(&g, c, fc_winograd_most_across(&g.form));
@@ -104,7 +106,7 @@ fc_winograd_place fc_winograd_find(const fc_winograd_grid *g, ptrdiff_t line) {
 
 fc_winograd_tiles fc_winograd_tiles_of(const fc_winograd_grid *g, const fc_winograd_images *m, ptrdiff_t target_step,
                                        ptrdiff_t point_step) {
-    const ptrdiff_t row = m->width * m->part, column = g->column_step * m->part;
+    const ptrdiff_t row = m->stride * m->width * m->part, column = m->stride * g->column_step * m->part;
     return (fc_winograd_tiles){.tiles = g->of_phase, .tile_step = g->form.tile[1] * column, .row_step = row,
                                .position_step = g->form.upright ? row : column,
                                .target_step = target_step, .point_step = point_step};
@@ -134,7 +136,8 @@ fc_winograd_images fc_winograd_input(const fc_correlation *c, const fc_axis *dep
         .of_tap = of_tap,
         .first = first,
         .channels = channels,
-        .width = g->form.tile[1] * g->across + (g->form.taps[1] - 1) * g->column_step,
+        .stride = g->form.stride,
+        .width = g->form.stride * (g->form.tile[1] * g->across + (g->form.taps[1] - 1) * g->column_step),
         .pitch = quotient_up(channels, lanes) * lanes,
     };
     images.part = fc_winograd_part(&images, lanes);

@@ -199,6 +199,7 @@ static range find_range(const plan *p, const fc_correlation *c, const range *lik
         .of_tap = c->rows,
         .row = h->target_stride,
         .row_step = j.grid.row_step,
+        .stride = 1,
         .column = w->target_stride,
         .channel = c->y_row,
         .rows = h->outputs,

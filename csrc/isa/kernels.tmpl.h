@@ -65,8 +65,8 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
     .winograd_reduction = {FC_NAME(winograd_reduction_1), FC_NAME(winograd_reduction_2), FC_NAME(winograd_reduction_3),
                            FC_NAME(winograd_reduction_4)},
     .winograd = {FC_WINOGRAD_KERNELS(3x3), FC_WINOGRAD_KERNELS(3x3_accurate), FC_WINOGRAD_KERNELS(5x5),
-                 FC_WINOGRAD_KERNELS(1x2), FC_WINOGRAD_KERNELS(1x3), FC_WINOGRAD_KERNELS(1x5),
-                 FC_WINOGRAD_KERNELS(1x7)},
+                 FC_WINOGRAD_KERNELS(2x2), FC_WINOGRAD_KERNELS(1x2), FC_WINOGRAD_KERNELS(1x3),
+                 FC_WINOGRAD_KERNELS(1x5), FC_WINOGRAD_KERNELS(1x7)},
     .pool =
         {
             .column_size = (int)sizeof(COLUMN),

@@ -115,11 +115,13 @@ typedef void (*fc_direct_gradient_kernel)(const fc_direct_gradient *d, const voi
                                           void *sums);
 
 /* Winograd's algorithms, by their taps: F(4x4, 3x3); F(2x2, 3x3), whose error is that of direct sums; F(4x2, 5x5);
+ * F(5x5, 2x2);
  * and along one axis F(5, 2), F(4, 3), F(4, 5), F(2, 7). */
 typedef enum {
     FC_WINOGRAD_3X3,
     FC_WINOGRAD_3X3_ACCURATE,
     FC_WINOGRAD_5X5,
+    FC_WINOGRAD_2X2,
     FC_WINOGRAD_1X2,
     FC_WINOGRAD_1X3,
     FC_WINOGRAD_1X5,

@@ -148,25 +148,24 @@ static void run(const shape *s, fc_dtype dtype, int last, int at_end, int relu) 
             char what[100];
             p.isa = isa;
             p.threads = 1 + (isa + (int)s->N) % 3;
-            if (fc_conv_refusal(FC_FORWARD, name, &p) || fc_conv_refusal(FC_BACKWARD_DATA, name, &p) ||
-                fc_conv_refusal(FC_BACKWARD_WEIGHTS, name, &p))
-                continue;
+            const fc_conv_op ops[] = {FC_FORWARD, FC_BACKWARD_DATA, FC_BACKWARD_WEIGHTS};
+            const fc_conv_arrays *const arrays[] = {&forward, &data, &weights};
+            int refused[3];
+            for (int op = 0; op < 3; op++) refused[op] = fc_conv_refusal(ops[op], name, &p) != NULL;
             const int exact = strcmp(name, "winograd") != 0;
             memset(y[i], 0x7e, ny * size);
             memset(dx[i], 0x7e, nx * size);
             memset(dw[i], 0x7e, nw * size);
             memset(db[i], 0x7e, nb * size);
-            if (fc_conv_run(FC_FORWARD, name, &p, &forward) != FC_OK ||
-                fc_conv_run(FC_BACKWARD_DATA, name, &p, &data) != FC_OK ||
-                fc_conv_run(FC_BACKWARD_WEIGHTS, name, &p, &weights) != FC_OK) {
-                printf("FAILED to run %s\n", name);
-                failed++;
-            }
+            for (int op = 0; op < 3; op++)
+                if (!refused[op] && fc_conv_run(ops[op], name, &p, arrays[op]) != FC_OK)
+                    printf("FAILED to run %s\n", name), failed++;
             if (!i) break;
             snprintf(what, sizeof what, "%s %s %s%s", name, fc_isa_name(isa),
                      dtype == FC_FLOAT32 ? "float32" : "float64", last ? " channels last" : "");
-            if (exact) run_prepared(what, s, name, &p, forward, y[0], ny * size);
+            if (exact && !refused[0]) run_prepared(what, s, name, &p, forward, y[0], ny * size);
             for (int op = 0; op < 4; op++) {
+                if (refused[op < 2 ? op : 2]) continue;
                 static const char *const names[] = {"y", "dx", "dw", "db"};
                 void *const *results[] = {y, dx, dw, db};
                 const size_t counts[] = {ny, nx, nw, nb};
@@ -192,6 +191,22 @@ static shape random_shape(int axes) {
         s.dilation[a] = used ? 1 + random_below(3) : 1;
         s.pad[a] = used ? random_below(4) : 0;
         s.pad_after[a] = used ? random_below(4) : 0;
+    }
+    return s;
+}
+
+/* What Winograd's algorithms take: 3x3 and 5x5, 2 to 7 taps along one axis, 3x3 with a stride of 2. */
+static shape random_tiled(void) {
+    static const ptrdiff_t lengths[] = {2, 3, 5, 7};
+    shape s = random_shape(2 + random_below(2));
+    const int kind = random_below(4), along = 1 + random_below(2);
+    s.C += random_below(40);
+    s.K += random_below(60);
+    for (int a = 1; a < 3; a++) {
+        s.kernel[a] = kind == 0 ? 5 : 3;
+        s.stride[a] = kind == 2 ? 2 : 1;
+        if (kind == 2) s.dilation[a] = 1;
+        if (kind == 3) s.kernel[a] = a == along ? lengths[random_below(4)] : 1;
     }
     return s;
 }
@@ -225,11 +240,7 @@ int main(int argc, char **argv) {
         narrow.C = 1 + (i % 5 == 4 ? random_below(8) : 0);
         narrow.K = 1 + (i % 4 == 2 ? random_below(8) : 0);
         narrow.G = 1 + random_below(i % 7 ? 5 : 40);
-        shape tiled = random_shape(2); /* 3x3 or 5x5, stride 1 */
-        tiled.C += random_below(40);
-        tiled.K += random_below(60);
-        const ptrdiff_t taps = random_below(2) ? 3 : 5;
-        for (int a = 1; a < 3; a++) tiled.kernel[a] = taps, tiled.stride[a] = 1;
+        const shape tiled = random_tiled();
         if (i % 3 == 0) run(&tiled, i % 2 ? FC_FLOAT32 : FC_FLOAT64, i / 2 % 2, i / 4 % 2, i / 8 % 2);
         for (int a = 1; a < 3; a++)
             if (narrow.kernel[a] > 1) narrow.kernel[a] = 1 + random_below(8);
