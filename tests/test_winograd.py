@@ -67,7 +67,11 @@ STRIDED = {
     "stride_2": ((2, 20, 14, 11), (35, 20, 3, 3), {"padding": 1, "stride": 2}),
     "stride_2_valid": ((2, 64, 15, 29), (16, 64, 3, 3), {"stride": 2}),
     "stride_2_one_output": ((1, 16, 3, 3), (16, 16, 3, 3), {"stride": 2}),
-    "stride_2_two_tiles": ((1, 70, 24, 25), (40, 70, 3, 3), {"padding": ((0, 1), (2, 0)), "stride": 2}),
+    "stride_2_two_tiles": (
+        (1, 70, 24, 25),
+        (40, 70, 3, 3),
+        {"padding": ((0, 1), (2, 0)), "stride": 2},
+    ),
     "stride_2_few_channels": ((2, 3, 40, 41), (5, 3, 3, 3), {"padding": 1, "stride": 2}),
     "stride_2_groups": ((2, 40, 12, 9), (34, 20, 3, 3), {"padding": 1, "stride": 2, "groups": 2}),
     "stride_2_chunks": ((2, 150, 12, 12), (260, 150, 3, 3), {"padding": 1, "stride": 2}),
@@ -123,7 +127,8 @@ def test_winograd_is_near_the_defining_sums(case, last, dtype):
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3e38])
 @pytest.mark.parametrize("where", ["x", "w", "b"])
 @pytest.mark.parametrize(
-    "case", ["tiles_cut_on_both_sides", "5x5", "dilated", "7x1", "signal_dilated", "volume", "stride_2"]
+    "case",
+    ["tiles_cut_on_both_sides", "5x5", "dilated", "7x1", "signal_dilated", "volume", "stride_2"],
 )
 def test_what_is_not_finite_stays_where_the_defining_sum_puts_it(case, where, value, last):
     x, w, b, options = arrays_of(case, last, np.float32)

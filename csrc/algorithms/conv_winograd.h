@@ -5,8 +5,8 @@
 #include "conv_correlations.h"
 
 enum {
-    FC_WINOGRAD_MOST_POINTS = 48,
     FC_WINOGRAD_COPY_BYTES = 128 << 10, /* of a part of an image */
+    FC_WINOGRAD_LINE_BYTES = 8 << 20,   /* workspace of a row of tiles, which is cut until it is enough */
 };
 
 static inline int fc_is_reversed(const fc_axis *axis) { return axis->taps > 1 && axis->tap_step < 0; }
@@ -23,6 +23,20 @@ typedef struct {
 /* Of a kernel of so many rows and columns, of one stride; points are 0 if there is none. `accurate`: with the error of
  * direct sums, if there is one. */
 fc_winograd_form fc_winograd_form_of(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride, int accurate);
+
+/* That of a problem. */
+fc_winograd_form fc_winograd_form_for(const fc_conv_problem *p);
+
+const char *fc_winograd_refuses(fc_conv_op op, const fc_conv_problem *p);
+int fc_winograd_suits(fc_conv_op op, const fc_conv_problem *p);
+
+/* Planes whose points are multiplied; those of a phase of a stride begin with a vector. */
+ptrdiff_t fc_winograd_planes(const fc_winograd_form *form, ptrdiff_t channels, ptrdiff_t lanes);
+
+/* Workspace of a tile of a row, at most; `adjacent`: the channels are, and are copied together. Of dw with ranges of
+ * channels as small as can be. */
+double fc_winograd_tile_bytes(const fc_winograd_form *form, ptrdiff_t size, ptrdiff_t channels, int adjacent);
+double fc_winograd_weights_tile(const fc_winograd_form *form, ptrdiff_t size);
 
 /* Tiles of an image. With dilation, outputs that are as far apart as the taps share tiles: rows of such a phase
  * are an image of their own, and its columns stand between those of the others. Long rows are cut into segments,
@@ -87,9 +101,6 @@ fc_winograd_images fc_winograd_input(const fc_correlation *c, const fc_axis *dep
 
 /* Vectors across the register tile that loads the least: of `vectors`, at most `widest`. */
 ptrdiff_t fc_winograd_vecs(const fc_kernels *kernels, ptrdiff_t vectors, int widest);
-
-/* Workspace of a tile of a row of dw, with ranges of channels as small as can be. */
-double fc_winograd_weights_tile(const fc_winograd_form *form, ptrdiff_t size);
 
 /* dw and db of a correlation of all planes; returns whether all sums are finite. */
 int fc_winograd_weights(fc_conv_job *j, const fc_correlation *c, const fc_axis *depth);
