@@ -68,27 +68,13 @@ typedef struct {
 /* Elements between points of a chunk of weights: not a multiple of a page, which would be one set of the cache. */
 static ptrdiff_t chunk_point(const job *j) { return CHAIN * j->panel + j->lanes; }
 
-/* Taps of a plane, transposed so that `count` output channels from `first` on are a vector; `taps` were zeros. Returns
- * whether they are in the order of the array though they should be reversed. */
-static int gather_taps(const job *j, ptrdiff_t first, ptrdiff_t count, ptrdiff_t plane, char *taps) {
+/* All taps of a channel of x, transposed so that `count` output channels from `first` on are a vector. Returns whether
+ * they are in the order of the array though they should be reversed. */
+static int gather_taps(const job *j, ptrdiff_t first, ptrdiff_t count, ptrdiff_t channel, char *taps) {
     const fc_correlation *c = j->c;
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    const fc_winograd_form *form = &j->grid.form;
-    const ptrdiff_t size = j->size, across = form->taps[1], all = form->taps[0] * across, stride = form->stride;
-    const char *source = (const char *)c->w + (first * c->w_row + h->weight + w->weight) * size;
-    if (stride > 1) {
-        const ptrdiff_t phase = plane / j->x.pitch, channel = plane % j->x.pitch;
-        for (ptrdiff_t t = 0; t < all; t++) {
-            const ptrdiff_t r = phase / stride + t / across * stride, s = phase % stride + t % across * stride;
-            char *tap = taps + t * j->lanes * size;
-            memset(tap, 0, (size_t)(j->lanes * size));
-            if (channel >= c->planes || r >= h->taps || s >= w->taps) continue;
-            const ptrdiff_t at = c->w_plane[channel] + r * h->weight_step + s * w->weight_step;
-            j->kernels->copy(count, source + at * size, c->w_row, tap);
-        }
-        return 0;
-    }
-    source += c->w_plane[plane] * size;
+    const ptrdiff_t size = j->size, across = w->taps, all = h->taps * across;
+    const char *source = (const char *)c->w + (first * c->w_row + c->w_plane[channel] + h->weight + w->weight) * size;
     /* In the order of the array, if there is one; reversed, they are read from the last to the first. */
     const int alike = h->taps == 1 || w->taps == 1 || fc_is_reversed(h) == fc_is_reversed(w);
     if ((h->taps == 1 || h->weight_step == across) && (w->taps == 1 || w->weight_step == 1) && alike) {
@@ -104,6 +90,24 @@ static int gather_taps(const job *j, ptrdiff_t first, ptrdiff_t count, ptrdiff_t
     return 0;
 }
 
+/* The same of a plane: where there is a stride, the taps of its phase, 2x2 with those that it lacks as zeros. */
+static int gather_plane(const job *j, ptrdiff_t first, ptrdiff_t count, ptrdiff_t plane, char *taps) {
+    const fc_winograd_form *form = &j->grid.form;
+    if (form->stride == 1) return gather_taps(j, first, count, plane, taps);
+    const ptrdiff_t phase = plane / j->x.pitch, channel = plane % j->x.pitch, vector = j->lanes * j->size;
+    const ptrdiff_t down = j->c->axis[0].taps, along = j->c->axis[1].taps;
+    char *all = taps + form->taps[0] * form->taps[1] * vector;
+    if (channel < j->c->planes) gather_taps(j, first, count, channel, all);
+    for (ptrdiff_t t = 0; t < form->taps[0] * form->taps[1]; t++, taps += vector) {
+        const ptrdiff_t r = phase / form->stride + t / form->taps[1] * form->stride;
+        const ptrdiff_t s = phase % form->stride + t % form->taps[1] * form->stride;
+        const int is_there = channel < j->c->planes && r < down && s < along;
+        if (is_there) memcpy(taps, all + (r * along + s) * vector, (size_t)(count * j->size));
+        else memset(taps, 0, (size_t)vector);
+    }
+    return 0;
+}
+
 /* Planes [begin, end) of a panel. */
 static void transform_weights(const job *j, ptrdiff_t panel, ptrdiff_t begin, ptrdiff_t end, char *taps, char *target,
                               ptrdiff_t point) {
@@ -114,7 +118,7 @@ static void transform_weights(const job *j, ptrdiff_t panel, ptrdiff_t begin, pt
         const ptrdiff_t count = most(0, least(lanes, rows - v * lanes));
         if (count < lanes) memset(taps, 0, (size_t)(all * lanes * size));
         for (ptrdiff_t plane = begin; plane < end; plane++) {
-            const int back = count > 0 && gather_taps(j, first + v * lanes, count, plane, taps);
+            const int back = count > 0 && gather_plane(j, first + v * lanes, count, plane, taps);
             j->transforms->weights(taps + (back ? all - 1 : 0) * lanes * size, back ? -lanes : lanes,
                                    target + ((plane - begin) * j->panel + v * lanes) * size, point);
         }
