@@ -16,7 +16,6 @@
 enum {
     MOST_TAPS = 25,
     CHAIN = FC_WINOGRAD_CHAIN,
-    FC_WINOGRAD_2X2_SIDE = 6, /* points along an axis */
     MOST_REDONE = 8, /* rows of tiles of a panel */
 };
 /* A block's transformed input should stay in L2; with weights that are transformed for every block, blocks
@@ -188,14 +187,8 @@ static void multiply_chunk(const job *j, ptrdiff_t tiles, ptrdiff_t point, ptrdi
     j->kernels->winograd_product[j->vecs - 1](&product);
 }
 
-/* Whether the weights of planes d to d + CHAIN are zeros at a point: of phases of one tap, those of infinity are. */
-static int is_without_weights(const job *j, ptrdiff_t point, ptrdiff_t d) {
-    if (j->grid.form.stride == 1) return 0;
-    const int down = point / FC_WINOGRAD_2X2_SIDE == FC_WINOGRAD_2X2_SIDE - 1;
-    const int along = point % FC_WINOGRAD_2X2_SIDE == FC_WINOGRAD_2X2_SIDE - 1;
-    for (ptrdiff_t phase = d / j->x.pitch; phase <= (least(d + CHAIN, j->planes) - 1) / j->x.pitch; phase++)
-        if (!(down && phase / 2 == 1) && !(along && phase % 2 == 1)) return 0;
-    return 1;
+static int lacks(const job *j, ptrdiff_t point, ptrdiff_t d) {
+    return fc_winograd_lacks(&j->grid.form, point, j->x.pitch, d, least(d + CHAIN, j->planes));
 }
 
 /* The products of all points of a panel. Weights that are not there yet are transformed a chunk at a time, in L2. */
@@ -205,14 +198,14 @@ static void multiply(const job *j, ptrdiff_t tiles, ptrdiff_t panel, const works
         const char *u = j->weights + panel * j->points * j->u_point * size;
         for (ptrdiff_t point = 0; point < j->points; point++)
             for (ptrdiff_t d = 0; d < channels; d += CHAIN)
-                if (!is_without_weights(j, point, d))
+                if (!lacks(j, point, d))
                     multiply_chunk(j, tiles, point, d, u + (point * j->u_point + d * j->panel) * size, w);
         return;
     }
     for (ptrdiff_t d = 0; d < channels && !fc_stopped(j->run); d += CHAIN) {
         transform_weights(j, panel, d, least(d + CHAIN, channels), w->taps, w->u, chunk_point(j));
         for (ptrdiff_t point = 0; point < j->points; point++)
-            if (!is_without_weights(j, point, d))
+            if (!lacks(j, point, d))
                 multiply_chunk(j, tiles, point, d, w->u + point * chunk_point(j) * size, w);
     }
 }

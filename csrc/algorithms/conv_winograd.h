@@ -33,6 +33,10 @@ int fc_winograd_suits(fc_conv_op op, const fc_conv_problem *p);
 /* Planes whose points are multiplied; those of a phase of a stride begin with a vector. */
 ptrdiff_t fc_winograd_planes(const fc_winograd_form *form, ptrdiff_t channels, ptrdiff_t lanes);
 
+/* Whether planes [begin, end), of which a phase has `pitch`, have no weight at a point: where one tap is all that a
+ * phase of a stride has along an axis, that of infinity is zero. */
+int fc_winograd_lacks(const fc_winograd_form *form, ptrdiff_t point, ptrdiff_t pitch, ptrdiff_t begin, ptrdiff_t end);
+
 /* Workspace of a tile of a row, at most; `adjacent`: the channels are, and are copied together. Of dw with ranges of
  * channels as small as can be. */
 double fc_winograd_tile_bytes(const fc_winograd_form *form, ptrdiff_t size, ptrdiff_t channels, int adjacent);

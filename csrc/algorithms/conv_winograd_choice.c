@@ -36,8 +36,8 @@ static int is_adjacent(const ptrdiff_t strides[5]) { return strides[1] == 1 || s
 
 const char *fc_winograd_refuses(fc_conv_op op, const fc_conv_problem *p) {
     const fc_winograd_form form = fc_winograd_form_for(p);
-    if (op != FC_FORWARD && p->stride[1] > 1) return "the stride is not 1";
-    if (op == FC_BACKWARD_DATA && p->stride[0] > 1) return "the stride is not 1";
+    for (int i = 0; i < 3; i++)
+        if (op == FC_BACKWARD_DATA && p->stride[i] > 1) return "the stride is not 1";
     if (!form.points && (p->stride[1] > 1 || p->stride[2] > 1)) return "the stride is not 1, or 2 of 3x3 kernels";
     if (!form.points) return "the kernel is not 3x3, 5x5, or 2, 3, 5 or 7 along one axis";
     if (form.stride > 1 && (p->dilation[1] > 1 || p->dilation[2] > 1)) return "dilated kernels have a stride";
@@ -74,7 +74,8 @@ static const costs OF_SUMS[FC_WINOGRAD_SHAPES] = {
 };
 static const costs OF_GRADIENT[FC_WINOGRAD_SHAPES] = {
     [FC_WINOGRAD_3X3] = {2.25, 0, 4, 0.02}, [FC_WINOGRAD_3X3_ACCURATE] = {0.8, 2, 6, 0},
-    [FC_WINOGRAD_5X5] = {2.56, 0, 8, 0},    [FC_WINOGRAD_1X2] = {0.3, 0, 4, 0},
+    [FC_WINOGRAD_5X5] = {2.56, 0, 8, 0},    [FC_WINOGRAD_2X2] = {6, 8, 0, 0},
+    [FC_WINOGRAD_1X2] = {0.3, 0, 4, 0},
     [FC_WINOGRAD_1X3] = {0.29, 0, 4, 0},    [FC_WINOGRAD_1X5] = {0.43, 0, 4, 0},
     [FC_WINOGRAD_1X7] = {0.43, 0, 2, 0},
 };

@@ -72,6 +72,15 @@ fc_winograd_form fc_winograd_form_of(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_
     return (fc_winograd_form){.points = 0};
 }
 
+int fc_winograd_lacks(const fc_winograd_form *form, ptrdiff_t point, ptrdiff_t pitch, ptrdiff_t begin, ptrdiff_t end) {
+    if (form->stride == 1) return 0;
+    const ptrdiff_t rows = form->taps[0] + form->tile[0] - 1, columns = form->taps[1] + form->tile[1] - 1;
+    const int down = point / columns == rows - 1, along = point % columns == columns - 1;
+    for (ptrdiff_t phase = begin / pitch; phase <= (end - 1) / pitch; phase++)
+        if (!(down && phase / 2 == 1) && !(along && phase % 2 == 1)) return 0;
+    return 1;
+}
+
 static ptrdiff_t step_of(const fc_axis *axis) {
     return axis->taps == 1 ? 1 : fc_is_reversed(axis) ? -axis->tap_step : axis->tap_step;
 }

@@ -39,7 +39,8 @@ typedef struct {
     ptrdiff_t lines;             /* rows of tiles of a block */
     ptrdiff_t copied;            /* ... of a copy */
     ptrdiff_t rows, vecs;        /* output channels and vectors of input channels of a register tile */
-    ptrdiff_t panel, panels, strips; /* input channels of a panel; register tiles along output channels */
+    ptrdiff_t planes;            /* input channels, with a stride of all its phases */
+    ptrdiff_t panel, panels, strips; /* planes of a panel; register tiles along output channels */
     ptrdiff_t group;             /* strips whose sums are in L2 */
     ptrdiff_t v_point, v_panel, m_point, m_strip; /* elements between points, and between (panels, vectors) */
     ptrdiff_t sums_point, sums_tile;
@@ -65,32 +66,40 @@ typedef struct {
     FC_ATOMIC int not_finite;
 } plan;
 
+/* Of x, for so many rows of tiles. */
+static ptrdiff_t copied_rows(const range *j, ptrdiff_t lines) {
+    return j->grid.form.stride * (j->grid.form.tile[0] * lines + j->grid.form.taps[0] - 1);
+}
+
 /* Rows of tiles of x, or, not `of_x`, of dy, which the block has from its row `first` on. */
 static void transform(const range *j, int of_x, ptrdiff_t first, ptrdiff_t lines, double *bias_sums) {
     const fc_winograd_images *m = of_x ? &j->x : &j->dy;
     const fc_winograd_grid *g = &j->grid;
     const ptrdiff_t size = j->size, row = m->width * m->part, width = of_x ? j->panel : j->lanes;
-    const ptrdiff_t down = g->form.tile[0], taps = g->form.taps[0];
+    const ptrdiff_t stride = m->stride, down = stride * g->form.tile[0], more = stride * (g->form.taps[0] - 1);
     const fc_winograd_tiles tiles = fc_winograd_tiles_of(g, m, width, of_x ? j->v_point : j->m_point);
     /* What is not copied, beside the channels. */
-    if (m->part > m->channels) memset(j->copy, 0, (size_t)((down * j->copied + taps - 1) * row * size));
+    if (m->part > m->channels) memset(j->copy, 0, (size_t)(copied_rows(j, j->copied) * row * size));
     for (ptrdiff_t line = first; line < first + lines && !fc_stopped(j->run);) {
         const fc_winograd_place place = fc_winograd_find(g, line);
         const ptrdiff_t count = least(least(j->copied, first + lines - line), place.below);
-        const ptrdiff_t rows = down * count + (of_x ? taps - 1 : 0);
+        const ptrdiff_t rows = down * count + (of_x ? more : 0);
         for (ptrdiff_t channel = 0; channel < m->pitch; channel += j->lanes) {
-            const ptrdiff_t of_part = channel % m->part, panel = channel / width;
+            const ptrdiff_t of_part = channel % m->part;
             if (!of_part) {
                 fc_winograd_copy(j->kernels, size, m, &place, rows, channel, j->copy);
                 if (bias_sums)
                     j->kernels->sum(rows * m->width, least(m->part, m->channels - channel), j->copy, m->part,
                                     bias_sums + channel);
             }
-            for (ptrdiff_t i = 0; i < count * g->column_step; i++) {
-                const ptrdiff_t position = down * (i / g->column_step) * m->width + i % g->column_step;
+            for (ptrdiff_t i = 0; i < count * g->column_step * stride * stride; i++) {
+                const ptrdiff_t phase = i % (stride * stride), plane = phase * m->pitch + channel;
+                const ptrdiff_t line_of = i / (stride * stride) / g->column_step;
+                const ptrdiff_t column = i / (stride * stride) % g->column_step;
+                const ptrdiff_t position = (down * line_of + phase / stride) * m->width + column + phase % stride;
                 const char *source = j->copy + (position * m->part + of_part) * size;
-                const ptrdiff_t tile = (line - first) * g->across + i * g->of_phase;
-                const ptrdiff_t at = tile * width + channel % width;
+                const ptrdiff_t tile = (line - first + line_of) * g->across + column * g->of_phase;
+                const ptrdiff_t panel = plane / width, at = tile * width + plane % width;
                 if (of_x) j->transforms->input(&tiles, source, j->v + (panel * j->v_panel + at) * size);
                 else j->transforms->output_gradient(&tiles, source, j->m + (panel * j->m_strip + at) * size);
             }
@@ -103,7 +112,13 @@ static void transform(const range *j, int of_x, ptrdiff_t first, ptrdiff_t lines
 static void multiply(const range *j, ptrdiff_t panel, ptrdiff_t strip, ptrdiff_t end, ptrdiff_t tiles, int accumulate,
                      char *sums) {
     const ptrdiff_t size = j->size, k = strip * j->rows;
-    for (ptrdiff_t point = 0; point < j->grid.form.points; point++)
+    for (ptrdiff_t point = 0; point < j->grid.form.points; point++) {
+        if (fc_winograd_lacks(&j->grid.form, point, j->x.pitch, panel * j->panel,
+                              least(j->planes, (panel + 1) * j->panel))) {
+            for (ptrdiff_t i = 0; i < end - strip && !accumulate; i++)
+                memset(sums + (i * j->sums_tile + point * j->sums_point) * size, 0, (size_t)(j->sums_point * size));
+            continue;
+        }
         for (ptrdiff_t d = 0; d < tiles; d += CHAIN) {
             const ptrdiff_t depth = least(CHAIN, tiles - d);
             const char *v = j->v + (panel * j->v_panel + point * j->v_point + d * j->panel) * size;
@@ -121,6 +136,7 @@ static void multiply(const range *j, ptrdiff_t panel, ptrdiff_t strip, ptrdiff_t
             };
             j->kernels->winograd_reduction[j->vecs - 1](&reduction);
         }
+    }
 }
 
 static ptrdiff_t taps_of(const range *j) { return j->grid.form.taps[0] * j->grid.form.taps[1]; }
@@ -128,23 +144,27 @@ static ptrdiff_t taps_of(const range *j) { return j->grid.form.taps[0] * j->grid
 /* One row of a register tile's sums to dw: those of one output channel. */
 static int leave_row(const range *j, const char *sums, ptrdiff_t k, ptrdiff_t c0) {
     const fc_correlation *c = j->c;
-    const ptrdiff_t size = j->size, lanes = j->lanes, channels = least(j->panel, c->planes - c0);
+    const ptrdiff_t size = j->size, lanes = j->lanes, planes = least(j->panel, j->planes - c0);
+    const ptrdiff_t stride = j->grid.form.stride;
     const ptrdiff_t down = c->axis[0].weight_step, along = c->axis[1].weight_step;
     char *dw = (char *)c->w + (k * c->w_row + c->axis[0].weight + c->axis[1].weight) * size;
     const ptrdiff_t across = j->grid.form.taps[1], all = taps_of(j);
-    const int packed = (across == 1 || along == 1) && (across == all || down == across);
+    const int packed = stride == 1 && (across == 1 || along == 1) && (across == all || down == across);
     char *taps = j->taps;
     int finite = 1;
-    for (ptrdiff_t i = 0; i < channels; i += lanes) {
-        const ptrdiff_t count = least(lanes, channels - i);
-        const ptrdiff_t *at = c->w_plane + c0 + i;
+    for (ptrdiff_t i = 0; i < planes; i += lanes) {
+        const ptrdiff_t phase = stride == 1 ? 0 : (c0 + i) / j->x.pitch, channel = c0 + i - phase * j->x.pitch;
+        const ptrdiff_t count = least(lanes, c->planes - channel);
+        const ptrdiff_t *at = c->w_plane + channel;
         finite &= j->transforms->weights_gradient(sums + i * size, j->sums_point, taps);
         if (packed && (count == 1 || at[1] - at[0] == all)) {
             j->kernels->transpose(all, count, taps, lanes, dw + at[0] * size, all);
             continue;
         }
         for (ptrdiff_t t = 0; t < all; t++) {
-            const ptrdiff_t tap = t / across * down + t % across * along;
+            const ptrdiff_t r = phase / stride + t / across * stride, s = phase % stride + t % across * stride;
+            const ptrdiff_t tap = r * down + s * along;
+            if (r >= c->axis[0].taps || s >= c->axis[1].taps) continue;
             for (ptrdiff_t n = 0; n < count; n++)
                 memcpy(dw + (at[n] + tap) * size, taps + (t * lanes + n) * size, (size_t)size);
         }
@@ -178,7 +198,8 @@ static fc_correlation cut(const fc_correlation *all, ptrdiff_t size, ptrdiff_t k
 
 /* What does not depend on ranges nor threads: rows of tiles of a block. */
 static ptrdiff_t lines_of(const plan *p) {
-    const ptrdiff_t bytes = p->grid.form.points * p->job->size * (p->c->planes + p->c->rows);
+    const ptrdiff_t planes = fc_winograd_planes(&p->grid.form, p->c->planes, p->job->kernels->lanes);
+    const ptrdiff_t bytes = p->grid.form.points * p->job->size * (planes + p->c->rows);
     return least(p->grid.all, most(1, most(LEAST_TILES, BLOCK_BYTES / bytes) / p->grid.across));
 }
 
@@ -209,10 +230,11 @@ static range find_range(const plan *p, const fc_correlation *c, const range *lik
         .pitch = quotient_up(c->rows, j.lanes) * j.lanes,
     };
     j.dy.part = fc_winograd_part(&j.dy, j.lanes);
-    j.vecs = like ? like->vecs : fc_winograd_vecs(j.kernels, j.x.pitch / j.lanes, FC_MAX_VECS);
+    j.planes = fc_winograd_planes(&j.grid.form, c->planes, j.lanes);
+    j.vecs = like ? like->vecs : fc_winograd_vecs(j.kernels, quotient_up(j.planes, j.lanes), FC_MAX_VECS);
     j.rows = j.kernels->winograd_rows[j.vecs - 1];
     j.panel = j.vecs * j.lanes;
-    j.panels = quotient_up(c->planes, j.panel);
+    j.panels = quotient_up(j.planes, j.panel);
     j.strips = quotient_up(c->rows, j.rows);
     j.sums_point = j.rows * j.panel;
     j.sums_tile = j.grid.form.points * j.sums_point;
@@ -224,7 +246,7 @@ static range find_range(const plan *p, const fc_correlation *c, const range *lik
     j.v_panel = j.grid.form.points * j.v_point;
     j.m_point = tiles * j.lanes + j.lanes;
     j.m_strip = j.grid.form.points * j.m_point;
-    const ptrdiff_t line = j.grid.form.tile[0] * j.size * most(j.x.width * j.x.part, j.dy.width * j.dy.part);
+    const ptrdiff_t line = copied_rows(&j, 1) * j.size * most(j.x.width * j.x.part, j.dy.width * j.dy.part);
     j.copied = like ? like->copied : most(1, least(least(j.lines, j.grid.down), FC_WINOGRAD_COPY_BYTES / line));
     return j;
 }
@@ -236,7 +258,7 @@ static size_t lay_out(const plan *p, range *j, char *base) {
     const ptrdiff_t width = most(j->x.width * j->x.part, j->dy.width * j->dy.part);
     const ptrdiff_t sums = j->whole ? j->group * j->sums_tile * j->size : p->parts > 1 ? 0 : sums_bytes(j);
     size_t used = 0;
-    j->copy = fc_carve(base, &used, (j->grid.form.tile[0] * j->copied + j->grid.form.taps[0] - 1) * width * j->size);
+    j->copy = fc_carve(base, &used, copied_rows(j, j->copied) * width * j->size);
     j->v = fc_carve(base, &used, j->panels * j->v_panel * j->size);
     j->m = fc_carve(base, &used, j->dy.pitch / j->lanes * j->m_strip * j->size);
     j->sums = fc_carve(base, &used, sums);
@@ -356,7 +378,7 @@ static void add_bias_sums(const plan *p) {
 
 double fc_winograd_weights_tile(const fc_winograd_form *form, ptrdiff_t size) {
     const ptrdiff_t lanes = 64 / size, side = (form->tile[0] + form->taps[0] - 1) + (form->tile[1] + form->taps[1] - 1);
-    return 2 * (double)((form->points + 2 * side) * lanes * size);
+    return (1 + (double)(form->stride * form->stride)) * (double)((form->points + 2 * side) * lanes * size);
 }
 
 int fc_winograd_weights(fc_conv_job *cj, const fc_correlation *c, const fc_axis *depth) {
