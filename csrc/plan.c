@@ -5,6 +5,7 @@
 
 /* The first that suits and does not refuse is taken; naive refuses nothing. */
 static const fc_conv_algorithm *const conv_algorithms[] = {
+    &fc_conv_fully_connected,
     &fc_conv_direct,
     &fc_conv_winograd,
     &fc_conv_implicit_gemm,

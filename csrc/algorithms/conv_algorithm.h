@@ -15,7 +15,8 @@ typedef struct {
     void (*describe)(const fc_conv_problem *p, fc_conv_description *description);
 } fc_conv_algorithm;
 
-extern const fc_conv_algorithm fc_conv_direct, fc_conv_winograd, fc_conv_implicit_gemm, fc_conv_naive;
+extern const fc_conv_algorithm fc_conv_fully_connected, fc_conv_direct, fc_conv_winograd, fc_conv_implicit_gemm,
+    fc_conv_naive;
 
 /* What prepare gives: made by one algorithm for one instruction set, then its own. */
 struct fc_conv_weights {

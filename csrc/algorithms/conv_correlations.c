@@ -284,7 +284,7 @@ void fc_conv_clear_weight_gradients(const fc_conv_problem *p, const fc_conv_arra
  * against 1x32x16x16 at 1 and 2 threads). */
 static const double THREAD_WORK = 512 << 10;
 
-static int useful_threads(const fc_conv_problem *p) {
+int fc_conv_useful_threads(const fc_conv_problem *p) {
     double work = (double)p->batch * (double)p->out_channels *
                   ((double)p->in_channels / (double)p->groups);
     for (int axis = 0; axis < 3; axis++)
@@ -296,7 +296,7 @@ static int useful_threads(const fc_conv_problem *p) {
 fc_conv_job fc_conv_start(const fc_conv_problem *p, const fc_conv_arrays *a) {
     const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
     fc_conv_job j = {p, a, fc_find_kernels(p->isa, p->dtype), p->dtype == FC_FLOAT32 ? 4 : 8, C, K,
-             fc_start(useful_threads(p), p->interrupted), NULL, NULL};
+             fc_start(fc_conv_useful_threads(p), p->interrupted), NULL, NULL};
     j.run.flush = 1;
     const ptrdiff_t planes = (C > K ? C : K) * p->kernel[0];
     j.plane = fc_scratch_acquire((sizeof *j.plane + sizeof *j.w_plane) * (size_t)planes);

@@ -18,6 +18,9 @@ typedef struct {
     ptrdiff_t *w_plane;
 } fc_conv_job;
 
+/* Threads that are worth waking, of p->threads. */
+int fc_conv_useful_threads(const fc_conv_problem *p);
+
 fc_conv_job fc_conv_start(const fc_conv_problem *p, const fc_conv_arrays *a);
 fc_status fc_conv_end(fc_conv_job *j);
 

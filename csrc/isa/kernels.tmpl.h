@@ -13,6 +13,7 @@
 #include "../kernels/gemm_kernel.tmpl.h"
 #include "../kernels/move_kernels.tmpl.h"
 #include "../kernels/direct_kernel.tmpl.h"
+#include "../kernels/product_kernel.tmpl.h"
 #include "../kernels/winograd_kernel.tmpl.h"
 #include "../kernels/pool_kernel.tmpl.h"
 #include "../kernels/norm_kernel.tmpl.h"
@@ -60,6 +61,16 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
     .direct_pixels = FC_NAME(direct_pixels),
     .direct_channels = FC_NAME(direct_channels),
     .direct_gradient = FC_NAME(direct_gradient),
+    .dots = {FC_NAME(dots_1), FC_NAME(dots_2), FC_NAME(dots_3), FC_NAME(dots_4)},
+    .store_dots = {FC_NAME(store_dots_1), FC_NAME(store_dots_2), FC_NAME(store_dots_3), FC_NAME(store_dots_4)},
+    .dots_filters = {FC_DOT_FILTERS(1), FC_DOT_FILTERS(2), FC_DOT_FILTERS(3), FC_DOT_FILTERS(4)},
+#if FC_REGISTERS >= 32
+    .outer = {FC_NAME(outer_1), FC_NAME(outer_2), FC_NAME(outer_3), FC_NAME(outer_4), FC_NAME(outer_5),
+              FC_NAME(outer_6), FC_NAME(outer_7), FC_NAME(outer_8)},
+#else
+    .outer = {FC_NAME(outer_1), FC_NAME(outer_2), FC_NAME(outer_3), FC_NAME(outer_4)},
+#endif
+    .outer_rows = FC_OUTER_ROWS,
     .winograd_rows = {FC_WINOGRAD_ROWS(1), FC_WINOGRAD_ROWS(2), FC_WINOGRAD_ROWS(3), FC_WINOGRAD_ROWS(4)},
     .winograd_product = {FC_NAME(winograd_product_1), FC_NAME(winograd_product_2), FC_NAME(winograd_product_3)},
     .winograd_reduction = {FC_NAME(winograd_reduction_1), FC_NAME(winograd_reduction_2), FC_NAME(winograd_reduction_3),

@@ -19,6 +19,8 @@ enum {
     FC_POOL_COLUMNS = 16,           /* sums of columns that windows of a pool share */
     FC_DIRECT_BLOCK = 8,   /* outputs of a block of direct kernels, at most */
     FC_GRADIENT_BLOCK = 4, /* and of their adjoint */
+    FC_DOT_ROWS = 4,       /* images of a tile of dot products */
+    FC_DOT_SUMS = 32,      /* elements for its sums, whole vectors of them */
 };
 
 /* Which rows of b a tile fetches to L1 some terms ahead. */
@@ -128,6 +130,37 @@ typedef enum {
     FC_WINOGRAD_1X7,
     FC_WINOGRAD_SHAPES,
 } fc_winograd_shape;
+/* Rows of x, at most FC_DOT_ROWS, times rows of w, any number, of `depth` elements that lie side by side. A register
+ * tile has all rows of x and dots_filters of w; its sums, a row of x after another, begin FC_DOT_SUMS elements after
+ * those of the one before. Tile ahead_first and every ahead_every-th from it on fetch w to L2, `ahead` elements after
+ * what they read. */
+typedef struct {
+    ptrdiff_t filters, depth;
+    const void *x, *w;
+    ptrdiff_t x_row, w_row; /* elements between rows */
+    void *sums;
+    int accumulate;
+    ptrdiff_t ahead, ahead_first, ahead_every;
+} fc_dots;
+
+/* Where they go: y[i * y_row + f * y_step] = bias[f] + sum, or without a bias. */
+typedef struct {
+    ptrdiff_t filters;
+    const void *sums, *bias;
+    void *y;
+    ptrdiff_t y_row, y_step;
+    int relu;
+} fc_dot_outputs;
+
+/* c[i][j] = from[i][j] + sum over t < depth of a[i * a_row + t * a_step] * b[t][j], j < width. from may be c, or NULL:
+ * zeros. Register tiles are rows by some vectors; of these, fetched ahead as above. */
+typedef struct {
+    ptrdiff_t depth, width;
+    const void *a, *b, *from;
+    ptrdiff_t a_row, a_step, b_row, from_row, c_row;
+    void *c;
+    ptrdiff_t ahead, ahead_first, ahead_every;
+} fc_outer;
 
 /* Tiles of a row, `tile_step` apart in the source; their rows and positions; the target's tiles and points. */
 typedef struct {
@@ -277,6 +310,12 @@ typedef struct {
     fc_pad_kernel pad;
     fc_direct_kernel direct_pixels, direct_channels;
     fc_direct_gradient_kernel direct_gradient;
+    /* By the rows of x, less one; by those of c, of which outer_rows are most. */
+    void (*dots[FC_DOT_ROWS])(const fc_dots *p);
+    void (*store_dots[FC_DOT_ROWS])(const fc_dot_outputs *p);
+    int dots_filters[FC_DOT_ROWS];
+    void (*outer[FC_MAX_ROWS])(const fc_outer *p);
+    int outer_rows;
     /* By the vectors across, less one; rows of a register tile. */
     int winograd_rows[FC_MAX_VECS];
     void (*winograd_product[3])(const fc_winograd_product *product);

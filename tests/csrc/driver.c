@@ -265,6 +265,24 @@ int main(int argc, char **argv) {
         run(&lines, FC_FLOAT64, 0, tail / 2 % 2, tail % 3 == 0);
         run(&chunks, tail % 2 ? FC_FLOAT32 : FC_FLOAT64, 0, tail / 2 % 2, 0);
     }
+    /* One output an image, of every tail of images, filters and elements; sums in several parts. */
+    for (int i = 0; i < count; i++) {
+        shape whole = {.N = 1 + random_below(i % 5 ? 6 : 20), .C = 1 + random_below(i % 3 ? 5 : 40),
+                       .K = 1 + random_below(i % 4 ? 12 : 40), .G = 1 + random_below(2)};
+        for (int a = 0; a < 3; a++) {
+            whole.size[a] = whole.kernel[a] = i % 2 && a ? 1 + random_below(4) : 1;
+            whole.stride[a] = 1 + random_below(3), whole.dilation[a] = 1;
+        }
+        run(&whole, i % 2 ? FC_FLOAT32 : FC_FLOAT64, i / 2 % 2, i / 4 % 2, i / 8 % 2);
+    }
+    for (ptrdiff_t tail = 0; tail < 6; tail++) {
+        const shape many = {6 + 9 * tail, 600 + tail, 13 + 20 * (tail % 2), 1, {1, 2, 2}, {1, 2, 2}, {1, 1, 1},
+                            {1, 1, 1}, {0, 0, 0}, {0, 0, 0}};
+        const shape deep = {1 + tail, 19000 + tail, 3, 1, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {0, 0, 0},
+                            {0, 0, 0}};
+        run(&many, tail % 2 ? FC_FLOAT32 : FC_FLOAT64, 0, tail / 2 % 2, tail % 3 == 0);
+        run(&deep, tail % 2 ? FC_FLOAT64 : FC_FLOAT32, 0, tail / 2 % 2, tail % 3 == 0);
+    }
     /* Many output channels, which take the vector: every tail of them and of the outputs, in place
      * and copied, and by pieces where much of a tap's reach is padding. */
     /* Pieces without a tap, when all of the next block has been fetched. */
