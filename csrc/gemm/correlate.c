@@ -33,7 +33,7 @@ static ptrdiff_t count_blocks(const fc_blocks *b) { return b->count[0] * b->coun
 static int cut_evenly(fc_plan *p, ptrdiff_t threads) {
     fc_blocks *b = &p->blocks;
     const ptrdiff_t outputs[3] = {b->images, b->axis[0].outputs, b->axis[1].outputs};
-    if (p->by_piece) return 0;
+    if (p->by_piece && !p->by_row) return 0;
     for (int a = 0; a < (p->is_dense ? 2 : 3); a++) { /* rows that are parts of rows are not dense */
         const fc_blocks before = *b;
         const ptrdiff_t others = count_blocks(b) / b->count[a];
@@ -80,14 +80,14 @@ static void share_out(fc_plan *p) {
     p->parts = (int)least(threads, count_blocks(&p->blocks) * p->row_parts);
 }
 
-/* The arrangement that is estimated to take the least time. */
-static void choose(fc_plan *p) {
+/* The arrangement that is estimated to take the least time; with cut_rows also that by pieces of rows. */
+static void choose(fc_plan *p, int cut_rows) {
     const fc_correlation *c = p->c;
     p->blocks = (fc_blocks){.axis = c->axis, .images = c->images, .x_image = c->x_image};
     p->blocks.adjacent = fc_are_adjacent(c, p->size);
     for (int a = 0; a < 2; a++)
         p->blocks.phases[a] = fc_split_axis(&c->axis[a], least(c->axis[a].outputs, a ? 2048 : 64));
-    fc_plan channels = *p, pieces = *p;
+    fc_plan channels = *p, pieces = *p, rows = *p;
     fc_plan_pixels(p);
     if (p->cycles < TOO_SHORT_TO_CHOOSE) {
         share_out(p);
@@ -96,8 +96,10 @@ static void choose(fc_plan *p) {
     fc_plan_channels(&channels);
     if (fc_weight_elements(&channels) * p->size <= FC_PACKED_BYTES) {
         fc_plan_pieces(&pieces);
+        fc_plan_row_pieces(&rows);
         if (channels.cycles < p->cycles) *p = channels;
         if (pieces.cycles < p->cycles) *p = pieces;
+        if (cut_rows && rows.cycles < p->cycles) *p = rows;
     }
     share_out(p);
 }
@@ -120,7 +122,7 @@ static const ptrdiff_t SLACK = 2 * FC_MAX_COLS; /* elements that may be read bey
 static layout lay_out(const fc_plan *p) {
     const fc_blocks *b = &p->blocks;
     const ptrdiff_t word = sizeof(ptrdiff_t), terms = least(FC_CHAIN, p->planes * fc_taps(p));
-    const ptrdiff_t pieces = p->by_piece ? FC_MAX_PIECES : 1;
+    const ptrdiff_t pieces = p->by_row ? FC_MAX_ROW_PIECES : p->by_piece ? FC_MAX_PIECES : 1;
     ptrdiff_t elements = b->inner > 1 ? b->plane_stride : p->planes * b->plane_stride;
     if (b->in_place) elements = p->by_channel ? 0 : terms * FC_MAX_COLS;
     layout l = {.copy = fc_aligned((elements + SLACK) * p->size), .table = fc_aligned(word * (terms + FC_AHEAD))};
@@ -179,16 +181,15 @@ static void set_offsets(const fc_plan *p, const fc_workspace *ws, const fc_terms
             blocks->in_place ? ((const char *)c->x_plane[plane] - (const char *)c->x_plane[plane0]) / p->size
                              : (plane - plane0) * between_planes;
         ptrdiff_t s = d % taps / taps_w, t = d % taps % taps_w;
-        for (; d < end; d++) {
-            if (s >= piece->taps[0].first && s < piece->taps[0].last && t >= piece->taps[1].first &&
-                t < piece->taps[1].last) {
-                *w++ = ws->weights ? (d - terms->first) * p->panel
-                                  : c->w_plane[plane] + ws->tap_weight[s * taps_w + t];
-                *x++ = x_plane + ws->tap_offset[s * taps_w + t];
-            }
-            if (++t == taps_w) {
-                t = 0;
-                s++;
+        for (ptrdiff_t row_end; d < end; d = row_end, s++, t = 0) {
+            row_end = least(end, d + taps_w - t);
+            if (s < piece->taps[0].first || s >= piece->taps[0].last) continue;
+            const ptrdiff_t first = most(t, piece->taps[1].first), last = least(t + row_end - d, piece->taps[1].last);
+            const ptrdiff_t *offset = ws->tap_offset + s * taps_w, *weight = ws->tap_weight + s * taps_w;
+            const ptrdiff_t packed = (d - t - terms->first) * p->panel;
+            for (ptrdiff_t i = first; i < last; i++) {
+                *w++ = ws->weights ? packed + i * p->panel : c->w_plane[plane] + weight[i];
+                *x++ = x_plane + offset[i];
             }
         }
     }
@@ -381,7 +382,7 @@ void fc_pack_weights(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *
     fc_plan p = {.c = &c, .kernels = kernels, .size = element_size, .run = run, .not_finite = &not_finite};
     *packed = (fc_packed){0};
     if (rows_at_once(&c, element_size) < c.rows) return;
-    choose(&p);
+    choose(&p, 1);
     if (!fc_needs_packed(&p)) return;
     packed->weights = fc_pack_all(&p);
     if (packed->weights) packed->panel = p.panel;
@@ -394,7 +395,7 @@ size_t fc_describe_correlation(const fc_kernels *kernels, ptrdiff_t element_size
     const fc_correlation whole = merge_axes(correlation);
     const fc_correlation c = rows_of(&whole, element_size, 0, rows_at_once(&whole, element_size));
     fc_plan p = {.c = &c, .kernels = kernels, .size = element_size, .run = run};
-    choose(&p);
+    choose(&p, 1);
     const ptrdiff_t *size = p.blocks.size;
     const ptrdiff_t vectors = p.vecs * kernels->lanes;
     snprintf(how, length,
@@ -405,7 +406,7 @@ size_t fc_describe_correlation(const fc_kernels *kernels, ptrdiff_t element_size
              p.by_channel ? "output channels" : "outputs", size[0], size[1], size[2], p.planes, c.planes,
              p.by_chunk ? " at a time" : "",
              p.blocks.in_place ? "read in place" : "from a padded copy",
-             p.by_piece ? ", taps in the padding left out" : "",
+             p.by_row ? ", taps above and below left out" : p.by_piece ? ", taps in the padding left out" : "",
              p.by_panel ? ", output channels shared out" : "");
     const size_t packed = fc_needs_packed(&p) ? fc_aligned(fc_weight_elements(&p) * p.size) : 0;
     const int kept = c.rows == whole.rows; /* parts are packed by each call */
@@ -448,7 +449,7 @@ static void correlate_rows(const fc_kernels *kernels, ptrdiff_t element_size, fc
                            const fc_correlation *c) {
     FC_ATOMIC int not_finite = 0;
     fc_plan p = {.c = c, .kernels = kernels, .size = element_size, .run = run, .not_finite = &not_finite};
-    choose(&p);
+    choose(&p, 1);
     find_weights(&p);
     if (p.by_piece && not_finite) { /* 0 * w counts: nothing may be left out */
         fc_plan_channels(&p);
@@ -501,7 +502,7 @@ static int correlate_together(const fc_kernels *kernels, ptrdiff_t element_size,
     if (phases == 1 || !find_all_positions(phase, phases, &all)) return 0;
     if (rows_at_once(&all, element_size) < all.rows) return 0;
     fc_plan p = {.c = &all, .kernels = kernels, .size = element_size, .run = run, .not_finite = &not_finite};
-    choose(&p);
+    choose(&p, 0); /* rows of other phases would end elsewhere */
     if (p.blocks.in_place) return 0;
     fc_plan each[FC_MOST_PHASES];
     ptrdiff_t elements = 0;

@@ -28,6 +28,7 @@ typedef struct fc_plan {
     fc_rows_of_b rows_of_b; /* of tiles */
     int by_channel;      /* channels in the vector */
     int by_piece;        /* of those: blocks cut where taps leave the source, which are left out */
+    int by_row;          /* of those: only above and below, of blocks that are copied */
     const char *last_plane; /* highest address of c->x_plane */
     double cycles;       /* estimate of the whole */
     int by_chunk;        /* all blocks of a task of some planes, then all of the next: weights stay in L2 */
@@ -88,6 +89,7 @@ enum {
     FC_GROUP = 48, /* pixels that leave together when channels are in the vector */
     FC_STAGE = FC_GROUP * FC_MAX_COLS,
     FC_MAX_PIECES = 25, /* of an image: their tables stay in L2 */
+    FC_MAX_ROW_PIECES = 64, /* and of rows, which are read one after the other */
     FC_MAX_RUNS = 4096  /* of the input that are fetched ahead */
 };
 
@@ -113,8 +115,9 @@ void fc_pack_own(const fc_plan *plan, fc_workspace *ws, ptrdiff_t row);
 /* Set the fields above `cycles` that depend on the arrangement, and `cycles`. */
 void fc_plan_pixels(fc_plan *plan);
 void fc_plan_channels(fc_plan *plan);
-/* The same by pieces, whose cost is infinite where that cannot be. */
+/* The same by pieces, or by pieces of whole rows, whose cost is infinite where that cannot be. */
 void fc_plan_pieces(fc_plan *plan);
+void fc_plan_row_pieces(fc_plan *plan);
 
 /* Moves a block's ends to where cache lines begin, if the plan is by_cache_line; it may become empty. */
 void fc_align_block(const fc_plan *plan, fc_block *block);
