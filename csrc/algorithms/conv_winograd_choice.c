@@ -14,7 +14,8 @@ double fc_winograd_tile_bytes(const fc_winograd_form *form, ptrdiff_t size, ptrd
     const ptrdiff_t lanes = MOST_LANES * 4 / size, panel = 3 * lanes;
     const ptrdiff_t planes = fc_winograd_planes(form, channels, lanes), phases = form->stride * form->stride;
     const ptrdiff_t transformed = form->points * (quotient_up(planes, FC_WINOGRAD_CHAIN) * FC_WINOGRAD_CHAIN + panel);
-    const ptrdiff_t copied = form->tile[0] * form->tile[1] * (panel + 2 * phases * ((adjacent ? channels : 0) + lanes));
+    const ptrdiff_t of_copy = 2 * phases * ((adjacent ? channels : 0) + lanes);
+    const ptrdiff_t copied = form->tile[0] * form->tile[1] * (panel + of_copy);
     return (double)size * ((double)transformed + (double)copied);
 }
 
@@ -61,23 +62,21 @@ const char *fc_winograd_refuses(fc_conv_op op, const fc_conv_problem *p) {
  * 1x1 to 28x28 and batches of 1 to 32, in float32 and float64, with AVX-512: the choice cost 0.2 % of the time and
  * 2 % of dw for images of 4x4 and more, of smaller ones 1 % and 5 %. The others to 3800 in float32, signals of 4
  * to 4096 and images of 3x3 to 55x55: it cost 1 to 2 %, at worst (few outputs, many weights) 1.5 to 2.9 times the
- * other way. bench/compare.py with --algorithm measures the same. */
+ * other way; 3x3 of stride 2 to 600 images of 11x11 to 120x120: it cost 2 to 3 %. bench/compare.py with --algorithm measures the same. */
 typedef struct {
     double tile, transforms, weights, many_weights;
 } costs;
 static const costs OF_SUMS[FC_WINOGRAD_SHAPES] = {
     [FC_WINOGRAD_3X3] = {1.75, 0, 0, 0}, [FC_WINOGRAD_3X3_ACCURATE] = {0.72, 2, 0, 0},
-    [FC_WINOGRAD_5X5] = {0.96, 2, 6, 0}, [FC_WINOGRAD_2X2] = {6, 8, 0, 0},
-    [FC_WINOGRAD_1X2] = {0.3, 0, 1, 0},
-    [FC_WINOGRAD_1X3] = {0.28, 0, 1, 0}, [FC_WINOGRAD_1X5] = {0.39, 0, 1, 0},
-    [FC_WINOGRAD_1X7] = {0.43, 0, 0, 0},
+    [FC_WINOGRAD_5X5] = {0.96, 2, 6, 0}, [FC_WINOGRAD_2X2] = {6.2, 40, 32, 0},
+    [FC_WINOGRAD_1X2] = {0.28, 2, 1, 0}, [FC_WINOGRAD_1X3] = {0.28, 0, 1, 0},
+    [FC_WINOGRAD_1X5] = {0.39, 0, 1, 0}, [FC_WINOGRAD_1X7] = {0.43, 0, 0, 0},
 };
 static const costs OF_GRADIENT[FC_WINOGRAD_SHAPES] = {
     [FC_WINOGRAD_3X3] = {2.25, 0, 4, 0.02}, [FC_WINOGRAD_3X3_ACCURATE] = {0.8, 2, 6, 0},
-    [FC_WINOGRAD_5X5] = {2.56, 0, 8, 0},    [FC_WINOGRAD_2X2] = {6, 8, 0, 0},
-    [FC_WINOGRAD_1X2] = {0.3, 0, 4, 0},
-    [FC_WINOGRAD_1X3] = {0.29, 0, 4, 0},    [FC_WINOGRAD_1X5] = {0.43, 0, 4, 0},
-    [FC_WINOGRAD_1X7] = {0.43, 0, 2, 0},
+    [FC_WINOGRAD_5X5] = {2.56, 0, 8, 0},    [FC_WINOGRAD_2X2] = {7.2, 6, 32, 0},
+    [FC_WINOGRAD_1X2] = {0.3, 0, 5, 0},     [FC_WINOGRAD_1X3] = {0.29, 0, 4, 0},
+    [FC_WINOGRAD_1X5] = {0.43, 0, 4, 0},    [FC_WINOGRAD_1X7] = {0.43, 0, 2, 0},
 };
 static const double OF_A_TAP = 0.375 / 9, MARGIN = 1.05;
 enum { LEAST_CHANNELS = 16, MOST_CHANNELS = 2048 /* of more, too few tiles fit a block */ };

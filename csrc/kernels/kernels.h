@@ -117,8 +117,7 @@ typedef void (*fc_direct_gradient_kernel)(const fc_direct_gradient *d, const voi
                                           void *sums);
 
 /* Winograd's algorithms, by their taps: F(4x4, 3x3); F(2x2, 3x3), whose error is that of direct sums; F(4x2, 5x5);
- * F(5x5, 2x2);
- * and along one axis F(5, 2), F(4, 3), F(4, 5), F(2, 7). */
+ * F(5x5, 2x2), for the phases of a stride; and along one axis F(5, 2), F(4, 3), F(4, 5), F(2, 7). */
 typedef enum {
     FC_WINOGRAD_3X3,
     FC_WINOGRAD_3X3_ACCURATE,
@@ -130,6 +129,7 @@ typedef enum {
     FC_WINOGRAD_1X7,
     FC_WINOGRAD_SHAPES,
 } fc_winograd_shape;
+
 /* Rows of x, at most FC_DOT_ROWS, times rows of w, any number, of `depth` elements that lie side by side. A register
  * tile has all rows of x and dots_filters of w; its sums, a row of x after another, begin FC_DOT_SUMS elements after
  * those of the one before. Tile ahead_first and every ahead_every-th from it on fetch w to L2, `ahead` elements after
