@@ -62,7 +62,8 @@ const char *fc_winograd_refuses(fc_conv_op op, const fc_conv_problem *p) {
  * 1x1 to 28x28 and batches of 1 to 32, in float32 and float64, with AVX-512: the choice cost 0.2 % of the time and
  * 2 % of dw for images of 4x4 and more, of smaller ones 1 % and 5 %. The others to 3800 in float32, signals of 4
  * to 4096 and images of 3x3 to 55x55: it cost 1 to 2 %, at worst (few outputs, many weights) 1.5 to 2.9 times the
- * other way; 3x3 of stride 2 to 600 images of 11x11 to 120x120: it cost 2 to 3 %. bench/compare.py with --algorithm measures the same. */
+ * other way; 3x3 of stride 2 to 600 images of 11x11 to 120x120: it cost 2 to 3 %. bench/compare.py with --algorithm
+ * measures the same. */
 typedef struct {
     double tile, transforms, weights, many_weights;
 } costs;
