@@ -275,6 +275,8 @@ static void correlate(fc_conv_job *j, const fc_correlation *given, int lines, in
     forward_job f;
     memcpy(phase, given, (size_t)(lines * phases) * sizeof *phase);
     plan_forward(&f, j, phase, lines, phases, groups);
+    if (!f.plan->by_channel && (phases == 1 || f.interleaved) && fc_direct_in_place(j, phase, lines, phases, groups))
+        return;
     char *packed = f.plan->by_channel ? pack(&f, phase) : NULL;
     if (f.plan->by_channel && !packed) {
         fc_stop(&j->run, FC_NO_MEMORY);

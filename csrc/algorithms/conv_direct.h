@@ -65,6 +65,19 @@ void fc_direct_next(const fc_direct_plan *p, fc_direct_place *place);
 /* Copies the planes of the place's groups; the copies were zeros before the first call. */
 void fc_direct_fill(const fc_direct_plan *p, const fc_direct_place *place, char *copy);
 
+/* Without copies: whether planes can be read where they lie; the geometry of a line of phases; pointers that its table
+ * holds. */
+int fc_direct_rows_fit(const fc_kernels *kernels, const fc_correlation *c);
+fc_direct_rows fc_direct_rows_of(const fc_correlation *phase, int phases);
+static inline ptrdiff_t fc_direct_rows_entries(const fc_direct_rows *d) {
+    return d->planes * FC_DIRECT_BLOCK * (d->taps + 1);
+}
+
+/* Sums all groups if their planes can be read where they lie, of phases in the order of their targets; whether they
+ * can. What it allocates. */
+int fc_direct_in_place(fc_conv_job *j, const fc_correlation *phase, int lines, int phases, const fc_groups *groups);
+size_t fc_direct_in_place_room(fc_conv_job *j, const fc_correlation *c, const fc_groups *groups);
+
 /* dw and db of all groups: w and bias of the correlation; `last`: nothing will be added. */
 void fc_direct_weights(fc_conv_job *j, const fc_correlation *c, const fc_groups *groups, int accumulate,
                        int last);

@@ -11,6 +11,8 @@
 static const ptrdiff_t CHAIN = 1024;
 /* Chunks of images with totals of their own, and bytes of all of these. */
 enum { CHUNKS = 8, FEW_BUNDLES = 64 };
+/* Groups whose planes in place are read one after the other, as they lie, and bundles that remain for the threads. */
+enum { MOST_TOGETHER = 16, LEAST_BUNDLES = 16 };
 static const ptrdiff_t MOST_TOTALS = 8 << 20;
 
 typedef struct {
@@ -19,6 +21,8 @@ typedef struct {
     fc_direct_plan plan;
     int accumulate, last;
     int one_row;          /* of outputs: its vectors are blocked, not rows */
+    int in_place;         /* neither x nor dy is copied */
+    fc_direct_rows rows;  /* then */
     ptrdiff_t taps;       /* of the blocked axis */
     ptrdiff_t sums;       /* of an output channel: those of dw, and of db */
     ptrdiff_t elements;   /* of the lanes of all sums of a bundle */
@@ -29,7 +33,8 @@ typedef struct {
 
 typedef struct {
     ptrdiff_t *other_x, *other_w;
-    char *copy, *dy, *gathered, *lanes, *ones;
+    char *copy, *dy, *gathered, *lanes, *ones, *zeros;
+    const void **table;
     double *totals;
 } workspace;
 
@@ -44,10 +49,13 @@ static size_t lay_out(const gradient_job *g, workspace *w, char *base) {
         2 * p->others * (ptrdiff_t)sizeof(ptrdiff_t),
         g->elements * p->size,
         g->elements * (ptrdiff_t)sizeof(double),
+        g->in_place ? g->rows.columns * p->size : 0,
+        g->in_place ? fc_direct_rows_entries(&g->rows) * (ptrdiff_t)sizeof(void *) : 0,
     };
-    void **parts[] = {(void **)&w->copy,    (void **)&w->dy,    (void **)&w->gathered, (void **)&w->ones,
-                      (void **)&w->other_x, (void **)&w->lanes, (void **)&w->totals};
-    for (int i = 0; i < 7; i++) {
+    void **parts[] = {(void **)&w->copy,    (void **)&w->dy,    (void **)&w->gathered,
+                      (void **)&w->ones,    (void **)&w->other_x, (void **)&w->lanes,
+                      (void **)&w->totals,  (void **)&w->zeros, (void **)&w->table};
+    for (int i = 0; i < 9; i++) {
         if (base) *parts[i] = base + used;
         used += fc_aligned(bytes[i]);
     }
@@ -111,6 +119,32 @@ static void add_band(const gradient_job *g, const fc_block *block, const char *c
     d.taps = d.others = d.tap_step = 1;
     d.other = &nowhere;
     p->kernels->direct_gradient(&d, w->ones, dy, sums + (g->sums - 1) * lanes * p->size);
+}
+
+/* The same of a group's band in place. */
+static void add_rows(const gradient_job *g, const fc_direct_place *place, const char *dy, const workspace *w,
+                     char *lanes_of_group) {
+    const fc_direct_plan *p = &g->plan;
+    const fc_correlation *c = g->c;
+    const ptrdiff_t lanes = p->kernels->lanes, *start = place->block.start, *count = place->block.count;
+    fc_direct_rows d = g->rows;
+    d.origin += start[1] * d.stride;
+    d.phase[0].origin += start[2] * d.column_stride;
+    d.outputs = count[1];
+    d.width = count[2];
+    d.zeros = w->zeros;
+    d.table = w->table;
+    for (ptrdiff_t k = 0, channels; k < c->rows; k += channels) {
+        channels = least(2, c->rows - k);
+        for (ptrdiff_t plane = 0; plane < c->planes; plane++) {
+            const char *x = c->x_plane[plane];
+            if (x) x += (start[0] * c->x_image + place->group * p->groups.x) * p->size;
+            char *sums = lanes_of_group + k * g->sums * lanes * p->size;
+            p->kernels->direct_rows_gradient[channels - 1](
+                &d, x, dy + k * c->y_row * p->size, sums + plane * d.phase[0].taps * d.taps * lanes * p->size,
+                g->sums * lanes, c->bias && plane == 0 ? sums + (g->sums - 1) * lanes * p->size : NULL);
+        }
+    }
 }
 
 static double put(const gradient_job *g, const void *array, ptrdiff_t at, double value) {
@@ -202,11 +236,15 @@ static void chunk_sums(gradient_job *g, ptrdiff_t bundle, ptrdiff_t chunk, works
     memset(totals, 0, (size_t)g->elements * sizeof *totals);
     for (ptrdiff_t b = share.begin; b < share.end && !fc_stopped_at(&g->j->run, b, p->copy * g->sums * c->rows); b++) {
         place.block = fc_find_block(&p->blocks, b);
-        fc_direct_fill(p, &place, w->copy);
+        if (!g->in_place) fc_direct_fill(p, &place, w->copy);
         const ptrdiff_t *start = place.block.start;
         ptrdiff_t at = start[0] * c->y_image + start[1] * c->axis[0].target_stride +
                        start[2] * c->axis[1].target_stride + place.group * p->groups.y;
-        if (p->by_channel) {
+        if (g->in_place) {
+            fc_direct_place own = place;
+            for (ptrdiff_t i = 0; i < place.groups; i++, own.group++, at += p->groups.y)
+                add_rows(g, &own, (const char *)c->y + at * bytes, w, w->lanes + i * c->rows * g->sums * lanes * bytes);
+        } else if (p->by_channel) {
             copy_dy(g, &place.block, at, place.groups, w->gathered, w->dy);
             for (ptrdiff_t i = 0; i < place.groups; i += lanes)
                 add_band(g, &place.block, w->copy + i * bytes, w->dy + i * bytes, w,
@@ -239,7 +277,8 @@ static void part(void *context, int index) {
         return;
     }
     lay_out(g, &w, base);
-    memset(base, 0, fc_aligned(p->copy));
+    if (g->in_place) memset(w.zeros, 0, (size_t)(g->rows.columns * p->size));
+    else memset(base, 0, fc_aligned(p->copy));
     for (ptrdiff_t i = 0; i < p->kernels->lanes; i++)
         if (p->size == 4) ((float *)w.ones)[i] = 1;
         else ((double *)w.ones)[i] = 1;
@@ -273,6 +312,13 @@ void fc_direct_weights(fc_conv_job *j, const fc_correlation *c, const fc_groups 
                       .accumulate = accumulate, .last = last, .chunks = 1};
     const fc_direct_plan *p = &g.plan;
     const ptrdiff_t lanes = p->kernels->lanes;
+    g.in_place = c->w && !p->by_channel && fc_direct_rows_fit(p->kernels, c) &&
+                 (c->axis[1].outputs == 1 || c->axis[1].target_stride == 1);
+    if (g.in_place) {
+        g.rows = fc_direct_rows_of(c, 1);
+        g.plan.together = most(1, least(MOST_TOGETHER, groups->count / LEAST_BUNDLES));
+        g.plan.bundles = quotient_up(groups->count, p->together);
+    }
     g.one_row = !p->by_channel && c->axis[0].outputs == 1;
     const ptrdiff_t multiple[2] = {p->by_channel || g.one_row ? 1 : FC_GRADIENT_BLOCK,
                                    p->by_channel ? FC_GRADIENT_BLOCK
@@ -282,7 +328,7 @@ void fc_direct_weights(fc_conv_job *j, const fc_correlation *c, const fc_groups 
     g.taps = c->axis[p->blocked].taps;
     g.sums = p->others * g.taps + 1;
     g.elements = p->together * (p->by_channel ? 1 : c->rows * lanes) * g.sums;
-    if (p->by_channel || p->bundles < FEW_BUNDLES) {
+    if (p->by_channel || (g.in_place ? groups->count : p->bundles) < FEW_BUNDLES) {
         const ptrdiff_t room = MOST_TOTALS / (p->bundles * g.elements * (ptrdiff_t)sizeof(double));
         g.chunks = most(1, least(least(CHUNKS, room), c->images * p->blocks.count[1] * p->blocks.count[2]));
     }

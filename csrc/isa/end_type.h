@@ -12,6 +12,10 @@
 #undef VADD
 #undef VMAX
 #undef VLOAD_FIRST
+#undef VLANES
+#undef VLOAD_LANES
+#undef VSTORE_LANES
+#undef VNEXT
 #undef VLOAD_EVERY_OTHER
 #undef VSTORE_EVERY_OTHER
 #undef VSTORE_FIRST

@@ -2,6 +2,9 @@
  * Needs FC_ISA, FC_DTYPE, FC_TARGET, FC_REGISTERS and the VEC operations; VMAX(a, b) is b if b is NaN.
  * VLOAD_FIRST and VSTORE_FIRST, of the first elements of a vector, or all, only where they are fast; so, beside them
  * and VZIP_LOW, VLOAD_EVERY_OTHER and VSTORE_EVERY_OTHER, of the first, third and further ones of those.
+ * VLOAD_LANES and VSTORE_LANES, beside all of these, of the lanes in a VMASK; others load 0. VLANES(column, columns):
+ * lanes i with 0 <= column + i < columns, of numbers below 2**30.
+ * VNEXT(a, b, n), beside those: a without its first n elements, then the first n of b.
  * VEVEN and VODD, every other element of two vectors, VZIP_LOW and VZIP_HIGH, their elements in turn, only
  * where the instruction set has them.
  * VTAKES(v, best): where v > best, or v is NaN and best is not; VSELECT(mask, a, b): a where it holds.
@@ -14,6 +17,8 @@
 #include "../kernels/move_kernels.tmpl.h"
 #include "../kernels/direct_kernel.tmpl.h"
 #include "../kernels/product_kernel.tmpl.h"
+#include "../kernels/direct_rows_kernel.tmpl.h"
+#include "../kernels/direct_rows_gradient_kernel.tmpl.h"
 #include "../kernels/winograd_kernel.tmpl.h"
 #include "../kernels/pool_kernel.tmpl.h"
 #include "../kernels/norm_kernel.tmpl.h"
@@ -71,6 +76,10 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
     .outer = {FC_NAME(outer_1), FC_NAME(outer_2), FC_NAME(outer_3), FC_NAME(outer_4)},
 #endif
     .outer_rows = FC_OUTER_ROWS,
+#ifdef VLOAD_LANES
+    .direct_rows = {FC_NAME(direct_rows), FC_NAME(direct_rows_pair)},
+    .direct_rows_gradient = {FC_NAME(direct_rows_gradient), FC_NAME(direct_rows_gradient_pair)},
+#endif
     .winograd_rows = {FC_WINOGRAD_ROWS(1), FC_WINOGRAD_ROWS(2), FC_WINOGRAD_ROWS(3), FC_WINOGRAD_ROWS(4)},
     .winograd_product = {FC_NAME(winograd_product_1), FC_NAME(winograd_product_2), FC_NAME(winograd_product_3)},
     .winograd_reduction = {FC_NAME(winograd_reduction_1), FC_NAME(winograd_reduction_2), FC_NAME(winograd_reduction_3),

@@ -20,6 +20,15 @@
 #define VADD _mm512_add_ps
 #define VMAX _mm512_max_ps
 #define VLOAD_FIRST(p, n) _mm512_maskz_loadu_ps((__mmask16)FC_FIRST(n), p)
+#define VLANES(column, columns)                                                                                \
+    _mm512_cmplt_epu32_mask(                                                                                   \
+        _mm512_add_epi32(_mm512_set1_epi32((int)(column)),                                                     \
+                         _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)),              \
+        _mm512_set1_epi32((int)(columns)))
+#define VLOAD_LANES(p, lanes) _mm512_maskz_loadu_ps(lanes, p)
+#define VSTORE_LANES(p, lanes, v) _mm512_mask_storeu_ps(p, lanes, v)
+#define VNEXT(a, b, n) \
+    _mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(b), _mm512_castps_si512(a), n))
 #define VSTORE_FIRST(p, n, v) _mm512_mask_storeu_ps(p, (__mmask16)FC_FIRST(n), v)
 #define VLOAD_EVERY_OTHER(p, n) _mm512_maskz_loadu_ps((__mmask16)FC_EVERY_OTHER(n), p)
 #define VSTORE_EVERY_OTHER(p, n, v) _mm512_mask_storeu_ps(p, (__mmask16)FC_EVERY_OTHER(n), v)
@@ -63,6 +72,14 @@
 #define VADD _mm512_add_pd
 #define VMAX _mm512_max_pd
 #define VLOAD_FIRST(p, n) _mm512_maskz_loadu_pd((__mmask8)FC_FIRST(n), p)
+#define VLANES(column, columns)                                                                                \
+    _mm256_cmplt_epu32_mask(                                                                                   \
+        _mm256_add_epi32(_mm256_set1_epi32((int)(column)), _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0)),          \
+        _mm256_set1_epi32((int)(columns)))
+#define VLOAD_LANES(p, lanes) _mm512_maskz_loadu_pd(lanes, p)
+#define VSTORE_LANES(p, lanes, v) _mm512_mask_storeu_pd(p, lanes, v)
+#define VNEXT(a, b, n) \
+    _mm512_castsi512_pd(_mm512_alignr_epi64(_mm512_castpd_si512(b), _mm512_castpd_si512(a), n))
 #define VSTORE_FIRST(p, n, v) _mm512_mask_storeu_pd(p, (__mmask8)FC_FIRST(n), v)
 #define VLOAD_EVERY_OTHER(p, n) _mm512_maskz_loadu_pd((__mmask8)FC_EVERY_OTHER(n), p)
 #define VSTORE_EVERY_OTHER(p, n, v) _mm512_mask_storeu_pd(p, (__mmask8)FC_EVERY_OTHER(n), v)

@@ -111,6 +111,38 @@ typedef struct {
     const ptrdiff_t *other;
 } fc_direct_gradient;
 
+/* Outputs of one channel, or of two, over planes where they lie, of which all positions outside are zeros. Output
+ * (m, q) of channel k is
+ *   bias[k] + sum over planes c, r < taps, t < the phase's taps of
+ *             w[k * w_channel + w_plane[c] + phase.w + r * w_row + t * w_column]
+ *             * x[c][m * stride + origin + r * row_step][q * column_stride + phase.origin + t * tap_step].
+ * With two phases, of stride 1, that is output 2 * q of the row, and that of the second, 2 * q + 1. */
+typedef struct {
+    ptrdiff_t rows, columns, pitch; /* of a plane; elements between rows */
+    ptrdiff_t stride, origin, taps, row_step;
+    ptrdiff_t column_stride, tap_step;
+    struct {
+        ptrdiff_t origin, taps, w;
+    } phase[2];
+    int phases;
+    ptrdiff_t planes;
+    const ptrdiff_t *w_plane;
+    ptrdiff_t w_channel, w_row, w_column;
+    ptrdiff_t outputs, width; /* rows, and elements of each */
+    ptrdiff_t y_step, y_channel;
+    const void *zeros;  /* a row of them */
+    const void **table; /* room for FC_DIRECT_BLOCK * (taps + 1) pointers a plane */
+    int relu;
+} fc_direct_rows;
+
+typedef void (*fc_direct_rows_kernel)(const fc_direct_rows *d, const void *const *x, const void *w, const void *bias,
+                                      void *y);
+
+/* Adds dw of one channel, or of two, over one plane x: sums[channel * sums_step + (t * taps + r) * lanes + lane] of tap
+ * (r, t) of its one phase; and unless it is NULL, to bias[channel * sums_step + lane], the sum of dy, d's y. */
+typedef void (*fc_direct_rows_gradient_kernel)(const fc_direct_rows *d, const void *x, const void *dy, void *sums,
+                                               ptrdiff_t sums_step, void *bias);
+
 /* direct_kernel.tmpl.h says what each does. */
 typedef void (*fc_direct_kernel)(const fc_direct *d, const void *x, void *y);
 typedef void (*fc_direct_gradient_kernel)(const fc_direct_gradient *d, const void *x, const void *dy,
@@ -316,6 +348,9 @@ typedef struct {
     int dots_filters[FC_DOT_ROWS];
     void (*outer[FC_MAX_ROWS])(const fc_outer *p);
     int outer_rows;
+    /* Of one channel, and of two with one phase and column_stride 1; NULL where loads are not masked. */
+    fc_direct_rows_kernel direct_rows[2];
+    fc_direct_rows_gradient_kernel direct_rows_gradient[2];
     /* By the vectors across, less one; rows of a register tile. */
     int winograd_rows[FC_MAX_VECS];
     void (*winograd_product[3])(const fc_winograd_product *product);

@@ -1,0 +1,166 @@
+/* conv_direct.c's correlations without copies, where the instruction set masks loads: planes whose rows are contiguous
+ * are read where they lie (kernels/direct_rows_kernel.tmpl.h). Threads share images, groups and bands of rows. */
+#include <string.h>
+
+#include "../arithmetic.h"
+#include "../memory.h"
+#include "conv_direct.h"
+
+/* Outputs of a band, about. */
+static const ptrdiff_t BAND_OUTPUTS = 4096;
+/* Kernels count columns, padding and taps included, in 32 bits. */
+static const ptrdiff_t MOST_COLUMNS = 1 << 28;
+
+typedef struct {
+    fc_run *run;
+    const fc_kernels *kernels;
+    ptrdiff_t size;
+    const fc_groups *groups;
+    const fc_correlation *phase; /* [line][phase] */
+    int lines, phases;
+    fc_direct_rows of_line[FC_MOST_PHASES];
+    ptrdiff_t band_rows, bands, units, parts;
+    size_t zeros_room, table_room, planes_room;
+} rows_job;
+
+/* An axis whose taps are counted from the one that reads the lowest position. */
+static fc_axis ascending(fc_axis axis) {
+    if (axis.tap_step < 0) {
+        axis.tap += (axis.taps - 1) * axis.tap_step;
+        axis.weight += (axis.taps - 1) * axis.weight_step;
+        axis.tap_step = -axis.tap_step;
+        axis.weight_step = -axis.weight_step;
+    }
+    return axis;
+}
+
+fc_direct_rows fc_direct_rows_of(const fc_correlation *phase, int phases) {
+    const fc_axis h = ascending(phase->axis[0]), w = ascending(phase->axis[1]);
+    fc_direct_rows d = {
+        .rows = h.size, .columns = w.size, .pitch = h.source_stride,
+        .stride = h.stride, .origin = h.tap, .taps = h.taps, .row_step = h.taps > 1 ? h.tap_step : 1,
+        .column_stride = w.stride, .tap_step = 1,
+        .phases = phases,
+        .planes = phase->planes, .w_plane = phase->w_plane,
+        .w_channel = phase->w_row, .w_row = h.weight_step,
+        .outputs = h.outputs, .y_step = h.target_stride, .y_channel = phase->y_row,
+        .relu = phase->relu,
+    };
+    for (int f = 0; f < phases; f++) {
+        const fc_axis own = ascending(phase[f].axis[1]);
+        d.phase[f].origin = own.tap;
+        d.phase[f].taps = own.taps;
+        d.phase[f].w = h.weight + own.weight;
+        if (own.taps > 1) { /* alike in all phases that have several */
+            d.tap_step = own.tap_step;
+            d.w_column = own.weight_step;
+        }
+        d.width += own.outputs;
+    }
+    return d;
+}
+
+/* In numbers that bound all columns which its taps reach. */
+static int is_narrow(const fc_axis *w) {
+    const ptrdiff_t step = w->tap_step < 0 ? -w->tap_step : w->tap_step, origin = w->tap < 0 ? -w->tap : w->tap;
+    return w->size < MOST_COLUMNS && w->outputs < MOST_COLUMNS && origin < MOST_COLUMNS && step < MOST_COLUMNS &&
+           (double)step * (double)w->taps < (double)MOST_COLUMNS;
+}
+
+int fc_direct_rows_fit(const fc_kernels *kernels, const fc_correlation *c) {
+    const fc_axis *w = &c->axis[1];
+    return kernels->direct_rows[0] && (w->size == 1 || w->source_stride == 1) && w->stride <= 2 && is_narrow(w);
+}
+
+static int fits(const rows_job *r) {
+    for (int i = 0; i < r->lines * r->phases; i++) {
+        const fc_axis *w = &r->phase[i].axis[1];
+        if (!fc_direct_rows_fit(r->kernels, &r->phase[i])) return 0;
+        if (w->outputs > 1 && w->target_stride != r->phases) return 0;
+        if (r->phases > 1 && w->stride > 1) return 0;
+    }
+    return r->phases <= 2;
+}
+
+static void unit_sums(const rows_job *r, ptrdiff_t unit, const void **planes, const void *zeros, const void **table) {
+    const ptrdiff_t band = unit % r->bands, group = unit / r->bands % r->groups->count;
+    const ptrdiff_t image = unit / r->bands / r->groups->count, size = r->size;
+    for (int line = 0; line < r->lines; line++) {
+        const fc_correlation *c = &r->phase[line * r->phases];
+        fc_direct_rows d = r->of_line[line];
+        const ptrdiff_t first = band * r->band_rows;
+        if (first >= d.outputs) continue;
+        d.origin += first * d.stride;
+        d.outputs = least(r->band_rows, d.outputs - first);
+        d.zeros = zeros;
+        d.table = table;
+        for (ptrdiff_t i = 0; i < c->planes; i++) {
+            const char *plane = c->x_plane[i];
+            planes[i] = plane ? plane + (image * c->x_image + group * r->groups->x) * size : NULL;
+        }
+        const char *w = (const char *)c->w + group * r->groups->w * size;
+        const char *bias = c->bias ? (const char *)c->bias + group * c->rows * size : NULL;
+        char *y = (char *)c->y + (image * c->y_image + group * r->groups->y + first * d.y_step) * size;
+        const int pairs = r->phases == 1 && d.column_stride == 1;
+        for (ptrdiff_t k = 0; k < c->rows;) {
+            const ptrdiff_t channels = pairs && k + 1 < c->rows ? 2 : 1;
+            r->kernels->direct_rows[channels - 1](&d, planes, w + k * c->w_row * size, bias ? bias + k * size : NULL,
+                                                  y + k * c->y_row * size);
+            k += channels;
+        }
+    }
+}
+
+static void rows_part(void *context, int index) {
+    rows_job *r = context;
+    const fc_share share = fc_share_of(r->units, r->parts, index);
+    char *scratch = fc_scratch_acquire(r->zeros_room + r->table_room + r->planes_room);
+    if (!scratch) {
+        fc_stop(r->run, FC_NO_MEMORY);
+        return;
+    }
+    memset(scratch, 0, r->zeros_room);
+    const void **table = (const void **)(scratch + r->zeros_room);
+    const void **planes = (const void **)(scratch + r->zeros_room + r->table_room);
+    const ptrdiff_t work = BAND_OUTPUTS * r->phase->planes * r->phase->rows * r->lines * r->phases;
+    for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped_at(r->run, u - share.begin, work); u++)
+        unit_sums(r, u, planes, scratch, table);
+    fc_scratch_release(scratch);
+}
+
+/* Whether it could be planned. */
+static int plan_rows(rows_job *r, fc_conv_job *j, const fc_correlation *phase, int lines, int phases,
+                     const fc_groups *groups) {
+    *r = (rows_job){.run = &j->run, .kernels = j->kernels, .size = j->size, .groups = groups,
+                    .phase = phase, .lines = lines, .phases = phases};
+    if (!fits(r)) return 0;
+    ptrdiff_t outputs = 0, width = 0, entries = 0;
+    for (int line = 0; line < lines; line++) {
+        const fc_direct_rows d = fc_direct_rows_of(&phase[line * phases], phases);
+        r->of_line[line] = d;
+        outputs = most(outputs, d.outputs);
+        width = most(width, d.width);
+        entries = most(entries, fc_direct_rows_entries(&d));
+    }
+    r->band_rows = quotient_up(most(1, BAND_OUTPUTS / width), FC_DIRECT_BLOCK) * FC_DIRECT_BLOCK;
+    r->bands = quotient_up(outputs, r->band_rows);
+    r->units = phase->images * groups->count * r->bands;
+    r->parts = least(r->units, j->run.threads);
+    r->zeros_room = fc_aligned(phase->axis[1].size * j->size);
+    r->table_room = fc_aligned(entries * (ptrdiff_t)sizeof(void *));
+    r->planes_room = fc_aligned(phase->planes * (ptrdiff_t)sizeof(void *));
+    return 1;
+}
+
+int fc_direct_in_place(fc_conv_job *j, const fc_correlation *phase, int lines, int phases, const fc_groups *groups) {
+    rows_job r;
+    if (!plan_rows(&r, j, phase, lines, phases, groups)) return 0;
+    fc_parallel(&j->run, (int)r.parts, rows_part, &r);
+    return 1;
+}
+
+size_t fc_direct_in_place_room(fc_conv_job *j, const fc_correlation *c, const fc_groups *groups) {
+    rows_job r;
+    if (!plan_rows(&r, j, c, 1, 1, groups)) return 0;
+    return (r.zeros_room + r.table_room + r.planes_room) * (size_t)r.parts;
+}

@@ -1,0 +1,203 @@
+/* Convolution of few channels over planes where they lie, pixels of a row in the vector: a lane outside its row is
+ * masked, a row outside its plane is one of zeros. Where the instruction set masks loads. */
+#ifdef VLOAD_LANES
+
+/* Rows start + i * step of a plane, i < count: a loop that gcc cannot unroll, which it would do at length. */
+static FC_TARGET void FC_NAME(list_rows)(const fc_direct_rows *d, const void *plane, ptrdiff_t start, ptrdiff_t step,
+                                         ptrdiff_t count, const FC_DTYPE **table) {
+    const FC_DTYPE *zeros = d->zeros, *row = plane ? (const FC_DTYPE *)plane + start * d->pitch : zeros;
+    const ptrdiff_t pitch = step * d->pitch, last = start + (count - 1) * step;
+    FC_KEEP_POINTER(count);
+    if (!plane) {
+        for (ptrdiff_t i = 0; i < count; i++) table[i] = zeros;
+        return;
+    }
+    if (start >= 0 && last < d->rows) {
+        for (ptrdiff_t i = 0; i < count; i++, row += pitch) table[i] = row;
+        return;
+    }
+    for (ptrdiff_t i = 0; i < count; i++, start += step, row += pitch)
+        table[i] = start >= 0 && start < d->rows ? row : zeros;
+}
+
+/* acc[channel][output][vector] += what one tap of the columns gives, and with `both` the next one, for all taps of
+ * the rows. w: of the tap, taps of the rows w_row apart. `table`: the rows of a block, each for all that use it. */
+FC_INLINE FC_TARGET void FC_NAME(rows_taps)(const int block, const int vecs, const int chans, const int taps,
+                                            const int stride, const int every_other, const int both,
+                                            const fc_direct_rows *d, const FC_DTYPE *const *table, ptrdiff_t column,
+                                            const FC_DTYPE *w, VEC acc[2][FC_DIRECT_BLOCK][4]) {
+    VMASK inside[2 * 4];
+    VEC weight[2][2][8];
+    const int halves = every_other ? 2 : 1;
+    const ptrdiff_t w_row = d->w_row, w_channel = d->w_channel;
+    FC_UNROLL for (int v = 0; v < halves * vecs; v++)
+        inside[v] = VLANES(column + v * LANES, d->columns);
+    FC_UNROLL for (int k = 0; k < chans; k++)
+        FC_UNROLL for (int r = 0; r < taps; r++) {
+            weight[0][k][r] = VSET1(w[k * w_channel + r * w_row]);
+            if (both) weight[1][k][r] = VSET1(w[k * w_channel + r * w_row + d->w_column]);
+        }
+    FC_KEEP_POINTER(table); /* gcc would keep its pointers in vector registers */
+    FC_UNROLL for (int i = 0; i < (block - 1) * stride + taps; i++) {
+        const FC_DTYPE *row = table[i] + column;
+        FC_UNROLL for (int v = 0; v < vecs; v++) {
+            VEC value[2];
+            value[0] = VLOAD_LANES(row + halves * v * LANES, inside[halves * v]);
+            if (every_other) {
+                const VEC low = value[0], high = VLOAD_LANES(row + (2 * v + 1) * LANES, inside[2 * v + 1]);
+                value[0] = VEVEN(low, high);
+                if (both) value[1] = VODD(low, high);
+            }
+            FC_KEEP(value[0]);
+            FC_UNROLL for (int h = 0; h <= both; h++)
+                FC_UNROLL for (int k = 0; k < chans; k++)
+                    FC_UNROLL for (int m = 0; m < block; m++)
+                        if (i - m * stride >= 0 && i - m * stride < taps)
+                            acc[k][m][v] = VFMA(weight[h][k][i - m * stride], value[h], acc[k][m][v]);
+        }
+    }
+}
+
+/* Sums of `left` outputs of a block to y, `width` elements of each. */
+FC_INLINE FC_TARGET void FC_NAME(rows_leave)(const int block, const int vecs, const int chans, const int phases,
+                                             const fc_direct_rows *d, ptrdiff_t left, ptrdiff_t width,
+                                             VEC acc[2][2][FC_DIRECT_BLOCK][4], FC_DTYPE *y) {
+    VMASK inside[2 * 4];
+    const ptrdiff_t y_step = d->y_step;
+    FC_UNROLL for (int v = 0; v < phases * vecs; v++) inside[v] = VLANES(v * LANES, width);
+    if (d->relu)
+        FC_UNROLL for (int f = 0; f < phases; f++)
+            FC_UNROLL for (int k = 0; k < chans; k++)
+                FC_UNROLL for (int m = 0; m < block; m++)
+                    FC_UNROLL for (int v = 0; v < vecs; v++) acc[f][k][m][v] = VMAX(VZERO(), acc[f][k][m][v]);
+    FC_UNROLL for (int k = 0; k < chans; k++) {
+        FC_DTYPE *target = y + k * d->y_channel;
+        FC_UNROLL for (int m = 0; m < block; m++, target += y_step) {
+            if (m >= left) break;
+            FC_UNROLL for (int v = 0; v < vecs; v++) {
+                if (phases == 1) {
+                    VSTORE_LANES(target + v * LANES, inside[v], acc[0][k][m][v]);
+                } else {
+                    const VEC a = acc[0][k][m][v], b = acc[1][k][m][v];
+                    VSTORE_LANES(target + 2 * v * LANES, inside[2 * v], VZIP_LOW(a, b));
+                    VSTORE_LANES(target + (2 * v + 1) * LANES, inside[2 * v + 1], VZIP_HIGH(a, b));
+                }
+            }
+        }
+    }
+}
+
+/* Sums of `left` outputs of a block from column q on. taps 0: any number of them, each of which has its rows in the
+ * table. */
+FC_INLINE FC_TARGET void FC_NAME(rows_tile)(const int block, const int vecs, const int chans, const int phases,
+                                            const int taps, const int stride, const int every_other,
+                                            const fc_direct_rows *d, const FC_DTYPE *const *table, ptrdiff_t left,
+                                            ptrdiff_t q, const FC_DTYPE *w, const FC_DTYPE *bias, FC_DTYPE *y) {
+    VEC acc[2][2][FC_DIRECT_BLOCK][4];
+    const ptrdiff_t y_step = d->y_step, ahead = block * y_step;
+    const ptrdiff_t repeats = taps ? 1 : d->taps, step = d->tap_step;
+    FC_UNROLL for (int f = 0; f < phases; f++)
+        FC_UNROLL for (int k = 0; k < chans; k++)
+            FC_UNROLL for (int m = 0; m < block; m++)
+                FC_UNROLL for (int v = 0; v < vecs; v++) acc[f][k][m][v] = bias ? VSET1(bias[k]) : VZERO();
+    FC_UNROLL for (int m = 0; m < block; m++)
+        FC_UNROLL for (int v = 0; v < phases * vecs; v++)
+            FC_PREFETCH_TO_WRITE(y + m * y_step + ahead + v * LANES);
+    FC_UNROLL for (int f = 0; f < phases; f++) {
+        const FC_DTYPE *const *rows = table;
+        const ptrdiff_t columns = d->phase[f].taps;
+        for (ptrdiff_t c = 0; c < d->planes; c++)
+            for (ptrdiff_t r = 0; r < repeats; r++, rows += taps ? (block - 1) * stride + taps : block) {
+                const FC_DTYPE *weights = w + d->w_plane[c] + d->phase[f].w + r * d->w_row;
+                ptrdiff_t column = q * (every_other ? 2 : 1) + d->phase[f].origin, t = 0;
+                if (every_other && step == 1)
+                    for (; t + 1 < columns; t += 2, column += 2, weights += 2 * d->w_column)
+                        FC_NAME(rows_taps)(block, vecs, chans, taps ? taps : 1, taps ? stride : 1, every_other,
+                                           every_other, d, rows, column, weights, acc[f]);
+                for (; t < columns; t++, column += step, weights += d->w_column)
+                    FC_NAME(rows_taps)(block, vecs, chans, taps ? taps : 1, taps ? stride : 1, every_other, 0, d, rows,
+                                       column, weights, acc[f]);
+            }
+    }
+    FC_NAME(rows_leave)(block, vecs, chans, phases, d, left, d->width - phases * q, acc, y);
+}
+
+/* All outputs, by tiles of block x vecs. */
+FC_INLINE FC_TARGET void FC_NAME(rows_all)(const int block, const int vecs, const int chans, const int phases,
+                                           const int taps, const int stride, const int every_other,
+                                           const fc_direct_rows *d, const void *const *x, const FC_DTYPE *w,
+                                           const FC_DTYPE *bias, FC_DTYPE *y) {
+    const FC_DTYPE **table = (const FC_DTYPE **)d->table;
+    const ptrdiff_t width = (d->width + phases - 1) / phases;
+    for (ptrdiff_t m = 0; m < d->outputs; m += block, y += block * d->y_step) {
+        const FC_DTYPE **entry = table;
+        for (ptrdiff_t c = 0; c < d->planes; c++) {
+            const ptrdiff_t start = m * d->stride + d->origin, count = (block - 1) * stride + taps;
+            if (taps) {
+                FC_NAME(list_rows)(d, x[c], start, 1, count, entry);
+                entry += count;
+            }
+            for (ptrdiff_t r = 0; !taps && r < d->taps; r++, entry += block)
+                FC_NAME(list_rows)(d, x[c], start + r * d->row_step, d->stride, block, entry);
+        }
+        ptrdiff_t q = 0;
+        if (vecs > 1)
+            for (; q + LANES < width; q += vecs * LANES)
+                FC_NAME(rows_tile)(block, vecs, chans, phases, taps, stride, every_other, d, table, d->outputs - m, q,
+                                   w, bias, y + phases * q);
+        for (; q < width; q += LANES)
+            FC_NAME(rows_tile)(block, 1, chans, phases, taps, stride, every_other, d, table, d->outputs - m, q, w, bias,
+                               y + phases * q);
+    }
+}
+
+#define FC_ROWS_CASE(block, vecs, chans, phases, taps, stride, every_other)                                   \
+    FC_NAME(rows_all)(block, vecs, chans, phases, taps, stride, every_other, d, x, w, bias, y); return
+
+/* 8 x 1 vectors where one holds the width, 4 x 2 of one channel or two, 4 x 1 of two phases. */
+#define FC_ROWS_CASES(taps)                                              \
+    case taps:                                                           \
+        if (d->phases > 1) { FC_ROWS_CASE(4, 1, 1, 2, taps, 1, 0); }     \
+        if (d->width <= LANES) { FC_ROWS_CASE(8, 1, 1, 1, taps, 1, 0); } \
+        FC_ROWS_CASE(4, 2, 1, 1, taps, 1, 0)
+
+static FC_TARGET void FC_NAME(direct_rows)(const fc_direct_rows *d, const void *const *x, const void *w_,
+                                           const void *bias_, void *y_) {
+    const FC_DTYPE *w = w_, *bias = bias_;
+    FC_DTYPE *y = y_;
+    if (d->column_stride == 1 && d->stride == 1 && d->row_step == 1) {
+        switch (d->taps) {
+            FC_ROWS_CASES(1);
+            FC_ROWS_CASES(2);
+            FC_ROWS_CASES(3);
+            FC_ROWS_CASES(5);
+            FC_ROWS_CASES(7);
+        }
+    } else if (d->column_stride == 2 && d->stride == 2 && d->row_step == 1) {
+        switch (d->taps) {
+            case 3: FC_ROWS_CASE(4, 2, 1, 1, 3, 2, 1);
+            case 5: FC_ROWS_CASE(4, 2, 1, 1, 5, 2, 1);
+        }
+    }
+    if (d->phases > 1) { FC_ROWS_CASE(4, 1, 1, 2, 0, 1, 0); }
+    if (d->column_stride == 2 && d->outputs == 1) { FC_ROWS_CASE(1, 4, 1, 1, 0, 1, 1); }
+    if (d->column_stride == 2) { FC_ROWS_CASE(4, 1, 1, 1, 0, 1, 1); }
+    if (d->outputs == 1) { FC_ROWS_CASE(1, 4, 1, 1, 0, 1, 0); }
+    FC_ROWS_CASE(4, 2, 1, 1, 0, 1, 0);
+}
+
+/* The same of two channels, whose loads are shared: stride 1, one phase. */
+static FC_TARGET void FC_NAME(direct_rows_pair)(const fc_direct_rows *d, const void *const *x, const void *w_,
+                                                const void *bias_, void *y_) {
+    const FC_DTYPE *w = w_, *bias = bias_;
+    FC_DTYPE *y = y_;
+    if (d->stride == 1 && d->row_step == 1 && d->taps == 3) {
+        if (d->width <= LANES) { FC_ROWS_CASE(8, 1, 2, 1, 3, 1, 0); }
+        FC_ROWS_CASE(4, 2, 2, 1, 3, 1, 0);
+    }
+    FC_ROWS_CASE(4, 2, 2, 1, 0, 1, 0);
+}
+
+#undef FC_ROWS_CASES
+#undef FC_ROWS_CASE
+#endif
