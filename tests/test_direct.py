@@ -26,8 +26,34 @@ CASES = {
     "several_outputs_a_channel": ((2, 18, 11, 19), (54, 1, 3, 3), {"padding": 1, "groups": 18}),
     "groups_of_four": ((2, 24, 14, 21), (24, 4, 3, 3), {"padding": 1, "groups": 6}),
     "groups_from_eight_to_two": ((2, 24, 10, 37), (6, 8, 3, 3), {"stride": 2, "groups": 3}),
+    "pairs_of_outputs_and_one_more": ((1, 12, 9, 35), (9, 4, 3, 3), {"padding": 1, "groups": 3}),
+    "narrow_planes_of_many_rows": (
+        (2, 35, 21, 5),
+        (35, 1, 5, 3),
+        {"padding": (2, 1), "groups": 35},
+    ),
+    "narrow_planes_of_one_row": ((2, 20, 1, 7), (20, 1, 3, 3), {"padding": 1, "groups": 20}),
+    "narrow_planes_and_dilation": (
+        (2, 33, 8, 8),
+        (33, 1, 3, 3),
+        {"padding": (1, 2), "dilation": (1, 2), "groups": 33},
+    ),
+    "more_narrow_planes_than_a_call_takes": (
+        (1, 70, 4, 3),
+        (70, 1, 7, 3),
+        {"padding": 3, "groups": 70},
+    ),
+    "stride_of_five_taps": ((2, 6, 21, 45), (6, 1, 5, 5), {"padding": 2, "stride": 2, "groups": 6}),
+    "stride_of_unlike_axes": ((2, 5, 14, 37), (5, 1, 3, 4), {"stride": (1, 2), "groups": 5}),
+    "stride_and_dilation": (
+        (2, 5, 19, 37),
+        (5, 1, 3, 3),
+        {"padding": 2, "stride": 2, "dilation": 3, "groups": 5},
+    ),
+    "padding_wider_than_a_vector": ((1, 3, 6, 5), (3, 1, 3, 3), {"padding": (1, 40), "groups": 3}),
     "one_channel": ((2, 1, 30, 40), (1, 1, 3, 3), {"padding": 1}),
     "signal": ((2, 20, 300), (20, 1, 5), {"padding": 2, "groups": 20}),
+    "signal_with_stride": ((2, 20, 301), (20, 1, 5), {"padding": 2, "stride": 2, "groups": 20}),
     "long_signal": ((1, 2, 70000), (2, 1, 3), {"dilation": 2, "groups": 2}),
     "volume": ((2, 18, 5, 6, 9), (18, 1, 3, 3, 3), {"padding": 1, "groups": 18}),
 }
@@ -128,3 +154,38 @@ def test_dw_of_non_finite_inputs_is_that_of_the_defining_sums(value, layout, siz
     _, actual, _ = fastconv.conv_backward(dy, x, w, need="dw", algorithm="direct", **options)
     assert np.isfinite(expected).any() and not np.isfinite(expected).all()
     np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "case", ["rows_of_half_a_vector", "whole_and_part_vectors", "stride", "groups_of_four"]
+)
+@pytest.mark.parametrize("where", ["x", "w", "dy"])
+def test_non_finite_values_land_where_the_defining_sums_put_them(case, where):
+    x, w, b, options = arrays_of(case, "first", np.float32)
+    dy = np.ones_like(fastconv.conv_forward(x, w, b, **options))
+    array = {"x": x, "w": w, "dy": dy}[where]
+    array[-1, 0, 0, -1], array[0, 0, -1, 0] = np.inf, np.nan
+    expected = results(x, w, b, dy, options, "naive")
+    for isa in fastconv.isas():
+        with fastconv.use_isa(isa):
+            actual = results(x, w, b, dy, options, "direct")
+        for name, a, e in zip(("y", "dx", "dw", "db"), actual, expected, strict=True):
+            np.testing.assert_array_equal(np.isnan(a), np.isnan(e), err_msg=f"{name} {isa}")
+            np.testing.assert_array_equal(np.isinf(a), np.isinf(e), err_msg=f"{name} {isa}")
+
+
+# Planes whose rows have gaps, and begin anywhere.
+@pytest.mark.parametrize("columns", [7, 8, 30])
+@pytest.mark.parametrize("first", [0, 1, 3])
+def test_slices_are_read_in_place(columns, first):
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((2, 24, 9, columns + 4), dtype=np.float32)[
+        :, ::2, 1:-1, first : first + columns
+    ]
+    w = rng.standard_normal((12, 1, 3, 3), dtype=np.float32)
+    options = {"padding": 1, "groups": 12}
+    dy = rng.standard_normal((2, 12, 7, columns + 3), dtype=np.float32)[..., 2:-1]
+    expected = results(x, w, None, dy, options, "naive")
+    actual = results(x, w, None, dy, options, "direct")
+    for a, e in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-4)

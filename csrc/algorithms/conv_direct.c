@@ -398,10 +398,16 @@ static void describe(const fc_conv_problem *p, fc_conv_description *d) {
     fc_correlation c = fc_conv_forward_correlation(&j, 0, p->out_size[0] / 2);
     forward_job f;
     plan_forward(&f, &j, &c, 1, 1, &groups);
-    snprintf(d->how, sizeof d->how, "%s in the vector%s, over padded copies of bands of %td x %td outputs",
-             f.plan->by_channel ? "channels" : "pixels of a row",
-             f.plan->planar ? " (planes are transposed)" : "", f.plan->blocks.size[1], f.plan->blocks.size[2]);
-    d->workspace = (f.copy_room + f.table_room + f.stage_room) * (size_t)f.parts;
+    const size_t in_place = f.plan->by_channel ? 0 : fc_direct_in_place_room(&j, &c, &groups);
+    if (in_place) {
+        snprintf(d->how, sizeof d->how, "pixels of a row in the vector, in place");
+        d->workspace = in_place;
+    } else {
+        snprintf(d->how, sizeof d->how, "%s in the vector%s, over padded copies of bands of %td x %td outputs",
+                 f.plan->by_channel ? "channels" : "pixels of a row",
+                 f.plan->planar ? " (planes are transposed)" : "", f.plan->blocks.size[1], f.plan->blocks.size[2]);
+        d->workspace = (f.copy_room + f.table_room + f.stage_room) * (size_t)f.parts;
+    }
     fc_conv_end(&j);
 }
 

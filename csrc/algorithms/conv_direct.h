@@ -68,6 +68,7 @@ void fc_direct_fill(const fc_direct_plan *p, const fc_direct_place *place, char 
 /* Without copies: whether planes can be read where they lie; the geometry of a line of phases; pointers that its table
  * holds. */
 int fc_direct_rows_fit(const fc_kernels *kernels, const fc_correlation *c);
+int fc_direct_is_narrow(const fc_kernels *kernels, const fc_correlation *c); /* for kernels->direct_narrow */
 fc_direct_rows fc_direct_rows_of(const fc_correlation *phase, int phases);
 static inline ptrdiff_t fc_direct_rows_entries(const fc_direct_rows *d) {
     return d->planes * FC_DIRECT_BLOCK * (d->taps + 1);

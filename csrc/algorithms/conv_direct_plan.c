@@ -107,7 +107,8 @@ fc_direct_plan fc_plan_direct(const fc_kernels *kernels, ptrdiff_t size, const f
     fc_direct_plan p = {.kernels = kernels, .size = size, .c = c, .groups = *groups, .together = 1};
     const int side_by_side = groups->x == c->planes && (c->planes == 1 || fc_are_adjacent(c, size));
     p.by_channel = c->rows == 1 && groups->count > 1 && groups->x == 1 && groups->y == 1;
-    p.planar = !p.by_channel && phases == 1 && is_planar(c, groups, kernels->lanes);
+    p.planar = !p.by_channel && phases == 1 && is_planar(c, groups, kernels->lanes) &&
+               !fc_direct_is_narrow(kernels, c);
     p.by_channel |= p.planar;
     p.spread = side_by_side && !p.by_channel;
     p.blocked = p.by_channel;

@@ -8,6 +8,8 @@
 
 /* Outputs of a band, about. */
 static const ptrdiff_t BAND_OUTPUTS = 4096;
+/* Narrow planes that share a call, whose tables take as long as about ten of them. */
+static const ptrdiff_t NARROW_PLANES = 64;
 /* Kernels count columns, padding and taps included, in 32 bits. */
 static const ptrdiff_t MOST_COLUMNS = 1 << 28;
 
@@ -20,6 +22,7 @@ typedef struct {
     int lines, phases;
     fc_direct_rows of_line[FC_MOST_PHASES];
     ptrdiff_t band_rows, bands, units, parts;
+    int narrow; /* units are images and runs of groups */
     size_t zeros_room, table_room, planes_room;
 } rows_job;
 
@@ -72,6 +75,19 @@ int fc_direct_rows_fit(const fc_kernels *kernels, const fc_correlation *c) {
     return kernels->direct_rows[0] && (w->size == 1 || w->source_stride == 1) && w->stride <= 2 && is_narrow(w);
 }
 
+int fc_direct_is_narrow(const fc_kernels *kernels, const fc_correlation *c) {
+    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
+    if (!kernels->direct_narrow || !fc_direct_rows_fit(kernels, c)) return 0;
+    if (c->rows > 1 || c->planes != 1 || !c->x_plane[0]) return 0;
+    if (h->stride > 1 || w->stride > 1 || (h->tap_step != 1 && h->tap_step != -1)) return 0;
+    if ((h->taps != 3 && h->taps != 5 && h->taps != 7) || w->taps > FC_NARROW_TAPS) return 0;
+    if (w->size > kernels->lanes / 2 || w->outputs > kernels->lanes / 2) return 0;
+    if (h->size >= MOST_COLUMNS / kernels->lanes || h->outputs >= MOST_COLUMNS / kernels->lanes) return 0;
+    if (h->tap >= MOST_COLUMNS / kernels->lanes || h->tap <= -MOST_COLUMNS / kernels->lanes) return 0;
+    return (h->size == 1 || h->source_stride == w->size) && (h->outputs == 1 || h->target_stride == w->outputs) &&
+           (w->outputs == 1 || w->target_stride == 1);
+}
+
 static int fits(const rows_job *r) {
     for (int i = 0; i < r->lines * r->phases; i++) {
         const fc_axis *w = &r->phase[i].axis[1];
@@ -111,6 +127,22 @@ static void unit_sums(const rows_job *r, ptrdiff_t unit, const void **planes, co
     }
 }
 
+static void narrow_sums(const rows_job *r, ptrdiff_t unit) {
+    const fc_correlation *c = r->phase;
+    const fc_groups *groups = r->groups;
+    const ptrdiff_t runs = quotient_up(groups->count, NARROW_PLANES), image = unit / runs, size = r->size;
+    const ptrdiff_t group = unit % runs * NARROW_PLANES;
+    const fc_direct_narrow n = {
+        .rows = r->of_line[0],
+        .planes = least(NARROW_PLANES, groups->count - group),
+        .x_plane = groups->x, .y_plane = groups->y, .w_plane = groups->w,
+    };
+    r->kernels->direct_narrow(&n, (const char *)c->x_plane[0] + (image * c->x_image + group * groups->x) * size,
+                              (const char *)c->w + (group * groups->w + c->w_plane[0] + n.rows.phase[0].w) * size,
+                              c->bias ? (const char *)c->bias + group * size : NULL,
+                              (char *)c->y + (image * c->y_image + group * groups->y) * size);
+}
+
 static void rows_part(void *context, int index) {
     rows_job *r = context;
     const fc_share share = fc_share_of(r->units, r->parts, index);
@@ -124,7 +156,8 @@ static void rows_part(void *context, int index) {
     const void **planes = (const void **)(scratch + r->zeros_room + r->table_room);
     const ptrdiff_t work = BAND_OUTPUTS * r->phase->planes * r->phase->rows * r->lines * r->phases;
     for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped_at(r->run, u - share.begin, work); u++)
-        unit_sums(r, u, planes, scratch, table);
+        if (r->narrow) narrow_sums(r, u);
+        else unit_sums(r, u, planes, scratch, table);
     fc_scratch_release(scratch);
 }
 
@@ -145,6 +178,8 @@ static int plan_rows(rows_job *r, fc_conv_job *j, const fc_correlation *phase, i
     r->band_rows = quotient_up(most(1, BAND_OUTPUTS / width), FC_DIRECT_BLOCK) * FC_DIRECT_BLOCK;
     r->bands = quotient_up(outputs, r->band_rows);
     r->units = phase->images * groups->count * r->bands;
+    r->narrow = lines * phases == 1 && fc_direct_is_narrow(j->kernels, phase);
+    if (r->narrow) r->units = phase->images * quotient_up(groups->count, NARROW_PLANES);
     r->parts = least(r->units, j->run.threads);
     r->zeros_room = fc_aligned(phase->axis[1].size * j->size);
     r->table_room = fc_aligned(entries * (ptrdiff_t)sizeof(void *));

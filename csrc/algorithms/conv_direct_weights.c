@@ -22,6 +22,7 @@ typedef struct {
     int accumulate, last;
     int one_row;          /* of outputs: its vectors are blocked, not rows */
     int in_place;         /* neither x nor dy is copied */
+    int narrow;           /* and planes are: kernels->direct_narrow_gradient */
     fc_direct_rows rows;  /* then */
     ptrdiff_t taps;       /* of the blocked axis */
     ptrdiff_t sums;       /* of an output channel: those of dw, and of db */
@@ -147,6 +148,23 @@ static void add_rows(const gradient_job *g, const fc_direct_place *place, const 
     }
 }
 
+/* Of all groups of narrow planes. */
+static void add_narrow(const gradient_job *g, const fc_direct_place *place, const char *dy, const workspace *w) {
+    const fc_direct_plan *p = &g->plan;
+    const fc_correlation *c = g->c;
+    const ptrdiff_t lanes = p->kernels->lanes, *start = place->block.start;
+    fc_direct_narrow n = {
+        .rows = g->rows,
+        .planes = place->groups,
+        .x_plane = p->groups.x, .y_plane = p->groups.y, .w_plane = g->sums * lanes,
+    };
+    n.rows.origin += start[1];
+    n.rows.outputs = place->block.count[1];
+    p->kernels->direct_narrow_gradient(
+        &n, (const char *)c->x_plane[0] + (start[0] * c->x_image + place->group * p->groups.x) * p->size, dy, w->lanes,
+        c->bias ? w->lanes + (g->sums - 1) * lanes * p->size : NULL);
+}
+
 static double put(const gradient_job *g, const void *array, ptrdiff_t at, double value) {
     if (g->plan.size == 4) {
         float *target = (float *)array + at;
@@ -191,6 +209,16 @@ static int has_nan(const gradient_job *g, ptrdiff_t group, ptrdiff_t k) {
     return 0;
 }
 
+/* In four chains, each of which a processor waits for. */
+static double sum_of_lanes(const double *lanes, ptrdiff_t count) {
+    double sum[4] = {0};
+    ptrdiff_t i = 0;
+    for (; i + 4 <= count; i += 4)
+        for (int k = 0; k < 4; k++) sum[k] += lanes[i + k];
+    for (; i < count; i++) sum[0] += lanes[i];
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
 /* Writes dw and db of a group. */
 static void leave(const gradient_job *g, ptrdiff_t bundle, ptrdiff_t i, const ptrdiff_t *other_w,
                   const double *bundle_totals) {
@@ -202,8 +230,7 @@ static void leave(const gradient_job *g, ptrdiff_t bundle, ptrdiff_t i, const pt
         const ptrdiff_t row = p->by_channel ? i / lanes : i * g->c->rows + k;
         const double *totals = bundle_totals + row * g->sums * lanes + (p->by_channel ? i % lanes : 0);
         for (ptrdiff_t t = 0; t < g->sums; t++, totals += lanes) {
-            double value = 0;
-            for (ptrdiff_t lane = 0; lane < (p->by_channel ? 1 : lanes); lane++) value += totals[lane];
+            double value = p->by_channel ? *totals : sum_of_lanes(totals, lanes);
             if (t == g->sums - 1) {
                 if (g->c->bias) put(g, g->c->bias, group * g->c->rows + k, value);
             } else if (g->c->w) {
@@ -242,7 +269,8 @@ static void chunk_sums(gradient_job *g, ptrdiff_t bundle, ptrdiff_t chunk, works
                        start[2] * c->axis[1].target_stride + place.group * p->groups.y;
         if (g->in_place) {
             fc_direct_place own = place;
-            for (ptrdiff_t i = 0; i < place.groups; i++, own.group++, at += p->groups.y)
+            if (g->narrow) add_narrow(g, &place, (const char *)c->y + at * bytes, w);
+            for (ptrdiff_t i = 0; !g->narrow && i < place.groups; i++, own.group++, at += p->groups.y)
                 add_rows(g, &own, (const char *)c->y + at * bytes, w, w->lanes + i * c->rows * g->sums * lanes * bytes);
         } else if (p->by_channel) {
             copy_dy(g, &place.block, at, place.groups, w->gathered, w->dy);
@@ -316,6 +344,7 @@ void fc_direct_weights(fc_conv_job *j, const fc_correlation *c, const fc_groups 
                  (c->axis[1].outputs == 1 || c->axis[1].target_stride == 1);
     if (g.in_place) {
         g.rows = fc_direct_rows_of(c, 1);
+        g.narrow = fc_direct_is_narrow(p->kernels, c);
         g.plan.together = most(1, least(MOST_TOGETHER, groups->count / LEAST_BUNDLES));
         g.plan.bundles = quotient_up(groups->count, p->together);
     }

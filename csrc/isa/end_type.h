@@ -16,6 +16,7 @@
 #undef VLOAD_LANES
 #undef VSTORE_LANES
 #undef VNEXT
+#undef VPICK
 #undef VLOAD_EVERY_OTHER
 #undef VSTORE_EVERY_OTHER
 #undef VSTORE_FIRST

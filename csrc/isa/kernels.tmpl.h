@@ -4,7 +4,8 @@
  * and VZIP_LOW, VLOAD_EVERY_OTHER and VSTORE_EVERY_OTHER, of the first, third and further ones of those.
  * VLOAD_LANES and VSTORE_LANES, beside all of these, of the lanes in a VMASK; others load 0. VLANES(column, columns):
  * lanes i with 0 <= column + i < columns, of numbers below 2**30.
- * VNEXT(a, b, n), beside those: a without its first n elements, then the first n of b.
+ * VNEXT(a, b, n), beside those: a without its first n elements, then the first n of b. VPICK(lanes, index, v): elements
+ * of v that a VCOLUMN names, in the lanes of a VMASK; the others are 0.
  * VEVEN and VODD, every other element of two vectors, VZIP_LOW and VZIP_HIGH, their elements in turn, only
  * where the instruction set has them.
  * VTAKES(v, best): where v > best, or v is NaN and best is not; VSELECT(mask, a, b): a where it holds.
@@ -19,6 +20,7 @@
 #include "../kernels/product_kernel.tmpl.h"
 #include "../kernels/direct_rows_kernel.tmpl.h"
 #include "../kernels/direct_rows_gradient_kernel.tmpl.h"
+#include "../kernels/direct_narrow_kernel.tmpl.h"
 #include "../kernels/winograd_kernel.tmpl.h"
 #include "../kernels/pool_kernel.tmpl.h"
 #include "../kernels/norm_kernel.tmpl.h"
@@ -78,6 +80,8 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
     .outer_rows = FC_OUTER_ROWS,
 #ifdef VLOAD_LANES
     .direct_rows = {FC_NAME(direct_rows), FC_NAME(direct_rows_pair)},
+    .direct_narrow = FC_NAME(direct_narrow),
+    .direct_narrow_gradient = FC_NAME(direct_narrow_gradient),
     .direct_rows_gradient = {FC_NAME(direct_rows_gradient), FC_NAME(direct_rows_gradient_pair)},
 #endif
     .winograd_rows = {FC_WINOGRAD_ROWS(1), FC_WINOGRAD_ROWS(2), FC_WINOGRAD_ROWS(3), FC_WINOGRAD_ROWS(4)},

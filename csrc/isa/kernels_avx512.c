@@ -27,6 +27,7 @@
         _mm512_set1_epi32((int)(columns)))
 #define VLOAD_LANES(p, lanes) _mm512_maskz_loadu_ps(lanes, p)
 #define VSTORE_LANES(p, lanes, v) _mm512_mask_storeu_ps(p, lanes, v)
+#define VPICK(lanes, index, v) _mm512_maskz_permutexvar_ps(lanes, index, v)
 #define VNEXT(a, b, n) \
     _mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(b), _mm512_castps_si512(a), n))
 #define VSTORE_FIRST(p, n, v) _mm512_mask_storeu_ps(p, (__mmask16)FC_FIRST(n), v)
@@ -78,6 +79,7 @@
         _mm256_set1_epi32((int)(columns)))
 #define VLOAD_LANES(p, lanes) _mm512_maskz_loadu_pd(lanes, p)
 #define VSTORE_LANES(p, lanes, v) _mm512_mask_storeu_pd(p, lanes, v)
+#define VPICK(lanes, index, v) _mm512_maskz_permutexvar_pd(lanes, index, v)
 #define VNEXT(a, b, n) \
     _mm512_castsi512_pd(_mm512_alignr_epi64(_mm512_castpd_si512(b), _mm512_castpd_si512(a), n))
 #define VSTORE_FIRST(p, n, v) _mm512_mask_storeu_pd(p, (__mmask8)FC_FIRST(n), v)

@@ -21,6 +21,7 @@ enum {
     FC_GRADIENT_BLOCK = 4, /* and of their adjoint */
     FC_DOT_ROWS = 4,       /* images of a tile of dot products */
     FC_DOT_SUMS = 32,      /* elements for its sums, whole vectors of them */
+    FC_NARROW_TAPS = 7,    /* of each axis of narrow planes, at most */
 };
 
 /* Which rows of b a tile fetches to L1 some terms ahead. */
@@ -142,6 +143,17 @@ typedef void (*fc_direct_rows_kernel)(const fc_direct_rows *d, const void *const
  * (r, t) of its one phase; and unless it is NULL, to bias[channel * sums_step + lane], the sum of dy, d's y. */
 typedef void (*fc_direct_rows_gradient_kernel)(const fc_direct_rows *d, const void *x, const void *dy, void *sums,
                                                ptrdiff_t sums_step, void *bias);
+
+/* So many planes of one channel each, `rows` of them all, whose weights, or sums of dw, are w_plane apart. */
+typedef struct {
+    fc_direct_rows rows;
+    ptrdiff_t planes, x_plane, y_plane, w_plane;
+} fc_direct_narrow;
+
+typedef void (*fc_direct_narrow_kernel)(const fc_direct_narrow *n, const void *x, const void *w, const void *bias,
+                                        void *y);
+typedef void (*fc_direct_narrow_gradient_kernel)(const fc_direct_narrow *n, const void *x, const void *dy, void *sums,
+                                                 void *bias);
 
 /* direct_kernel.tmpl.h says what each does. */
 typedef void (*fc_direct_kernel)(const fc_direct *d, const void *x, void *y);
@@ -351,6 +363,8 @@ typedef struct {
     /* Of one channel, and of two with one phase and column_stride 1; NULL where loads are not masked. */
     fc_direct_rows_kernel direct_rows[2];
     fc_direct_rows_gradient_kernel direct_rows_gradient[2];
+    fc_direct_narrow_kernel direct_narrow; /* and these */
+    fc_direct_narrow_gradient_kernel direct_narrow_gradient;
     /* By the vectors across, less one; rows of a register tile. */
     int winograd_rows[FC_MAX_VECS];
     void (*winograd_product[3])(const fc_winograd_product *product);

@@ -1,0 +1,145 @@
+/* Depthwise convolution over planes whose rows have at most half a vector: two rows at a time, each at the beginning
+ * of its half, picked from the run of both. Stride 1, taps of the rows adjacent; planes without gaps. */
+#ifdef VLOAD_LANES
+
+enum { FC_NAME(half) = LANES / 2 };
+
+/* Picks lane l from element row * width + column + shift, if it lies in its row: of half l / half, `width` elements. */
+FC_INLINE FC_TARGET VMASK FC_NAME(list_picks)(ptrdiff_t width, ptrdiff_t shift, COLUMN *pick) {
+    VMASK lanes = 0;
+    for (ptrdiff_t l = 0; l < LANES; l++) {
+        const ptrdiff_t row = l / FC_NAME(half), column = l % FC_NAME(half) + shift;
+        const int inside = column >= 0 && column < width;
+        pick[l] = inside ? (COLUMN)(row * width + column) : 0;
+        if (inside) lanes |= (VMASK)(1u << l);
+    }
+    return lanes;
+}
+
+/* acc[rows of outputs] += what adjacent taps of the columns give, which share the loads of x. */
+FC_INLINE FC_TARGET void FC_NAME(narrow_taps)(const int taps, const int group, const fc_direct_rows *d,
+                                              const FC_DTYPE *x, const VMASK *inside, const VMASK *picked,
+                                              const COLUMN (*pick)[LANES], const FC_DTYPE *w, VEC *acc) {
+    VCOLUMN picks[3];
+    VEC weight[3][8];
+    FC_UNROLL for (int k = 0; k < group; k++) {
+        picks[k] = VCOLUMN_LOAD(pick[k]);
+        FC_UNROLL for (int r = 0; r < taps; r++) weight[k][r] = VSET1(w[r * d->w_row + k * d->w_column]);
+    }
+    FC_UNROLL for (int i = 0; i < 6 + taps; i++) {
+        const VEC run = VLOAD_LANES(x + i * d->columns, inside[i]);
+        FC_UNROLL for (int k = 0; k < group; k++) {
+            VEC value = VPICK(picked[k], picks[k], run);
+            FC_KEEP(value);
+            FC_UNROLL for (int m = 0; m < 4; m++)
+                if (i - 2 * m >= 0 && i - 2 * m < taps) acc[m] = VFMA(weight[k][i - 2 * m], value, acc[m]);
+        }
+    }
+}
+
+/* Up to eight rows of outputs from row p on, of all planes. */
+FC_INLINE FC_TARGET void FC_NAME(narrow_block)(const int taps, const fc_direct_narrow *n, ptrdiff_t p,
+                                               const FC_DTYPE *x, const FC_DTYPE *w, const FC_DTYPE *bias,
+                                               FC_DTYPE *y) {
+    const fc_direct_rows *d = &n->rows;
+    const ptrdiff_t width = d->columns, outputs = d->width, columns = d->phase[0].taps, first = p + d->origin;
+    VMASK inside[6 + 8], picked[FC_NARROW_TAPS], left[4];
+    COLUMN pick[FC_NARROW_TAPS][LANES], leave[LANES];
+    for (int i = 0; i < 6 + taps; i++) inside[i] = VLANES((first + i) * width, d->rows * width);
+    for (int t = 0; t < columns; t++)
+        picked[t] = FC_NAME(list_picks)(width, d->phase[0].origin + t * d->tap_step, pick[t]);
+    for (ptrdiff_t l = 0; l < LANES; l++)
+        leave[l] = (COLUMN)(l < outputs ? l : l < 2 * outputs ? FC_NAME(half) + l - outputs : 0);
+    for (int m = 0; m < 4; m++)
+        left[m] = (VMASK)(VLANES(0, 2 * outputs) & VLANES((p + 2 * m) * outputs, d->outputs * outputs));
+    const VCOLUMN leaves = VCOLUMN_LOAD(leave);
+    x += first * width;
+    y += p * outputs;
+    for (ptrdiff_t g = 0; g < n->planes; g++, x += n->x_plane, y += n->y_plane, w += n->w_plane) {
+        VEC acc[4];
+        FC_UNROLL for (int m = 0; m < 4; m++) acc[m] = bias ? VSET1(bias[g]) : VZERO();
+        ptrdiff_t t = 0;
+        for (; t + 3 <= columns; t += 3)
+            FC_NAME(narrow_taps)(taps, 3, d, x, inside, picked + t, pick + t, w + t * d->w_column, acc);
+        for (; t < columns; t++)
+            FC_NAME(narrow_taps)(taps, 1, d, x, inside, picked + t, pick + t, w + t * d->w_column, acc);
+        FC_UNROLL for (int m = 0; m < 4; m++) {
+            const VEC sum = d->relu ? VMAX(VZERO(), acc[m]) : acc[m];
+            VSTORE_LANES(y + 2 * m * outputs, left[m], VPICK(VLANES(0, LANES), leaves, sum));
+        }
+    }
+}
+
+static FC_TARGET void FC_NAME(direct_narrow)(const fc_direct_narrow *n, const void *x, const void *w, const void *bias,
+                                             void *y) {
+    for (ptrdiff_t p = 0; p < n->rows.outputs; p += 8) {
+        if (n->rows.taps == 3) FC_NAME(narrow_block)(3, n, p, x, w, bias, y);
+        else if (n->rows.taps == 5) FC_NAME(narrow_block)(5, n, p, x, w, bias, y);
+        else FC_NAME(narrow_block)(7, n, p, x, w, bias, y);
+    }
+}
+
+/* Its adjoint: one tap of the columns of all planes. */
+FC_INLINE FC_TARGET void FC_NAME(narrow_gradient)(const int taps, const int group, const fc_direct_narrow *n,
+                                                  ptrdiff_t p, ptrdiff_t t, const FC_DTYPE *x, const FC_DTYPE *dy,
+                                                  FC_DTYPE *sums, FC_DTYPE *bias) {
+    const fc_direct_rows *d = &n->rows;
+    const ptrdiff_t width = d->columns, outputs = d->width, first = p + d->origin;
+    VMASK inside[6 + 8], picked[3], own[4], whole;
+    COLUMN pick[3][LANES], spread[LANES];
+    VCOLUMN picks[3];
+    for (int i = 0; i < 6 + taps; i++) inside[i] = VLANES((first + i) * width, d->rows * width);
+    FC_UNROLL for (int k = 0; k < group; k++) {
+        picked[k] = FC_NAME(list_picks)(width, d->phase[0].origin + (t + k) * d->tap_step, pick[k]);
+        picks[k] = VCOLUMN_LOAD(pick[k]);
+    }
+    whole = FC_NAME(list_picks)(outputs, 0, spread);
+    const VCOLUMN spreads = VCOLUMN_LOAD(spread);
+    for (int m = 0; m < 4; m++) own[m] = VLANES((p + 2 * m) * outputs, d->outputs * outputs);
+    x += first * width;
+    dy += p * outputs;
+    sums += t * taps * LANES;
+    for (ptrdiff_t g = 0; g < n->planes; g++, x += n->x_plane, dy += n->y_plane, sums += n->w_plane) {
+        VEC acc[3][8], gradient[4];
+        FC_UNROLL for (int m = 0; m < 4; m++)
+            gradient[m] = VPICK(whole, spreads, VLOAD_LANES(dy + 2 * m * outputs, own[m]));
+        if (bias) {
+            const VEC sum = VADD(VADD(gradient[0], gradient[1]), VADD(gradient[2], gradient[3]));
+            VSTORE(bias + g * n->w_plane, VADD(VLOAD(bias + g * n->w_plane), sum));
+        }
+        FC_UNROLL for (int k = 0; k < group; k++)
+            FC_UNROLL for (int r = 0; r < taps; r++) acc[k][r] = VLOAD(sums + (k * taps + r) * LANES);
+        FC_UNROLL for (int i = 0; i < 6 + taps; i++) {
+            const VEC run = VLOAD_LANES(x + i * width, inside[i]);
+            FC_UNROLL for (int k = 0; k < group; k++) {
+                VEC value = VPICK(picked[k], picks[k], run);
+                FC_KEEP(value);
+                FC_UNROLL for (int m = 0; m < 4; m++)
+                    if (i - 2 * m >= 0 && i - 2 * m < taps)
+                        acc[k][i - 2 * m] = VFMA(gradient[m], value, acc[k][i - 2 * m]);
+            }
+        }
+        FC_UNROLL for (int k = 0; k < group; k++)
+            FC_UNROLL for (int r = 0; r < taps; r++) VSTORE(sums + (k * taps + r) * LANES, acc[k][r]);
+    }
+}
+
+FC_INLINE FC_TARGET void FC_NAME(narrow_gradients)(const int taps, const fc_direct_narrow *n, const FC_DTYPE *x,
+                                                   const FC_DTYPE *dy, FC_DTYPE *sums, FC_DTYPE *bias) {
+    for (ptrdiff_t p = 0; p < n->rows.outputs; p += 8) {
+        FC_DTYPE *total = bias;
+        ptrdiff_t t = 0;
+        for (; t + 3 <= n->rows.phase[0].taps; t += 3, total = NULL)
+            FC_NAME(narrow_gradient)(taps, 3, n, p, t, x, dy, sums, total);
+        for (; t < n->rows.phase[0].taps; t++, total = NULL)
+            FC_NAME(narrow_gradient)(taps, 1, n, p, t, x, dy, sums, total);
+    }
+}
+
+static FC_TARGET void FC_NAME(direct_narrow_gradient)(const fc_direct_narrow *n, const void *x, const void *dy,
+                                                      void *sums, void *bias) {
+    if (n->rows.taps == 3) FC_NAME(narrow_gradients)(3, n, x, dy, sums, bias);
+    else if (n->rows.taps == 5) FC_NAME(narrow_gradients)(5, n, x, dy, sums, bias);
+    else FC_NAME(narrow_gradients)(7, n, x, dy, sums, bias);
+}
+#endif
