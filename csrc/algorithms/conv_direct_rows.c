@@ -8,8 +8,8 @@
 
 /* Outputs of a band, about. */
 static const ptrdiff_t BAND_OUTPUTS = 4096;
-/* Narrow planes that share a call, whose tables take as long as about ten of them. */
-static const ptrdiff_t NARROW_PLANES = 64;
+/* Narrow planes that share a call, whose tables take as long as a few of them; images whose planes share weights. */
+static const ptrdiff_t NARROW_PLANES = 128, NARROW_IMAGES = 8;
 /* Kernels count columns, padding and taps included, in 32 bits. */
 static const ptrdiff_t MOST_COLUMNS = 1 << 28;
 
@@ -127,15 +127,21 @@ static void unit_sums(const rows_job *r, ptrdiff_t unit, const void **planes, co
     }
 }
 
+/* Images and groups of a narrow unit. */
+static ptrdiff_t narrow_images(const rows_job *r) { return least(NARROW_IMAGES, r->phase->images); }
+static ptrdiff_t narrow_groups(const rows_job *r) { return NARROW_PLANES / narrow_images(r); }
+
 static void narrow_sums(const rows_job *r, ptrdiff_t unit) {
     const fc_correlation *c = r->phase;
     const fc_groups *groups = r->groups;
-    const ptrdiff_t runs = quotient_up(groups->count, NARROW_PLANES), image = unit / runs, size = r->size;
-    const ptrdiff_t group = unit % runs * NARROW_PLANES;
+    const ptrdiff_t runs = quotient_up(groups->count, narrow_groups(r)), size = r->size;
+    const ptrdiff_t image = unit / runs * narrow_images(r), group = unit % runs * narrow_groups(r);
     const fc_direct_narrow n = {
         .rows = r->of_line[0],
-        .planes = least(NARROW_PLANES, groups->count - group),
+        .planes = least(narrow_groups(r), groups->count - group),
         .x_plane = groups->x, .y_plane = groups->y, .w_plane = groups->w,
+        .images = least(narrow_images(r), c->images - image),
+        .x_image = c->x_image, .y_image = c->y_image,
     };
     r->kernels->direct_narrow(&n, (const char *)c->x_plane[0] + (image * c->x_image + group * groups->x) * size,
                               (const char *)c->w + (group * groups->w + c->w_plane[0] + n.rows.phase[0].w) * size,
@@ -179,7 +185,8 @@ static int plan_rows(rows_job *r, fc_conv_job *j, const fc_correlation *phase, i
     r->bands = quotient_up(outputs, r->band_rows);
     r->units = phase->images * groups->count * r->bands;
     r->narrow = lines * phases == 1 && fc_direct_is_narrow(j->kernels, phase);
-    if (r->narrow) r->units = phase->images * quotient_up(groups->count, NARROW_PLANES);
+    if (r->narrow)
+        r->units = quotient_up(phase->images, narrow_images(r)) * quotient_up(groups->count, narrow_groups(r));
     r->parts = least(r->units, j->run.threads);
     r->zeros_room = fc_aligned(phase->axis[1].size * j->size);
     r->table_room = fc_aligned(entries * (ptrdiff_t)sizeof(void *));

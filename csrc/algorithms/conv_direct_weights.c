@@ -148,8 +148,9 @@ static void add_rows(const gradient_job *g, const fc_direct_place *place, const 
     }
 }
 
-/* Of all groups of narrow planes. */
-static void add_narrow(const gradient_job *g, const fc_direct_place *place, const char *dy, const workspace *w) {
+/* Of all groups of narrow planes, of several images. */
+static void add_narrow(const gradient_job *g, const fc_direct_place *place, ptrdiff_t images, const char *dy,
+                       const workspace *w) {
     const fc_direct_plan *p = &g->plan;
     const fc_correlation *c = g->c;
     const ptrdiff_t lanes = p->kernels->lanes, *start = place->block.start;
@@ -157,6 +158,8 @@ static void add_narrow(const gradient_job *g, const fc_direct_place *place, cons
         .rows = g->rows,
         .planes = place->groups,
         .x_plane = p->groups.x, .y_plane = p->groups.y, .w_plane = g->sums * lanes,
+        .images = images,
+        .x_image = c->x_image, .y_image = c->y_image,
     };
     n.rows.origin += start[1];
     n.rows.outputs = place->block.count[1];
@@ -261,7 +264,11 @@ static void chunk_sums(gradient_job *g, ptrdiff_t bundle, ptrdiff_t chunk, works
     ptrdiff_t chain = 0;
     memset(w->lanes, 0, (size_t)(g->elements * bytes));
     memset(totals, 0, (size_t)g->elements * sizeof *totals);
-    for (ptrdiff_t b = share.begin; b < share.end && !fc_stopped_at(&g->j->run, b, p->copy * g->sums * c->rows); b++) {
+    const ptrdiff_t terms = g->dy_size[0] * g->dy_size[1] / (p->by_channel ? 1 : lanes);
+    const ptrdiff_t at_once = g->narrow && blocks == c->images ? most(1, CHAIN / terms) : 1;
+    for (ptrdiff_t b = share.begin, images; b < share.end; b += images) {
+        if (fc_stopped_at(&g->j->run, b, p->copy * g->sums * c->rows)) break;
+        images = least(at_once, share.end - b);
         place.block = fc_find_block(&p->blocks, b);
         if (!g->in_place) fc_direct_fill(p, &place, w->copy);
         const ptrdiff_t *start = place.block.start;
@@ -269,7 +276,7 @@ static void chunk_sums(gradient_job *g, ptrdiff_t bundle, ptrdiff_t chunk, works
                        start[2] * c->axis[1].target_stride + place.group * p->groups.y;
         if (g->in_place) {
             fc_direct_place own = place;
-            if (g->narrow) add_narrow(g, &place, (const char *)c->y + at * bytes, w);
+            if (g->narrow) add_narrow(g, &place, images, (const char *)c->y + at * bytes, w);
             for (ptrdiff_t i = 0; !g->narrow && i < place.groups; i++, own.group++, at += p->groups.y)
                 add_rows(g, &own, (const char *)c->y + at * bytes, w, w->lanes + i * c->rows * g->sums * lanes * bytes);
         } else if (p->by_channel) {
@@ -285,9 +292,8 @@ static void chunk_sums(gradient_job *g, ptrdiff_t bundle, ptrdiff_t chunk, works
                              w->lanes + (i * c->rows + k) * g->sums * lanes * bytes);
                 }
         }
-        const ptrdiff_t terms = g->dy_size[0] * g->dy_size[1] / (p->by_channel ? 1 : lanes);
-        chain += terms;
-        if (chain + terms > CHAIN || b == share.end - 1) {
+        chain += images * terms;
+        if (chain + terms > CHAIN || b + images == share.end) {
             flush(g, w, totals);
             chain = 0;
         }

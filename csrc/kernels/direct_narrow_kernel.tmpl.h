@@ -16,6 +16,11 @@ FC_INLINE FC_TARGET VMASK FC_NAME(list_picks)(ptrdiff_t width, ptrdiff_t shift, 
     return lanes;
 }
 
+/* The plane that is read after those of all images: theirs are far apart. */
+FC_INLINE FC_TARGET void FC_NAME(fetch_plane)(const FC_DTYPE *plane, ptrdiff_t elements) {
+    for (ptrdiff_t i = 0; i < elements; i += FC_LINE / (ptrdiff_t)sizeof *plane) FC_PREFETCH(plane + i);
+}
+
 /* acc[rows of outputs] += what adjacent taps of the columns give, which share the loads of x. */
 FC_INLINE FC_TARGET void FC_NAME(narrow_taps)(const int taps, const int group, const fc_direct_rows *d,
                                               const FC_DTYPE *x, const VMASK *inside, const VMASK *picked,
@@ -56,16 +61,21 @@ FC_INLINE FC_TARGET void FC_NAME(narrow_block)(const int taps, const fc_direct_n
     x += first * width;
     y += p * outputs;
     for (ptrdiff_t g = 0; g < n->planes; g++, x += n->x_plane, y += n->y_plane, w += n->w_plane) {
-        VEC acc[4];
-        FC_UNROLL for (int m = 0; m < 4; m++) acc[m] = bias ? VSET1(bias[g]) : VZERO();
-        ptrdiff_t t = 0;
-        for (; t + 3 <= columns; t += 3)
-            FC_NAME(narrow_taps)(taps, 3, d, x, inside, picked + t, pick + t, w + t * d->w_column, acc);
-        for (; t < columns; t++)
-            FC_NAME(narrow_taps)(taps, 1, d, x, inside, picked + t, pick + t, w + t * d->w_column, acc);
-        FC_UNROLL for (int m = 0; m < 4; m++) {
-            const VEC sum = d->relu ? VMAX(VZERO(), acc[m]) : acc[m];
-            VSTORE_LANES(y + 2 * m * outputs, left[m], VPICK(VLANES(0, LANES), leaves, sum));
+        const FC_DTYPE *source = x;
+        FC_DTYPE *target = y;
+        for (ptrdiff_t image = 0; image < n->images; image++, source += n->x_image, target += n->y_image) {
+            VEC acc[4];
+            FC_NAME(fetch_plane)(source + n->x_plane, d->rows * width);
+            FC_UNROLL for (int m = 0; m < 4; m++) acc[m] = bias ? VSET1(bias[g]) : VZERO();
+            ptrdiff_t t = 0;
+            for (; t + 3 <= columns; t += 3)
+                FC_NAME(narrow_taps)(taps, 3, d, source, inside, picked + t, pick + t, w + t * d->w_column, acc);
+            for (; t < columns; t++)
+                FC_NAME(narrow_taps)(taps, 1, d, source, inside, picked + t, pick + t, w + t * d->w_column, acc);
+            FC_UNROLL for (int m = 0; m < 4; m++) {
+                const VEC sum = d->relu ? VMAX(VZERO(), acc[m]) : acc[m];
+                VSTORE_LANES(target + 2 * m * outputs, left[m], VPICK(VLANES(0, LANES), leaves, sum));
+            }
         }
     }
 }
@@ -100,25 +110,29 @@ FC_INLINE FC_TARGET void FC_NAME(narrow_gradient)(const int taps, const int grou
     dy += p * outputs;
     sums += t * taps * LANES;
     for (ptrdiff_t g = 0; g < n->planes; g++, x += n->x_plane, dy += n->y_plane, sums += n->w_plane) {
-        VEC acc[3][8], gradient[4];
-        FC_UNROLL for (int m = 0; m < 4; m++)
-            gradient[m] = VPICK(whole, spreads, VLOAD_LANES(dy + 2 * m * outputs, own[m]));
-        if (bias) {
-            const VEC sum = VADD(VADD(gradient[0], gradient[1]), VADD(gradient[2], gradient[3]));
-            VSTORE(bias + g * n->w_plane, VADD(VLOAD(bias + g * n->w_plane), sum));
-        }
+        const FC_DTYPE *source = x, *target = dy;
+        VEC acc[3][8], total = VZERO();
         FC_UNROLL for (int k = 0; k < group; k++)
             FC_UNROLL for (int r = 0; r < taps; r++) acc[k][r] = VLOAD(sums + (k * taps + r) * LANES);
-        FC_UNROLL for (int i = 0; i < 6 + taps; i++) {
-            const VEC run = VLOAD_LANES(x + i * width, inside[i]);
-            FC_UNROLL for (int k = 0; k < group; k++) {
-                VEC value = VPICK(picked[k], picks[k], run);
-                FC_KEEP(value);
-                FC_UNROLL for (int m = 0; m < 4; m++)
-                    if (i - 2 * m >= 0 && i - 2 * m < taps)
-                        acc[k][i - 2 * m] = VFMA(gradient[m], value, acc[k][i - 2 * m]);
+        for (ptrdiff_t image = 0; image < n->images; image++, source += n->x_image, target += n->y_image) {
+            VEC gradient[4];
+            FC_NAME(fetch_plane)(source + n->x_plane, d->rows * width);
+            FC_NAME(fetch_plane)(target + n->y_plane, d->outputs * outputs);
+            FC_UNROLL for (int m = 0; m < 4; m++)
+                gradient[m] = VPICK(whole, spreads, VLOAD_LANES(target + 2 * m * outputs, own[m]));
+            total = VADD(total, VADD(VADD(gradient[0], gradient[1]), VADD(gradient[2], gradient[3])));
+            FC_UNROLL for (int i = 0; i < 6 + taps; i++) {
+                const VEC run = VLOAD_LANES(source + i * width, inside[i]);
+                FC_UNROLL for (int k = 0; k < group; k++) {
+                    VEC value = VPICK(picked[k], picks[k], run);
+                    FC_KEEP(value);
+                    FC_UNROLL for (int m = 0; m < 4; m++)
+                        if (i - 2 * m >= 0 && i - 2 * m < taps)
+                            acc[k][i - 2 * m] = VFMA(gradient[m], value, acc[k][i - 2 * m]);
+                }
             }
         }
+        if (bias) VSTORE(bias + g * n->w_plane, VADD(VLOAD(bias + g * n->w_plane), total));
         FC_UNROLL for (int k = 0; k < group; k++)
             FC_UNROLL for (int r = 0; r < taps; r++) VSTORE(sums + (k * taps + r) * LANES, acc[k][r]);
     }

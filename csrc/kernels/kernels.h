@@ -144,10 +144,12 @@ typedef void (*fc_direct_rows_kernel)(const fc_direct_rows *d, const void *const
 typedef void (*fc_direct_rows_gradient_kernel)(const fc_direct_rows *d, const void *x, const void *dy, void *sums,
                                                ptrdiff_t sums_step, void *bias);
 
-/* So many planes of one channel each, `rows` of them all, whose weights, or sums of dw, are w_plane apart. */
+/* So many planes of one channel each, of so many images; `rows` is of them all, their weights, or sums of dw, are
+ * w_plane apart. */
 typedef struct {
     fc_direct_rows rows;
     ptrdiff_t planes, x_plane, y_plane, w_plane;
+    ptrdiff_t images, x_image, y_image;
 } fc_direct_narrow;
 
 typedef void (*fc_direct_narrow_kernel)(const fc_direct_narrow *n, const void *x, const void *w, const void *bias,
