@@ -113,7 +113,8 @@ class ConvPlan:
 
     Arguments are checked once, and the weights are arranged once in the order in which the
     algorithm reads them; a call then gives what `conv_forward` gives, bit for bit. Arranged for
-    Winograd's algorithm 3x3 kernels take four times their memory, 5x5 kernels 1.4 times.
+    Winograd's algorithm 3x3 kernels take four times their memory, 5x5 kernels twice, 3x3 kernels of
+    stride 2 sixteen times, and taps along one axis 1.2 to 3 times.
 
     Parameters
     ----------

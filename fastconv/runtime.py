@@ -165,11 +165,11 @@ def set_accuracy(level):
     """Says which algorithms `algorithm="auto"` may take, in the whole process.
 
     Algorithms that add the products of the definition, in whatever order, have a relative root mean
-    square error of 2e-7 to 6e-7 in float32. Winograd's take a quarter of the products for 3x3 and
-    5x5 kernels of stride 1, half of them along one axis, and have up to four times that error (3x3:
-    1.4 to 2.3 times, 5x5: 2.6 to 3.4, one axis: 1 to 2.2): relative to the largest elements that
-    meet in a tile of outputs (in dw: of taps), not to each element, and sums of whole numbers are
-    not exact. That of 3x3 kernels with tiles of 2x2, which takes 4 of 9 products, has 0.5 to 0.8
+    square error of 1e-7 to 6e-7 in float32. Winograd's take a quarter of the products for 3x3 and
+    5x5 kernels of stride 1, about half of them for 3x3 of stride 2 and along one axis, and have an
+    error of up to 1e-6 (5x5: 2e-6), on the layers of bench/layers.csv 1.3 to 2.4 (5x5: 3.6) times
+    that of direct sums, more where sums are short: relative to the largest elements that meet in a
+    tile of outputs (in dw: of taps), not to each element, and sums of whole numbers are not exact. That of 3x3 kernels with tiles of 2x2, which takes 4 of 9 products, has 0.5 to 0.8
     of the error of direct sums, and sums of small whole numbers are exact.
 
     Parameters

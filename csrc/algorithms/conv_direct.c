@@ -1,6 +1,7 @@
-/* Depthwise convolutions, groups of few channels, dx of few input channels: every tap in place over a padded copy
- * of a band in L1 (kernels/direct_kernel.tmpl.h), all groups and images shared out among the threads. Pixels of a
- * row are the vector, or, with channels last and one channel a group, the channels are. */
+/* Depthwise convolutions, groups of few channels, dx of few input channels: every tap in place, over the planes
+ * themselves (conv_direct_rows.c), or over a padded copy of a band in L1 (kernels/direct_kernel.tmpl.h), all groups and
+ * images shared out among the threads. Pixels of a row are the vector, or, with channels last and one channel a
+ * group, the channels are. */
 #include "conv_direct.h"
 
 #include <math.h>

@@ -12,6 +12,10 @@ static const ptrdiff_t BAND_OUTPUTS = 4096;
 static const ptrdiff_t NARROW_PLANES = 128, NARROW_IMAGES = 8;
 /* Kernels count columns, padding and taps included, in 32 bits. */
 static const ptrdiff_t MOST_COLUMNS = 1 << 28;
+/* Of a row: longer ones are copied band by band, which threads share, and which wait for less before a signal. */
+static const ptrdiff_t MOST_WIDTH = 4096;
+/* Rows of a narrow plane: one block is fetched with all of the next plane, and fewer rows leave its vectors empty. */
+enum { LEAST_NARROW = 4, MOST_NARROW = 16 };
 
 typedef struct {
     fc_run *run;
@@ -64,15 +68,21 @@ fc_direct_rows fc_direct_rows_of(const fc_correlation *phase, int phases) {
 }
 
 /* In numbers that bound all columns which its taps reach. */
-static int is_narrow(const fc_axis *w) {
+static int fits_32_bits(const fc_axis *w) {
     const ptrdiff_t step = w->tap_step < 0 ? -w->tap_step : w->tap_step, origin = w->tap < 0 ? -w->tap : w->tap;
     return w->size < MOST_COLUMNS && w->outputs < MOST_COLUMNS && origin < MOST_COLUMNS && step < MOST_COLUMNS &&
            (double)step * (double)w->taps < (double)MOST_COLUMNS;
 }
 
+/* What is left to copies took up to 3 times as long in place: single rows (31 taps), several channels of more than 3x3
+ * taps (4x4 of 7x7: 1.5 times), strides with 7 taps (1.3), or of one axis alone (1.4). */
 int fc_direct_rows_fit(const fc_kernels *kernels, const fc_correlation *c) {
-    const fc_axis *w = &c->axis[1];
-    return kernels->direct_rows[0] && (w->size == 1 || w->source_stride == 1) && w->stride <= 2 && is_narrow(w);
+    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
+    const ptrdiff_t taps = most(h->taps, w->taps);
+    if (!kernels->direct_rows[0] || (w->size > 1 && w->source_stride != 1) || !fits_32_bits(w)) return 0;
+    if (h->outputs == 1 || w->size > MOST_WIDTH || w->outputs > MOST_WIDTH) return 0;
+    if (h->stride != w->stride || w->stride > 2 || (w->stride == 2 && taps > 5)) return 0;
+    return (c->rows == 1 && c->planes == 1) || taps <= 3;
 }
 
 int fc_direct_is_narrow(const fc_kernels *kernels, const fc_correlation *c) {
@@ -80,9 +90,9 @@ int fc_direct_is_narrow(const fc_kernels *kernels, const fc_correlation *c) {
     if (!kernels->direct_narrow || !fc_direct_rows_fit(kernels, c)) return 0;
     if (c->rows > 1 || c->planes != 1 || !c->x_plane[0]) return 0;
     if (h->stride > 1 || w->stride > 1 || (h->tap_step != 1 && h->tap_step != -1)) return 0;
-    if ((h->taps != 3 && h->taps != 5 && h->taps != 7) || w->taps > FC_NARROW_TAPS) return 0;
+    if ((h->taps != 3 && h->taps != 5 && h->taps != 7) || w->taps > least(h->taps, FC_NARROW_TAPS)) return 0;
+    if (h->size < LEAST_NARROW || h->size > MOST_NARROW || h->outputs > MOST_NARROW) return 0;
     if (w->size > kernels->lanes / 2 || w->outputs > kernels->lanes / 2) return 0;
-    if (h->size >= MOST_COLUMNS / kernels->lanes || h->outputs >= MOST_COLUMNS / kernels->lanes) return 0;
     if (h->tap >= MOST_COLUMNS / kernels->lanes || h->tap <= -MOST_COLUMNS / kernels->lanes) return 0;
     return (h->size == 1 || h->source_stride == w->size) && (h->outputs == 1 || h->target_stride == w->outputs) &&
            (w->outputs == 1 || w->target_stride == 1);

@@ -14,6 +14,8 @@ enum { CHUNKS = 8, FEW_BUNDLES = 64 };
 /* Groups whose planes in place are read one after the other, as they lie, and bundles that remain for the threads. */
 enum { MOST_TOGETHER = 16, LEAST_BUNDLES = 16 };
 static const ptrdiff_t MOST_TOTALS = 8 << 20;
+/* Of the groups of a bundle in place, which should stay in L2. */
+static const ptrdiff_t SUMS_BYTES = 512 << 10;
 
 typedef struct {
     fc_conv_job *j;
@@ -351,7 +353,9 @@ void fc_direct_weights(fc_conv_job *j, const fc_correlation *c, const fc_groups 
     if (g.in_place) {
         g.rows = fc_direct_rows_of(c, 1);
         g.narrow = fc_direct_is_narrow(p->kernels, c);
-        g.plan.together = most(1, least(MOST_TOGETHER, groups->count / LEAST_BUNDLES));
+        const ptrdiff_t of_group = c->rows * (c->planes * c->axis[0].taps * c->axis[1].taps + 1) * lanes;
+        const ptrdiff_t fit = SUMS_BYTES / (of_group * (p->size + (ptrdiff_t)sizeof(double)));
+        g.plan.together = most(1, least(least(MOST_TOGETHER, fit), groups->count / LEAST_BUNDLES));
         g.plan.bundles = quotient_up(groups->count, p->together);
     }
     g.one_row = !p->by_channel && c->axis[0].outputs == 1;

@@ -4,7 +4,10 @@
  * the GEMMs of its points go by panels of output channels, whose points are transformed back at once. Forward, and
  * backward data, whose taps are reversed (dw: conv_winograd_weights.c). A third axis adds planes: of each of its taps
  * all channels. Rows of tiles with sums that are not finite are done again by the definition, or all of it by
- * gathered GEMMs if there are many or the weights are not finite. */
+ * gathered GEMMs if there are many or the weights are not finite.
+ *
+ * 3x3 with stride 2 is the sum of the four phases of x, each with the taps that it meets, 2x2, 2x1, 1x2 or one: planes
+ * of F(5x5, 2x2), whose products with weights that are zero for want of a tap are left out, 121 instead of 225. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

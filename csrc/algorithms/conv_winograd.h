@@ -1,4 +1,4 @@
-/* What conv_winograd.c, conv_winograd_images.c and conv_winograd_weights.c share. */
+/* What the files conv_winograd*.c share. */
 #ifndef FC_CONV_WINOGRAD_H
 #define FC_CONV_WINOGRAD_H
 
@@ -6,7 +6,7 @@
 
 enum {
     FC_WINOGRAD_COPY_BYTES = 128 << 10, /* of a part of an image */
-    FC_WINOGRAD_LINE_BYTES = 8 << 20,   /* workspace of a row of tiles, which is cut until it is enough */
+    FC_WINOGRAD_LINE_BYTES = 5 << 20,   /* workspace of a row of tiles, which is cut until it is enough */
 };
 
 static inline int fc_is_reversed(const fc_axis *axis) { return axis->taps > 1 && axis->tap_step < 0; }

@@ -142,7 +142,7 @@ static void multiply(const range *j, ptrdiff_t panel, ptrdiff_t strip, ptrdiff_t
 static ptrdiff_t taps_of(const range *j) { return j->grid.form.taps[0] * j->grid.form.taps[1]; }
 
 /* One row of a register tile's sums to dw: those of one output channel. */
-static int leave_row(const range *j, const char *sums, ptrdiff_t k, ptrdiff_t c0) {
+static int leave_row(const range *j, char *sums, ptrdiff_t k, ptrdiff_t c0) {
     const fc_correlation *c = j->c;
     const ptrdiff_t size = j->size, lanes = j->lanes, planes = least(j->panel, j->planes - c0);
     const ptrdiff_t stride = j->grid.form.stride;
@@ -156,6 +156,10 @@ static int leave_row(const range *j, const char *sums, ptrdiff_t k, ptrdiff_t c0
         const ptrdiff_t phase = stride == 1 ? 0 : (c0 + i) / j->x.pitch, channel = c0 + i - phase * j->x.pitch;
         const ptrdiff_t count = least(lanes, c->planes - channel);
         const ptrdiff_t *at = c->w_plane + channel;
+        /* Not needed, and summed or not by what else is in the panel: whether they are finite must not count. */
+        for (ptrdiff_t point = 0; point < j->grid.form.points; point++)
+            if (fc_winograd_lacks(&j->grid.form, point, j->x.pitch, c0 + i, c0 + i + 1))
+                memset(sums + (point * j->sums_point + i) * size, 0, (size_t)(lanes * size));
         finite &= j->transforms->weights_gradient(sums + i * size, j->sums_point, taps);
         if (packed && (count == 1 || at[1] - at[0] == all)) {
             j->kernels->transpose(all, count, taps, lanes, dw + at[0] * size, all);
@@ -173,7 +177,7 @@ static int leave_row(const range *j, const char *sums, ptrdiff_t k, ptrdiff_t c0
 }
 
 /* Sums of register tiles `strip` to `end` of a panel to dw. */
-static int leave(const range *j, const char *sums, ptrdiff_t panel, ptrdiff_t strip, ptrdiff_t end) {
+static int leave(const range *j, char *sums, ptrdiff_t panel, ptrdiff_t strip, ptrdiff_t end) {
     const ptrdiff_t first = strip * j->rows;
     int finite = 1;
     for (ptrdiff_t k = first; k < least(end * j->rows, j->c->rows); k++) {
