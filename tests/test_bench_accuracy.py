@@ -1,4 +1,4 @@
-"""The benchmark of rounding errors: its bounds hold on a layer, and are noticed where they do not."""
+"""The benchmark of rounding errors: its bounds hold on a layer, and are noticed elsewhere."""
 
 import sys
 from pathlib import Path

@@ -189,3 +189,26 @@ def test_slices_are_read_in_place(columns, first):
     actual = results(x, w, None, dy, options, "direct")
     for a, e in zip(actual, expected, strict=True):
         np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("width", [5, 8, 4097, 5000])
+def test_planes_that_are_left_to_copies(width):
+    """Tall narrow ones, whose fetch would take the square of their rows; rows as long as scratch."""
+    rng = np.random.default_rng(5)
+    shape = (1, 17, 40, width) if width < 16 else (1, 3, 4, width)
+    x, w = rng.standard_normal(shape), rng.standard_normal((shape[1], 1, 3, 3))
+    dy, options = rng.standard_normal(shape), {"padding": 1, "groups": shape[1]}
+    expected = results(x, w, None, dy, options, "naive")
+    for a, e in zip(results(x, w, None, dy, options, "direct"), expected, strict=True):
+        np.testing.assert_allclose(a, e, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3_000_000), (1, 1, 3, 1_000_000)])
+def test_long_rows_take_little_scratch_and_are_shared_out(shape):
+    w = np.ones((1, 1, *[3] * (len(shape) - 2)), np.float32)
+    rooms = []
+    for threads in (1, 2):
+        with fastconv.num_threads(threads):
+            plan = fastconv.ConvPlan(shape, w, padding=1, algorithm="direct")
+            rooms.append(plan.workspace_bytes)
+    assert rooms[0] < 1 << 20 and rooms[1] == 2 * rooms[0]

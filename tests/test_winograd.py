@@ -396,3 +396,32 @@ def test_rows_of_wide_images_fit_the_workspace(channels, width, dtype, layout):
     y = fastconv.conv_forward(x, w, algorithm="winograd", **options)
     expected = fastconv.conv_forward(x, w, algorithm="naive", **options)
     np.testing.assert_allclose(y, expected, atol=3e-4 if dtype == "f4" else 1e-12)
+
+
+@pytest.mark.parametrize("channels", [64, 192])
+def test_points_that_no_tap_needs_do_not_decide_who_sums_dw(channels):
+    """Of a stride, where a phase lacks a tap: elements near the largest overflow in them alone."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, channels, 25, 25)).astype("f4")
+    x[0, 3, 10, 7] = 1.8e38
+    dy = (rng.standard_normal((1, 64, 12, 12)) * 0.01).astype("f4")
+    w = np.zeros((64, channels, 3, 3), "f4")
+    bits = set()
+    for threads in (1, 2, 5):
+        with fastconv.num_threads(threads):
+            gradients = fastconv.conv_backward(
+                dy, x, w, stride=2, need=("dw",), algorithm="winograd"
+            )
+            bits.add(gradients.dw.tobytes())
+    assert len(bits) == 1
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "filters", "kernel"),
+    [((1, 2048, 34, 110), 32, 3), ((1, 1600, 34, 56), 32, 5), ((1, 4500, 34, 40), 16, 3)],
+)
+def test_one_row_of_tiles_leaves_room_for_shared_weights(x_shape, filters, kernel):
+    w = np.zeros((filters, x_shape[1], kernel, kernel), "f4")
+    with fastconv.num_threads(1):
+        plan = fastconv.ConvPlan(x_shape, w, padding=1, algorithm="winograd")
+    assert plan.workspace_bytes < 6 << 20  # and up to 10 MiB of weights for a call alone

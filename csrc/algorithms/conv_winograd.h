@@ -6,7 +6,7 @@
 
 enum {
     FC_WINOGRAD_COPY_BYTES = 128 << 10, /* of a part of an image */
-    FC_WINOGRAD_LINE_BYTES = 5 << 20,   /* workspace of a row of tiles, which is cut until it is enough */
+    FC_WINOGRAD_LINE_BYTES = 4 << 20,   /* workspace of a row of tiles, which is cut until it is enough */
 };
 
 static inline int fc_is_reversed(const fc_axis *axis) { return axis->taps > 1 && axis->tap_step < 0; }
