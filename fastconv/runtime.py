@@ -169,8 +169,9 @@ def set_accuracy(level):
     5x5 kernels of stride 1, about half of them for 3x3 of stride 2 and along one axis, and have an
     error of up to 1e-6 (5x5: 2e-6), on the layers of bench/layers.csv 1.3 to 2.4 (5x5: 3.6) times
     that of direct sums, more where sums are short: relative to the largest elements that meet in a
-    tile of outputs (in dw: of taps), not to each element, and sums of whole numbers are not exact. That of 3x3 kernels with tiles of 2x2, which takes 4 of 9 products, has 0.5 to 0.8
-    of the error of direct sums, and sums of small whole numbers are exact.
+    tile of outputs (in dw: of taps), not to each element, and sums of whole numbers are not exact.
+    That of 3x3 kernels with tiles of 2x2, which takes 4 of 9 products, has 0.5 to 0.8 of the error
+    of direct sums, and sums of small whole numbers are exact.
 
     Parameters
     ----------

@@ -193,7 +193,7 @@ def test_slices_are_read_in_place(columns, first):
 
 @pytest.mark.parametrize("width", [5, 8, 4097, 5000])
 def test_planes_that_are_left_to_copies(width):
-    """Tall narrow ones, whose fetch would take the square of their rows; rows as long as scratch."""
+    """Tall narrow ones, whose fetch would take the square of their rows; long rows."""
     rng = np.random.default_rng(5)
     shape = (1, 17, 40, width) if width < 16 else (1, 3, 4, width)
     x, w = rng.standard_normal(shape), rng.standard_normal((shape[1], 1, 3, 3))
