@@ -75,14 +75,14 @@ static int fits_32_bits(const fc_axis *w) {
 }
 
 /* What is left to copies took up to 3 times as long in place: single rows (31 taps), several channels of more than 3x3
- * taps (4x4 of 7x7: 1.5 times), strides with 7 taps (1.3), or of one axis alone (1.4). */
+ * taps (4x4 of 7x7: 1.5 times) or with a stride (3 to 25: 1.6), strides with 7 taps (1.3), or of one axis (1.4). */
 int fc_direct_rows_fit(const fc_kernels *kernels, const fc_correlation *c) {
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     const ptrdiff_t taps = most(h->taps, w->taps);
     if (!kernels->direct_rows[0] || (w->size > 1 && w->source_stride != 1) || !fits_32_bits(w)) return 0;
     if (h->outputs == 1 || w->size > MOST_WIDTH || w->outputs > MOST_WIDTH) return 0;
     if (h->stride != w->stride || w->stride > 2 || (w->stride == 2 && taps > 5)) return 0;
-    return (c->rows == 1 && c->planes == 1) || taps <= 3;
+    return (c->rows == 1 && c->planes == 1) || (taps <= 3 && w->stride == 1);
 }
 
 int fc_direct_is_narrow(const fc_kernels *kernels, const fc_correlation *c) {
