@@ -15,16 +15,16 @@ LIBRARIES = ["-pthread", "-lm"]
 ARM = ("aarch64-linux-gnu-gcc", "qemu-aarch64-static")
 # name: (compiler, its options, problems to run, what runs the program)
 BUILDS = {
-    "gcc": ("gcc", ["-O2", "-Werror"], 2000, []),
-    "clang": ("clang", ["-O2", "-Werror"], 150, []),
+    "gcc": ("gcc", ["-O2", "-Werror"], 1000, []),
+    "clang": ("clang", ["-O2", "-Werror"], 100, []),
     "address_and_undefined": (
         "gcc",
         ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
-        120,
+        80,
         [],
     ),
-    "thread": ("gcc", ["-O1", "-fsanitize=thread"], 40, []),
-    "aarch64": (ARM[0], ["-O2", "-static", "-Werror"], 100, [ARM[1]]),
+    "thread": ("gcc", ["-O1", "-fsanitize=thread"], 30, []),
+    "aarch64": (ARM[0], ["-O2", "-static", "-Werror"], 60, [ARM[1]]),
 }
 
 
