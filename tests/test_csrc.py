@@ -20,11 +20,11 @@ BUILDS = {
     "address_and_undefined": (
         "gcc",
         ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
-        80,
+        50,
         [],
     ),
-    "thread": ("gcc", ["-O1", "-fsanitize=thread"], 30, []),
-    "aarch64": (ARM[0], ["-O2", "-static", "-Werror"], 60, [ARM[1]]),
+    "thread": ("gcc", ["-O1", "-fsanitize=thread"], 12, []),
+    "aarch64": (ARM[0], ["-O2", "-static", "-Werror"], 30, [ARM[1]]),
 }
 
 
