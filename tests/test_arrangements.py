@@ -55,6 +55,21 @@ POINTWISE = [
     Case("pointwise_blocks_stride_2", (2, 67, 40, 9), (80, 67, 1, 1), {"stride": (1, 2)}),
     Case("pointwise_many_channels", (2, 1100, 17, 16), (24, 1100, 1, 1)),
 ]
+# Few sums, of dy that is read in place with pixels in the vector.
+FEW_SUMS = [
+    Case("notebook", (5, 3, 31, 31), (25, 3, 3, 3), {"padding": 1, "stride": 2}),
+    Case("three_layer", (3, 3, 32, 32), (32, 3, 7, 7), {"padding": 3}),
+    *(
+        Case(f"{k}_filters_of_{c}_channels", (2, c, 12, 19), (k, c, 3, 3), {"padding": 1})
+        for c, k in [(1, 4), (2, 5), (3, 6), (4, 7), (5, 8), (6, 33)]
+    ),
+    Case("dense_pointwise", (3, 5, 21, 37), (6, 5, 1, 1)),
+    Case("many_blocks", (60, 2, 13, 33), (8, 2, 3, 2), {"padding": (1, 0)}),
+    Case("rows_in_parts", (2, 2, 2, 5003), (9, 2, 1, 5), {"padding": (0, 2)}),
+    Case("stride_3_dilation_2", (2, 2, 30, 61), (11, 2, 3, 4), {"stride": 3, "dilation": 2}),
+    Case("groups", (2, 6, 14, 24), (20, 3, 3, 3), {"groups": 2, "padding": ((0, 2), (2, 0))}),
+    Case("volume", (2, 2, 4, 9, 20), (9, 2, 3, 3, 3), {"padding": 1}),
+]
 VOLUMES = [
     Case("volume_valid", (2, 12, 4, 5, 6), (40, 12, 2, 3, 3)),
     Case("volume_padded", (2, 12, 4, 5, 6), (40, 12, 3, 3, 3), {"padding": 1}),
@@ -166,7 +181,7 @@ def test_one_weight_that_is_not_finite_counts_over_the_padding(case, value, last
 
 @LAYOUTS
 @pytest.mark.parametrize("spoiled", ["x", "dy"])
-@pytest.mark.parametrize("case", PADDED, ids=str)
+@pytest.mark.parametrize("case", PADDED + FEW_SUMS, ids=str)
 def test_one_infinite_element_of_x_or_dy_reaches_what_it_meets(case, spoiled, last, isa):
     x, w, b = case.integers()
     naive = dict(case.options, algorithm="naive")
@@ -184,7 +199,7 @@ def test_one_infinite_element_of_x_or_dy_reaches_what_it_meets(case, spoiled, la
 
 @LAYOUTS
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("case", CHANNELS + POINTWISE, ids=str)
+@pytest.mark.parametrize("case", CHANNELS + POINTWISE + FEW_SUMS, ids=str)
 def test_many_and_few_channels_in_both_layouts(case, dtype, last, isa):
     check(*case.integers(dtype=dtype), case.options, last)
 
@@ -312,6 +327,8 @@ CASES = [
     ((2, 21, 8, 12), 3, (3, 3), {"padding": 1}),
     ((2, 21, 9, 9), 40, (2, 3), {"stride": 2}),
     ((2, 20, 8, 9), 70, (3, 3), {"padding": 4, "dilation": 4}),
+    ((3, 3, 11, 35), 6, (3, 3), {"padding": 1}),
+    ((2, 2, 23, 24), 25, (3, 3), {"padding": 1, "stride": 2}),
     ((1, 8, 61), 33, (3,), {}),
     ((2, 8, 61), 5, (1,), {}),
     ((2, 6, 4, 5, 6), 40, (2, 3, 3), {"padding": 1}),
@@ -382,7 +399,7 @@ SHARED_OUT = [
 
 @LAYOUTS
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("case", SHARED_OUT, ids=str)
+@pytest.mark.parametrize("case", SHARED_OUT + FEW_SUMS, ids=str)
 def test_every_thread_count_gives_the_same_bits(case, dtype, last, isa):
     x, w, b = case.random(dtype=dtype)
     shape = fastconv.conv_output_shape(case.x, case.w, **case.options)

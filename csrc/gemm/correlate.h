@@ -65,4 +65,8 @@ size_t fc_describe_correlation(const fc_kernels *kernels, ptrdiff_t element_size
 void fc_correlate_weights(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
                           const fc_correlation *correlation, int accumulate);
 
+/* The same with pixels in the vector, where that is quicker; whether it is. */
+int fc_correlate_weights_by_pixels(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
+                                   const fc_correlation *correlation, int accumulate);
+
 #endif

@@ -587,6 +587,7 @@ static int try_to_correlate(const fc_kernels *kernels, ptrdiff_t element_size, f
 
 void fc_correlate_weights(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
                           const fc_correlation *c, int accumulate) {
+    if (fc_correlate_weights_by_pixels(kernels, element_size, run, c, accumulate)) return;
     if (!try_to_correlate(kernels, element_size, run, c, accumulate, 1))
         try_to_correlate(kernels, element_size, run, c, accumulate, 0);
 }

@@ -70,6 +70,10 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
     .direct_gradient = FC_NAME(direct_gradient),
     .dots = {FC_NAME(dots_1), FC_NAME(dots_2), FC_NAME(dots_3), FC_NAME(dots_4)},
     .store_dots = {FC_NAME(store_dots_1), FC_NAME(store_dots_2), FC_NAME(store_dots_3), FC_NAME(store_dots_4)},
+#ifdef VLOAD_FIRST
+    .pixel_dots = {FC_NAME(pixel_dots_1), FC_NAME(pixel_dots_2), FC_NAME(pixel_dots_3), FC_NAME(pixel_dots_4)},
+    .pixel_dots_taps = FC_PIXEL_DOTS_TAPS,
+#endif
     .dots_filters = {FC_DOT_FILTERS(1), FC_DOT_FILTERS(2), FC_DOT_FILTERS(3), FC_DOT_FILTERS(4)},
 #if FC_REGISTERS >= 32
     .outer = {FC_NAME(outer_1), FC_NAME(outer_2), FC_NAME(outer_3), FC_NAME(outer_4), FC_NAME(outer_5),

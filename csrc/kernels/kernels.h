@@ -189,6 +189,22 @@ typedef struct {
     ptrdiff_t ahead, ahead_first, ahead_every;
 } fc_dots;
 
+/* Products of channels of dy, at most FC_DOT_ROWS, with what taps of x read, over `width` elements that lie side by side
+ * of so many rows of so many images: of channel i and tap f,
+ *   sum of y[i * y_channel + element] * x[tap[f] + element].
+ * A register tile has all the channels and pixel_dots_taps; its sums stand as those of fc_dots. */
+typedef struct {
+    ptrdiff_t images, rows, width;
+    ptrdiff_t x_image, x_row, y_image, y_row; /* elements between them */
+    const void *x, *y;
+    ptrdiff_t y_channel;
+    ptrdiff_t taps;
+    const ptrdiff_t *tap;
+    void *sums;
+    int accumulate;
+    const void *next; /* channels that are read next: each tile fetches one of them */
+} fc_pixel_dots;
+
 /* Where they go: y[i * y_row + f * y_step] = bias[f] + sum, or without a bias. */
 typedef struct {
     ptrdiff_t filters;
@@ -360,6 +376,8 @@ typedef struct {
     void (*dots[FC_DOT_ROWS])(const fc_dots *p);
     void (*store_dots[FC_DOT_ROWS])(const fc_dot_outputs *p);
     int dots_filters[FC_DOT_ROWS];
+    void (*pixel_dots[FC_DOT_ROWS])(const fc_pixel_dots *p); /* by the channels, less one; or NULL, as below */
+    int pixel_dots_taps;
     void (*outer[FC_MAX_ROWS])(const fc_outer *p);
     int outer_rows;
     /* Of one channel, and of two with one phase and column_stride 1; NULL where loads are not masked. */

@@ -306,7 +306,7 @@ static FC_TARGET double FC_NAME(sum_run)(ptrdiff_t taps, const void *source_) {
     for (; t + 4 * DLANES <= taps; t += 4 * DLANES)
         FC_UNROLL for (int j = 0; j < 4; j++)
             sums[j] = DADD(sums[j], DWIDEN(source + t + j * DLANES));
-    for (int j = 0; t + DLANES <= taps; t += DLANES, j++) sums[j] = DADD(sums[j], DWIDEN(source + t));
+    for (; t + DLANES <= taps; t += DLANES) sums[0] = DADD(sums[0], DWIDEN(source + t));
     for (; t < taps; t++) total += source[t];
     DSTORE(lanes, DADD(DADD(sums[0], sums[1]), DADD(sums[2], sums[3])));
     for (int width = DLANES / 2; width; width /= 2)

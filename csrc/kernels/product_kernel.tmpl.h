@@ -116,6 +116,72 @@ FC_INLINE FC_TARGET void FC_NAME(dots)(const int rows, const int most, const fc_
     }
 }
 
+#ifdef VLOAD_FIRST
+#define FC_PIXEL_DOTS_TAPS 6
+
+/* A register tile, as dot_tile: `channels` and `most`, the taps of a tile, are constants; of fewer, the last one stands
+ * in for those that lack. */
+FC_INLINE FC_TARGET void FC_NAME(pixel_dots_tile)(const int channels, const int most, const fc_pixel_dots *p,
+                                                  const ptrdiff_t *taps, ptrdiff_t left, const FC_DTYPE *next,
+                                                  FC_DTYPE *target) {
+    const FC_DTYPE *x_image = p->x, *y_image = p->y;
+    const ptrdiff_t ahead = next - y_image;
+    const ptrdiff_t width = p->width, channel = p->y_channel;
+    ptrdiff_t tap[FC_PIXEL_DOTS_TAPS];
+    VEC acc[FC_DOT_ROWS * FC_PIXEL_DOTS_TAPS]; /* set in short loops: gcc would clear memory for a long one */
+    FC_UNROLL for (int f = 0; f < most; f++) tap[f] = taps[f < left ? f : left - 1];
+    FC_UNROLL for (int i = 0; i < channels; i++)
+        FC_UNROLL for (int f = 0; f < most; f++) acc[i * most + f] = VZERO();
+    for (ptrdiff_t n = 0; n < p->images; n++, x_image += p->x_image, y_image += p->y_image) {
+        const FC_DTYPE *x_row = x_image, *y_row = y_image;
+        for (ptrdiff_t row = 0; row < p->rows; row++, x_row += p->x_row, y_row += p->y_row) {
+            const FC_DTYPE *x = x_row, *y = y_row;
+            ptrdiff_t rest = width;
+            VEC v[FC_DOT_ROWS];
+            for (; rest >= LANES; rest -= LANES, x += LANES, y += LANES) {
+                FC_PREFETCH(y + ahead);
+                FC_UNROLL for (int i = 0; i < channels; i++) {
+                    v[i] = VLOAD(y + i * channel);
+                    FC_KEEP(v[i]);
+                }
+                FC_UNROLL for (int f = 0; f < most; f++) {
+                    const VEC u = VLOAD(x + tap[f]);
+                    FC_UNROLL for (int i = 0; i < channels; i++) acc[i * most + f] = VFMA(v[i], u, acc[i * most + f]);
+                }
+            }
+            if (!rest) continue;
+            FC_UNROLL for (int i = 0; i < channels; i++) v[i] = VLOAD_FIRST(y + i * channel, rest);
+            FC_UNROLL for (int f = 0; f < most; f++) {
+                const VEC u = VLOAD_FIRST(x + tap[f], rest);
+                FC_UNROLL for (int i = 0; i < channels; i++) acc[i * most + f] = VFMA(v[i], u, acc[i * most + f]);
+            }
+        }
+    }
+    FC_NAME(sum_lanes)(channels * most, acc, p->accumulate, target);
+}
+
+FC_INLINE FC_TARGET void FC_NAME(pixel_dots)(const int channels, const fc_pixel_dots *p) {
+    enum { MOST = FC_PIXEL_DOTS_TAPS };
+    FC_DTYPE *sums = p->sums;
+    const FC_DTYPE *next = p->next;
+    for (ptrdiff_t f = 0, i = 0; f < p->taps; f += MOST, i++, sums += FC_DOT_SUMS) {
+        const ptrdiff_t left = p->taps - f < MOST ? p->taps - f : MOST;
+        if (2 * left > MOST)
+            FC_NAME(pixel_dots_tile)(channels, MOST, p, p->tap + f, left, next + i % channels * p->y_channel, sums);
+        else
+            FC_NAME(pixel_dots_tile)(channels, MOST / 2, p, p->tap + f, left, next + i % channels * p->y_channel, sums);
+    }
+}
+
+#define FC_PIXEL_DOTS_INSTANCE(channels)                                          \
+    static FC_TARGET void FC_NAME(pixel_dots_##channels)(const fc_pixel_dots *p) { \
+        FC_NAME(pixel_dots)(channels, p);                                         \
+    }
+
+FC_PIXEL_DOTS_INSTANCE(1) FC_PIXEL_DOTS_INSTANCE(2) FC_PIXEL_DOTS_INSTANCE(3) FC_PIXEL_DOTS_INSTANCE(4)
+#undef FC_PIXEL_DOTS_INSTANCE
+#endif
+
 /* y = bias + what `dots` has summed, then ReLU, NaN kept. */
 FC_INLINE FC_TARGET void FC_NAME(store_dots)(const int rows, const int most, const fc_dot_outputs *p) {
     const FC_DTYPE *sums = p->sums, *bias = p->bias;
