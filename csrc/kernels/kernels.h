@@ -189,8 +189,8 @@ typedef struct {
     ptrdiff_t ahead, ahead_first, ahead_every;
 } fc_dots;
 
-/* Products of channels of dy, at most FC_DOT_ROWS, with what taps of x read, over `width` elements that lie side by side
- * of so many rows of so many images: of channel i and tap f,
+/* Products of channels of dy, at most FC_DOT_ROWS, with what taps of x read, over `width` elements that lie side by
+ * side of so many rows of so many images: of channel i and tap f,
  *   sum of y[i * y_channel + element] * x[tap[f] + element].
  * A register tile has all the channels and pixel_dots_taps; its sums stand as those of fc_dots. */
 typedef struct {
