@@ -314,13 +314,16 @@ static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
     return bytes > MOST_BYTES ? "the taps of a block of outputs span more than the workspace" : NULL;
 }
 
-/* Forward with few input channels, channels first: a row of outputs fills a vector, and sums are too short for the
- * tiles of gathered GEMMs, or too few channels fill them. */
-static int suits_forward(const fc_conv_problem *p, ptrdiff_t C, ptrdiff_t K, double fill, int one_vector) {
+/* Forward of few input channels, channels first: a regression of the logarithm of the time over that of gathered GEMMs,
+ * whose tiles are better filled by multiples of 8 channels. It takes direct sums for a third of 2400 problems of 1 to 8
+ * channels by 1 to 128, 2x2 to 7x7 taps, outputs 8 to 224 wide, which take 0.933 of the time of GEMMs alone (the best
+ * of both: 0.917); of 640 with AVX2 0.921 (0.894). */
+static int suits_forward(ptrdiff_t C, ptrdiff_t K, const fc_conv_problem *p, double fill) {
     const ptrdiff_t taps = p->kernel[1] * p->kernel[2];
-    if (p->y_strides[4] != 1 || C * taps > 108) return 0;
-    if (p->stride[2] == 1) return C == 1 ? fill >= 0.7 && p->out_size[2] <= 32 : fill >= 0.85 && one_vector;
-    return taps < 49 && fill >= 0.7 && one_vector && (C == 1 || (C <= 3 && K % 8));
+    const double unfilled = log((double)(quotient_up(K, 8) * 8) / (double)K);
+    const double strided = p->stride[2] > 1 ? 0.09 * log((double)taps) : 0;
+    return 0.12 * log((double)C) + 0.07 * log((double)K) - 0.49 * log(fill) - 0.23 * unfilled + strided +
+               (taps <= 4 ? 0.22 : 0) < 0.34;
 }
 
 /* dx of few input channels. A regression of the logarithm of the time over that of gathered GEMMs. These took 1.5 to
@@ -338,17 +341,20 @@ static int suits_gradient(const fc_conv_problem *p, ptrdiff_t C, ptrdiff_t K, do
 /* Measured against gathered GEMMs: these win where an input is used for more products than a register
  * tile of few channels has, kernels of one tap, or vectors of pixels that rows of outputs do not fill.
  * Of 1728 problems of 1 to 8 channels by 8 to 64, 3x3 to 7x7 taps, strides 1 and 2, outputs 8 to 112 wide, and of
- * 250 of them in float64, the rules take 0.91 of the time of GEMMs alone in dx (the best of both: 0.90), 0.986 in
- * forward (0.98). bench/choose.py --layers measures one. */
+ * 250 of them in float64, the rules take 0.91 of the time of GEMMs alone in dx (the best of both: 0.90).
+ * bench/choose.py --layers measures one. */
 static int suits(fc_conv_op op, const fc_conv_problem *p) {
     const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
     if (C == 1 && K == 1) return 1;
     if (p->kernel[1] * p->kernel[2] == 1 || p->out_size[2] < 8 || p->out_size[1] * p->out_size[2] < 32) return 0;
-    if (C * K <= MOST_PRODUCTS && C <= MOST_CHANNELS && K <= MOST_CHANNELS) return 1;
-    if (C > MOST_CHANNELS || p->kernel[0] > 1 || op == FC_BACKWARD_WEIGHTS) return 0;
     const ptrdiff_t lanes = fc_find_kernels(p->isa, p->dtype)->lanes, vectors = quotient_up(p->out_size[2], lanes);
     const double fill = (double)p->out_size[2] / (double)(vectors * lanes);
-    return (op == FC_FORWARD ? suits_forward : suits_gradient)(p, C, K, fill, vectors == 1);
+    const int few = C * K <= MOST_PRODUCTS && C <= MOST_CHANNELS && K <= MOST_CHANNELS;
+    if (op == FC_FORWARD && p->groups == 1 && p->kernel[0] == 1 && p->out_size[1] > 1 && p->y_strides[4] == 1)
+        return (few || (C <= MOST_CHANNELS && C * p->kernel[1] * p->kernel[2] <= 108)) && suits_forward(C, K, p, fill);
+    if (few) return 1;
+    if (C > MOST_CHANNELS || p->kernel[0] > 1 || op != FC_BACKWARD_DATA) return 0;
+    return suits_gradient(p, C, K, fill, vectors == 1);
 }
 
 static void forward(fc_conv_job *j) {

@@ -80,6 +80,20 @@ static void share_out(fc_plan *p) {
     p->parts = (int)least(threads, count_blocks(&p->blocks) * p->row_parts);
 }
 
+/* Whether copies whose rows follow each other would make one line of an image: those of a tap each. */
+static int may_be_dense(const fc_plan *p) {
+    const fc_axis *h = &p->c->axis[0], *w = &p->c->axis[1];
+    return !p->is_dense && !p->blocks.in_place && w->stride <= 2 && w->target_stride == 1 &&
+           h->target_stride == w->outputs;
+}
+
+/* Of copies, beside what their elements take. 577 problems of 1 to 32 channels by 4 to 128, outputs 2 to 112 wide, take
+ * 0.944 of the time with copies of a tap each where these are taken (the best of both: 0.930); 565 of float64 0.967. */
+static double row_cycles(const fc_plan *p) {
+    const fc_blocks *b = &p->blocks;
+    return 8 * (double)count_blocks(b) * (double)p->c->planes * (double)(b->plane_stride / b->row_stride);
+}
+
 /* The arrangement that is estimated to take the least time; with cut_rows also that by pieces of rows. */
 static void choose(fc_plan *p, int cut_rows) {
     const fc_correlation *c = p->c;
@@ -87,8 +101,13 @@ static void choose(fc_plan *p, int cut_rows) {
     p->blocks.adjacent = fc_are_adjacent(c, p->size);
     for (int a = 0; a < 2; a++)
         p->blocks.phases[a] = fc_split_axis(&c->axis[a], least(c->axis[a].outputs, a ? 2048 : 64));
-    fc_plan channels = *p, pieces = *p, rows = *p;
+    fc_plan channels = *p, pieces = *p, rows = *p, apart = *p;
     fc_plan_pixels(p);
+    if (cut_rows && may_be_dense(p)) {
+        apart.blocks.phases[1] = fc_taps_apart(&c->axis[1]);
+        fc_plan_pixels(&apart);
+        if (apart.is_dense && apart.cycles + row_cycles(&apart) < p->cycles + row_cycles(p)) *p = apart;
+    }
     if (p->cycles < TOO_SHORT_TO_CHOOSE) {
         share_out(p);
         return;

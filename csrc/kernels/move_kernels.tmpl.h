@@ -256,11 +256,57 @@ static FC_TARGET void FC_NAME(pad_vectors)(const fc_padded_rows *s, const FC_DTY
     }
 }
 
+#ifdef VLOAD_LANES
+/* Rows of so many vectors, with the zeros beside them: lanes that are masked once for all rows. */
+FC_INLINE FC_TARGET void FC_NAME(pad_lanes)(const int vecs, const int every_other, const fc_padded_rows *s,
+                                            const FC_DTYPE *source, FC_DTYPE *target) {
+    enum { MOST = 4 };
+    const ptrdiff_t step = every_other ? 2 : 1, length = (s->count - 1) * step + 1;
+    const ptrdiff_t source_pitch = s->source_pitch, target_pitch = s->target_pitch;
+    VMASK from[2 * MOST];
+    FC_UNROLL for (int v = 0; v < 2 * MOST; v++)
+        if (v < vecs * step) from[v] = VLANES(v * LANES - s->before * step, length);
+    const VMASK last = VLANES(0, s->before + s->count + s->after - (vecs - 1) * LANES);
+    source -= s->before * step;
+    for (ptrdiff_t i = s->rows; i > 0; i--, source += source_pitch, target += target_pitch)
+        FC_UNROLL for (int v = 0; v < vecs; v++) {
+            const VEC value = every_other ? VEVEN(VLOAD_LANES(source + 2 * v * LANES, from[2 * v]),
+                                                  VLOAD_LANES(source + (2 * v + 1) * LANES, from[2 * v + 1]))
+                                          : VLOAD_LANES(source + v * LANES, from[v]);
+            if (v < vecs - 1) VSTORE(target + v * LANES, value);
+            else VSTORE_LANES(target + v * LANES, last, value);
+        }
+}
+
+/* Whether they are so few. */
+static FC_TARGET int FC_NAME(pad_short)(const fc_padded_rows *s, const FC_DTYPE *source, FC_DTYPE *target) {
+    if (s->inner != 1 || s->rows < 2) return 0;
+    const ptrdiff_t vecs = (s->before + s->count + s->after + LANES - 1) / LANES;
+    if (s->step == 1) {
+        switch (vecs) {
+            case 1: FC_NAME(pad_lanes)(1, 0, s, source, target); return 1;
+            case 2: FC_NAME(pad_lanes)(2, 0, s, source, target); return 1;
+            case 3: FC_NAME(pad_lanes)(3, 0, s, source, target); return 1;
+            case 4: FC_NAME(pad_lanes)(4, 0, s, source, target); return 1;
+        }
+    } else if (s->step == 2) {
+        switch (vecs) {
+            case 1: FC_NAME(pad_lanes)(1, 1, s, source, target); return 1;
+            case 2: FC_NAME(pad_lanes)(2, 1, s, source, target); return 1;
+        }
+    }
+    return 0;
+}
+#endif
+
 static FC_TARGET void FC_NAME(pad)(const fc_padded_rows *shape, const void *source_,
                                    void *target_) {
     const FC_DTYPE *source = source_;
     FC_DTYPE *target = target_;
     const fc_padded_rows s = *shape;
+#ifdef VLOAD_LANES
+    if (FC_NAME(pad_short)(&s, source, target)) return;
+#endif
     if (s.inner == 1 && s.step == 1 && s.count >= LANES) {
         FC_NAME(pad_vectors)(&s, source, target);
         return;

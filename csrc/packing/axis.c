@@ -33,6 +33,14 @@ fc_phases fc_whole_axis(const fc_axis *axis, ptrdiff_t count) {
     return p;
 }
 
+fc_phases fc_taps_apart(const fc_axis *axis) {
+    fc_phases p = fc_split_axis(axis, axis->outputs);
+    p.one_per_tap = 1;
+    p.phases = axis->taps;
+    p.reach = 0;
+    return p;
+}
+
 fc_phases fc_taps_within(const fc_phases *phase, const fc_axis *axis) {
     const fc_phases own = fc_split_axis(axis, axis->outputs);
     fc_phases p = *phase;

@@ -42,6 +42,9 @@ fc_phases fc_split_axis(const fc_axis *axis, ptrdiff_t count);
  * copy positions that no tap reads. */
 fc_phases fc_whole_axis(const fc_axis *axis, ptrdiff_t count);
 
+/* A phase for each tap, whatever their distances: as long as the outputs. */
+fc_phases fc_taps_apart(const fc_axis *axis);
+
 /* The taps of `axis`, of stride 1, in the one phase of another axis, of stride 1, whose taps are every position that
  * they read. */
 fc_phases fc_taps_within(const fc_phases *phase, const fc_axis *axis);
