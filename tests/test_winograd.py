@@ -62,7 +62,7 @@ CASES = {
 }
 
 
-# Forward and dw.
+# dx where the first of three axes has stride 1.
 STRIDED = {
     "stride_2": ((2, 20, 14, 11), (35, 20, 3, 3), {"padding": 1, "stride": 2}),
     "stride_2_valid": ((2, 64, 15, 29), (16, 64, 3, 3), {"stride": 2}),
@@ -76,7 +76,14 @@ STRIDED = {
     "stride_2_groups": ((2, 40, 12, 9), (34, 20, 3, 3), {"padding": 1, "stride": 2, "groups": 2}),
     "stride_2_chunks": ((2, 150, 12, 12), (260, 150, 3, 3), {"padding": 1, "stride": 2}),
     "stride_2_segments": ((1, 16, 6, 1400), (18, 16, 3, 3), {"padding": 1, "stride": 2}),
+    "stride_2_odd_and_even": ((2, 34, 21, 12), (20, 34, 3, 3), {"padding": (2, 1), "stride": 2}),
+    "stride_2_unreached_edge": ((2, 70, 12, 26), (33, 70, 3, 3), {"stride": 2}),
     "stride_2_volume": ((2, 9, 5, 12, 11), (20, 9, 2, 3, 3), {"padding": 1, "stride": (3, 2, 2)}),
+    "stride_2_in_planes": (
+        (2, 9, 4, 13, 11),
+        (20, 9, 2, 3, 3),
+        {"padding": 1, "stride": (1, 2, 2)},
+    ),
 }
 
 
@@ -94,7 +101,8 @@ def arrays_of(case, last, dtype):
 def results(x, w, b, dy, options, algorithm):
     options = options | {"algorithm": algorithm}
     y = fastconv.conv_forward(x, w, b, activation="relu", **options)
-    if "stride" in options:
+    strides = np.broadcast_to(options.get("stride", 1), x.ndim - 2)
+    if len(strides) == 3 and strides[0] > 1:
         gradients = fastconv.conv_backward(dy, x, w, need=("dw", "db"), **options)
         return y, gradients.dw, gradients.db
     return y, *fastconv.conv_backward(dy, x, w, **options)
@@ -355,13 +363,41 @@ def test_planes_behind_the_only_one_are_not_left_out(layout):
         np.testing.assert_allclose(y, expected, atol=1e-11)
 
 
+def test_phase_of_no_positions_has_no_dx():
+    x, w = np.ones((1, 16, 1, 9)), np.ones((16, 16, 3, 3))
+    options = {"stride": 2, "padding": 1, "algorithm": "winograd"}
+    y = fastconv.conv_forward(x, w, **options)
+    with pytest.raises(ValueError, match="phase of no positions"):
+        fastconv.conv_backward(y, x, w, need="dx", **options)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("isa", fastconv.isas())
+def test_transposed_convolution_of_stride_2_adds_the_bias(isa, layout):
+    rng = np.random.default_rng(11)
+    x, w, b = (rng.standard_normal(shape) for shape in ((4, 64, 28, 28), (64, 48, 3, 3), (48,)))
+    geometry = {"stride": 2, "padding": 1}
+    problem = fastconv.conv_forward(np.zeros((4, 48, 56, 56)), w, **geometry)
+    assert problem.shape == x.shape
+    expected = fastconv.conv_backward(
+        x, np.zeros((4, 48, 56, 56)), w, need="dx", algorithm="naive", **geometry
+    ).dx
+    expected += b[:, None, None]
+    options = {"output_padding": 1, "layout": layout, **geometry}
+    x = x if layout == "NCHW" else np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    with fastconv.use_isa(isa):
+        y = fastconv.conv_transpose_forward(x, w, b, **options)
+    y = y if layout == "NCHW" else y.transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(y, expected, atol=1e-11)
+
+
 def test_depth_with_a_stride_has_no_dx():
     x, w = np.ones((1, 16, 5, 9, 9)), np.ones((16, 16, 3, 3, 3))
     options = {"stride": (2, 1, 1), "algorithm": "winograd"}
     y = fastconv.conv_forward(x, w, **options)
     np.testing.assert_allclose(y, 432, atol=1e-10)
     fastconv.conv_backward(y, x, w, need="dw", **options)
-    with pytest.raises(ValueError, match="stride is not 1"):
+    with pytest.raises(ValueError, match="stride of the first axis is not 1"):
         fastconv.conv_backward(y, x, w, need="dx", **options)
 
 

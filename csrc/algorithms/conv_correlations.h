@@ -36,9 +36,10 @@ fc_correlation fc_conv_forward_correlation(const fc_conv_job *j, ptrdiff_t g, pt
  * `phases` along the width; FC_MOST_PHASES at most. */
 typedef void (*fc_conv_each)(fc_conv_job *j, const fc_correlation *phase, int lines, int phases);
 
-/* All output planes at once of the forward and of dw, or all planes of dx where no stride is above 1, as images: image
- * i of the correlation is plane i % depth->outputs of image i / depth->outputs. Its planes are those of a tap of the
- * depth axis after those of another, listed where each channel begins. It uses the lists. */
+/* All output planes at once of the forward and of dw, or all planes of dx where the depth axis has stride 1, as images:
+ * image i of the correlation is plane i % depth->outputs of image i / depth->outputs. Of dx, where the other axes have
+ * a stride, what fc_conv_backward_axis says. Its planes are those of a tap of the depth axis after those of another,
+ * listed where each channel begins. It uses the lists. */
 fc_correlation fc_conv_deep_correlation(const fc_conv_job *j, fc_conv_op op, ptrdiff_t g, fc_axis *depth);
 
 int fc_conv_weights_are_finite(const fc_conv_job *j);

@@ -7,7 +7,9 @@
  * gathered GEMMs if there are many or the weights are not finite.
  *
  * 3x3 with stride 2 is the sum of the four phases of x, each with the taps that it meets, 2x2, 2x1, 1x2 or one: planes
- * of F(5x5, 2x2), whose products with weights that are zero for want of a tap are left out, 121 instead of 225. */
+ * of F(5x5, 2x2), whose products with weights that are zero for want of a tap are left out, 121 instead of 225. Its dx
+ * has four phases of outputs, a `spread`: each a panel of channels with the taps that it sees of the same tiles of dy,
+ * of which the two that stand in turn in a row go back to outputs together. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +53,11 @@ typedef struct {
     ptrdiff_t copied;          /* rows of tiles of a copy */
     ptrdiff_t tiles;           /* of a block */
     ptrdiff_t vecs;            /* of a panel */
-    ptrdiff_t panel, panels;   /* output channels of a panel */
+    ptrdiff_t panel, panels;   /* output channels of a panel; panels of all phases of a spread */
+    ptrdiff_t side_by_side;    /* panels of outputs that stand in turn in a row: those of 2 phases, or 1 */
+    ptrdiff_t of_phase;        /* panels of all channels */
+    ptrdiff_t two_taps[2];     /* of a spread: positions of dx, modulo 2, that see two taps of an axis */
+    ptrdiff_t dx_size[2];      /* rows and columns of dx */
     ptrdiff_t planes;          /* of x, or of all phases of a stride: 4 times whole vectors of them */
     ptrdiff_t v_point, m_point, u_point; /* elements between points */
     ptrdiff_t shares, ranges;  /* of the rows of tiles, and of the panels: a task has one of each */
@@ -66,6 +72,20 @@ typedef struct {
     char *copy, *v, *m; /* [chunk of channels][point][tile][channel], [point][tile][channel] */
     char *u, *taps, *stage;
 } workspace;
+
+/* Phases of a spread, along rows and columns, that a panel is of; else 0. Panels of the same rows follow each other. */
+static ptrdiff_t phase_down(const job *j, ptrdiff_t panel) { return panel / j->side_by_side / j->of_phase; }
+static ptrdiff_t phase_along(const job *j, ptrdiff_t panel) { return panel % j->side_by_side; }
+static ptrdiff_t first_channel(const job *j, ptrdiff_t panel) {
+    return panel / j->side_by_side % j->of_phase * j->panel;
+}
+
+/* The tap of an axis that reads input t of a tile's first output, of a phase of a spread; or -1. The only tap of a
+ * phase stands where the two taps of the other phase have one. */
+static ptrdiff_t tap_of_phase(const job *j, int axis, ptrdiff_t phase, ptrdiff_t t) {
+    if (phase == j->two_taps[axis]) return 2 - 2 * t;
+    return t == 1 - j->two_taps[axis] ? 1 : -1;
+}
 
 /* Elements between points of a chunk of weights: not a multiple of a page, which would be one set of the cache. */
 static ptrdiff_t chunk_point(const job *j) { return CHAIN * j->panel + j->lanes; }
@@ -110,17 +130,36 @@ static int gather_plane(const job *j, ptrdiff_t first, ptrdiff_t count, ptrdiff_
     return 0;
 }
 
+/* The same of a phase of a spread. */
+static void gather_phase(const job *j, ptrdiff_t panel, ptrdiff_t first, ptrdiff_t count, ptrdiff_t plane, char *taps) {
+    const fc_correlation *c = j->c;
+    const ptrdiff_t vector = j->lanes * j->size, down = c->axis[0].weight_step / 2, along = c->axis[1].weight_step / 2;
+    const char *source = (const char *)c->w + (first * c->w_row + c->w_plane[plane]) * j->size;
+    char *all = taps + 4 * vector;
+    const int adjacent = along == 1 && down == 3;
+    if (adjacent) j->kernels->transpose(count, 9, source, c->w_row, all, j->lanes);
+    for (int t = 0; t < 4; t++, taps += vector) {
+        const ptrdiff_t r = tap_of_phase(j, 0, phase_down(j, panel), t / 2);
+        const ptrdiff_t s = tap_of_phase(j, 1, phase_along(j, panel), t % 2);
+        if (r < 0 || s < 0) memset(taps, 0, (size_t)vector);
+        else if (adjacent) memcpy(taps, all + (3 * r + s) * vector, (size_t)(count * j->size));
+        else j->kernels->copy(count, source + (r * down + s * along) * j->size, c->w_row, taps);
+    }
+}
+
 /* Planes [begin, end) of a panel. */
 static void transform_weights(const job *j, ptrdiff_t panel, ptrdiff_t begin, ptrdiff_t end, char *taps, char *target,
                               ptrdiff_t point) {
-    const ptrdiff_t size = j->size, lanes = j->lanes, first = panel * j->panel;
+    const ptrdiff_t size = j->size, lanes = j->lanes, first = first_channel(j, panel);
     const ptrdiff_t rows = least(j->panel, j->c->rows - first), all = j->grid.form.taps[0] * j->grid.form.taps[1];
     memset(taps, 0, (size_t)(all * lanes * size));
     for (ptrdiff_t v = 0; v < j->vecs; v++) {
         const ptrdiff_t count = most(0, least(lanes, rows - v * lanes));
         if (count < lanes) memset(taps, 0, (size_t)(all * lanes * size));
         for (ptrdiff_t plane = begin; plane < end; plane++) {
-            const int back = count > 0 && gather_plane(j, first + v * lanes, count, plane, taps);
+            int back = 0;
+            if (count > 0 && j->grid.form.spread) gather_phase(j, panel, first + v * lanes, count, plane, taps);
+            else if (count > 0) back = gather_plane(j, first + v * lanes, count, plane, taps);
             j->transforms->weights(taps + (back ? all - 1 : 0) * lanes * size, back ? -lanes : lanes,
                                    target + ((plane - begin) * j->panel + v * lanes) * size, point);
         }
@@ -170,7 +209,7 @@ static void transform_block(const job *j, ptrdiff_t first, ptrdiff_t lines, cons
 
 /* Terms from `d` on of a point of a panel: weights that stay in L1 for all tiles. */
 static void multiply_chunk(const job *j, ptrdiff_t tiles, ptrdiff_t point, ptrdiff_t d, const char *u,
-                           const workspace *w) {
+                           const workspace *w, char *m) {
     const ptrdiff_t size = j->size, depth = least(CHAIN, j->planes - d);
     const char *v = w->v + (d / CHAIN * j->points + point) * j->v_point * size;
     fc_winograd_product product = {
@@ -178,7 +217,7 @@ static void multiply_chunk(const job *j, ptrdiff_t tiles, ptrdiff_t point, ptrdi
         .depth = depth,
         .a = v,
         .b = u,
-        .c = w->m + point * j->m_point * size,
+        .c = m + point * j->m_point * size,
         .accumulate = d > 0,
         .next = u + depth * j->panel * size,
         .fetched = depth * j->panel,
@@ -194,22 +233,35 @@ static int lacks(const job *j, ptrdiff_t point, ptrdiff_t d) {
     return fc_winograd_lacks(&j->grid.form, point, j->x.pitch, d, least(d + CHAIN, j->planes));
 }
 
-/* The products of all points of a panel. Weights that are not there yet are transformed a chunk at a time, in L2. */
-static void multiply(const job *j, ptrdiff_t tiles, ptrdiff_t panel, const workspace *w) {
+/* Whether a panel of a spread has no weight at a point: the only tap of a phase has none at 0 or at infinity. */
+static int panel_lacks(const job *j, ptrdiff_t panel, ptrdiff_t point) {
+    if (!j->grid.form.spread) return 0;
+    const ptrdiff_t phase[2] = {phase_down(j, panel), phase_along(j, panel)}, at[2] = {point / 6, point % 6};
+    for (int i = 0; i < 2; i++)
+        if (phase[i] != j->two_taps[i] && at[i] == (j->two_taps[i] ? 5 : 0)) return 1;
+    return 0;
+}
+
+/* The products of all points of a panel, to m. Weights that are not there yet are transformed a chunk at a time, in
+ * L2. */
+static void multiply(const job *j, ptrdiff_t tiles, ptrdiff_t panel, const workspace *w, char *m) {
     const ptrdiff_t size = j->size, channels = j->planes;
+    for (ptrdiff_t point = 0; point < j->points; point++)
+        if (panel_lacks(j, panel, point))
+            memset(m + point * j->m_point * size, 0, (size_t)(tiles * j->panel * size));
     if (j->weights) {
         const char *u = j->weights + panel * j->points * j->u_point * size;
         for (ptrdiff_t point = 0; point < j->points; point++)
-            for (ptrdiff_t d = 0; d < channels; d += CHAIN)
+            for (ptrdiff_t d = 0; d < channels && !panel_lacks(j, panel, point); d += CHAIN)
                 if (!lacks(j, point, d))
-                    multiply_chunk(j, tiles, point, d, u + (point * j->u_point + d * j->panel) * size, w);
+                    multiply_chunk(j, tiles, point, d, u + (point * j->u_point + d * j->panel) * size, w, m);
         return;
     }
     for (ptrdiff_t d = 0; d < channels && !fc_stopped(j->run); d += CHAIN) {
         transform_weights(j, panel, d, least(d + CHAIN, channels), w->taps, w->u, chunk_point(j));
         for (ptrdiff_t point = 0; point < j->points; point++)
-            if (!lacks(j, point, d))
-                multiply_chunk(j, tiles, point, d, w->u + point * chunk_point(j) * size, w);
+            if (!lacks(j, point, d) && !panel_lacks(j, panel, point))
+                multiply_chunk(j, tiles, point, d, w->u + point * chunk_point(j) * size, w, m);
     }
 }
 
@@ -255,17 +307,21 @@ static void redo(const job *j, ptrdiff_t line, ptrdiff_t k0) {
             for (ptrdiff_t q = place.column; q < last; q++) redo_output(j, &place, k, p, q);
 }
 
-/* Points of a row of tiles and a panel back to outputs: `rows` x `columns` of them, y being the first. Returns
- * whether they are finite. */
-static int leave_line(const job *j, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t k0, const char *points, char *stage,
-                      char *y) {
+/* Outputs in a row of tiles of a stage, of all panels side by side. */
+static ptrdiff_t stage_row(const job *j) {
+    return j->grid.form.tile[1] * j->grid.across * j->side_by_side;
+}
+
+/* Points of a row of tiles and a panel back to outputs: `rows` x `columns` of them, y being the first, channels
+ * adjacent. Returns whether they are finite. */
+static int leave_panel(const job *j, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t k0, const char *points, char *y) {
     const fc_correlation *c = j->c;
     const fc_axis *h = &c->axis[0], *axis = &c->axis[1];
     const fc_winograd_grid *g = &j->grid;
     const ptrdiff_t size = j->size, k1 = least(c->rows, k0 + j->panel), along = g->form.tile[1];
     const int straight = c->y_row == 1, upright = g->form.upright;
-    const ptrdiff_t position = straight ? axis->target_stride : j->panel;
-    const ptrdiff_t row = straight ? g->row_step * h->target_stride : along * g->across * j->panel;
+    const ptrdiff_t position = straight ? axis->target_stride : j->panel * j->side_by_side;
+    const ptrdiff_t row = straight ? g->row_step * h->target_stride : stage_row(j) * j->panel;
     fc_winograd_outputs o = {.tile_step = j->panel, .point_step = j->m_point, .rows = upright ? 1 : rows,
                              .columns = upright ? rows : along, .width = j->lanes,
                              .position_step = upright ? row : g->column_step * position,
@@ -282,34 +338,53 @@ static int leave_line(const job *j, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t
             if (bias && k1 - k < j->lanes)
                 bias = memcpy(memset(padded, 0, sizeof padded), bias, (size_t)((k1 - k) * size));
             finite &= j->transforms->output(&o, points + (b * g->of_phase * j->panel + k - k0) * size, bias,
-                                            (straight ? y : stage) + (b * position + k - k0) * size);
+                                            y + (b * position + k - k0) * size);
         }
     }
-    for (ptrdiff_t r = 0; !straight && r < rows; r++)
-        j->kernels->transpose(columns, k1 - k0, stage + r * row * size, j->panel,
-                              y + r * g->row_step * h->target_stride * size, c->y_row);
     return finite;
 }
 
-/* Points of a panel back to outputs. */
-static void leave(job *j, ptrdiff_t first, ptrdiff_t lines, ptrdiff_t panel, const workspace *w) {
+/* Outputs of a phase of a spread along an axis, else all. */
+static ptrdiff_t outputs_of(const job *j, int axis, ptrdiff_t phase) {
+    return j->grid.form.spread ? (j->dx_size[axis] + 1 - phase) / 2 : j->c->axis[axis].outputs;
+}
+
+/* The same of all panels side by side, from `panel` on, to their places in y. */
+static int leave_line(const job *j, const fc_winograd_place *place, ptrdiff_t panel, const char *points, char *stage) {
     const fc_correlation *c = j->c;
     const fc_axis *h = &c->axis[0], *axis = &c->axis[1];
     const fc_winograd_grid *g = &j->grid;
-    const ptrdiff_t size = j->size, k0 = panel * j->panel;
+    const ptrdiff_t size = j->size, k0 = first_channel(j, panel), down = phase_down(j, panel), turns = j->side_by_side;
+    const ptrdiff_t rows = least(g->form.tile[0], quotient_up(outputs_of(j, 0, down) - place->row, g->row_step));
+    const ptrdiff_t row = h->target_stride, column = axis->target_stride / turns;
+    const int straight = c->y_row == 1;
+    char *y = (char *)c->y + (place->image * c->y_image + place->plane * j->depth->target_stride + place->row * row +
+                              down * (row / 2) + place->column * axis->target_stride + k0 * c->y_row) * size;
+    ptrdiff_t all = 0;
+    int finite = 1;
+    for (ptrdiff_t i = 0; rows > 0 && i < turns; i++) {
+        const ptrdiff_t columns = least(g->form.tile[1] * g->across, outputs_of(j, 1, i) - place->column);
+        if (columns <= 0) continue;
+        finite &= leave_panel(j, rows, columns, k0, points + i * j->points * j->m_point * size,
+                              straight ? y + i * column * size : stage + i * j->panel * size);
+        all += columns;
+    }
+    for (ptrdiff_t r = 0; !straight && r < rows; r++)
+        j->kernels->transpose(all, least(c->rows, k0 + j->panel) - k0, stage + r * stage_row(j) * j->panel * size,
+                              j->panel, y + r * g->row_step * row * size, c->y_row);
+    return finite;
+}
+
+/* Points of panels side by side back to outputs. */
+static void leave(job *j, ptrdiff_t first, ptrdiff_t lines, ptrdiff_t panel, const workspace *w) {
     for (ptrdiff_t i = 0; i < lines; i++) {
-        const fc_winograd_place place = fc_winograd_find(g, first + i);
-        const ptrdiff_t rows = least(g->form.tile[0], quotient_up(h->outputs - place.row, g->row_step));
-        const ptrdiff_t columns = least(g->form.tile[1] * g->across, axis->outputs - place.column);
-        if (place.row >= h->outputs) continue;
-        char *y = (char *)c->y + (place.image * c->y_image + place.plane * j->depth->target_stride +
-                                  place.row * h->target_stride + place.column * axis->target_stride +
-                                  k0 * c->y_row) * size;
-        if (leave_line(j, rows, columns, k0, w->m + i * g->across * j->panel * size, w->stage, y)) continue;
+        const fc_winograd_place place = fc_winograd_find(&j->grid, first + i);
+        const char *points = w->m + i * j->grid.across * j->panel * j->size;
+        if (place.row >= j->c->axis[0].outputs || leave_line(j, &place, panel, points, w->stage)) continue;
         const int index = j->not_finite++;
         if (index >= MOST_REDONE) continue;
         j->redone[index].line = first + i;
-        j->redone[index].first = k0;
+        j->redone[index].first = first_channel(j, panel);
     }
 }
 
@@ -323,10 +398,10 @@ static size_t lay_out(const job *j, workspace *w, char *base) {
     const ptrdiff_t bytes[] = {
         copy_bytes(j),
         quotient_up(j->planes, CHAIN) * j->points * j->v_point * size,
-        j->points * j->m_point * size,
+        j->side_by_side * j->points * j->m_point * size,
         j->weights ? 0 : j->points * chunk_point(j) * size,
         MOST_TAPS * j->lanes * size,
-        j->c->y_row == 1 ? 0 : j->grid.form.tile[0] * j->grid.form.tile[1] * j->grid.across * j->panel * size,
+        j->c->y_row == 1 ? 0 : j->grid.form.tile[0] * stage_row(j) * j->panel * size,
     };
     char **parts[] = {&w->copy, &w->v, &w->m, &w->u, &w->taps, &w->stage};
     size_t used = 0;
@@ -340,7 +415,7 @@ static size_t lay_out(const job *j, workspace *w, char *base) {
 static void part(void *context, int index) {
     job *j = context;
     const fc_share lines = fc_share_of(j->grid.all, j->shares, index / j->ranges);
-    const fc_share panels = fc_share_of(j->panels, j->ranges, index % j->ranges);
+    const fc_share panels = fc_share_of(j->panels / j->side_by_side, j->ranges, index % j->ranges);
     workspace w;
     char *base = fc_scratch_acquire(lay_out(j, &w, NULL));
     if (!base) {
@@ -352,8 +427,10 @@ static void part(void *context, int index) {
     for (ptrdiff_t line = lines.begin, count; line < lines.end; line += count) {
         count = even_block(lines.end - line, j->lines);
         transform_block(j, line, count, &w);
-        for (ptrdiff_t panel = panels.begin; panel < panels.end && !fc_stopped(j->run); panel++) {
-            multiply(j, count * j->grid.across, panel, &w);
+        for (ptrdiff_t i = panels.begin; i < panels.end && !fc_stopped(j->run); i++) {
+            const ptrdiff_t panel = i * j->side_by_side;
+            for (ptrdiff_t turn = 0; turn < j->side_by_side; turn++)
+                multiply(j, count * j->grid.across, panel + turn, &w, w.m + turn * j->points * j->m_point * j->size);
             leave(j, line, count, panel, &w);
         }
         if (fc_stopped(j->run)) break;
@@ -382,6 +459,15 @@ static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c, con
     j.grid = fc_winograd_grid_of(c, depth, cj->p->accurate);
     j.points = j.grid.form.points;
     j.transforms = &j.kernels->winograd[j.grid.form.shape];
+    j.side_by_side = 1;
+    if (j.grid.form.shape == FC_WINOGRAD_2X2 && j.grid.form.stride == 1) { /* dx with stride 2 */
+        j.grid.form.spread = 1;
+        j.side_by_side = 2;
+        for (int i = 0; i < 2; i++) {
+            j.two_taps[i] = cj->p->pad[i + 1] % 2;
+            j.dx_size[i] = cj->p->in_size[i + 1];
+        }
+    }
     j.x = fc_winograd_input(c, depth, 0, c->planes, &j.grid, j.size, lanes);
     j.planes = fc_winograd_planes(&j.grid.form, c->planes, lanes);
     const double of_a_tile = fc_winograd_tile_bytes(&j.grid.form, j.size, c->planes, j.x.channel == 1);
@@ -391,19 +477,21 @@ static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c, con
     }
     j.vecs = fc_winograd_vecs(j.kernels, vectors, (int)j.kernels->vecs);
     j.panel = j.vecs * lanes;
-    j.panels = quotient_up(c->rows, j.panel);
+    j.of_phase = quotient_up(c->rows, j.panel);
+    j.panels = j.side_by_side * j.side_by_side * j.of_phase;
     j.u_point = j.planes * j.panel + lanes;
     const ptrdiff_t all = j.grid.all, of_tile = j.points * j.size;
     const int many = j.panels * j.points * j.u_point * j.size > WEIGHTS_BYTES;
     const ptrdiff_t of_planes = of_tile * quotient_up(j.planes, lanes) * lanes;
     const ptrdiff_t wanted = most(LEAST_TILES, (many ? LARGE_BLOCK_BYTES : BLOCK_BYTES) / of_planes);
     const ptrdiff_t of_v = quotient_up(j.planes, CHAIN) * CHAIN;
-    const ptrdiff_t fit = (many ? MOST_BYTES : MOST_BYTES_SHARED) / (of_tile * (of_v + j.panel));
+    const ptrdiff_t fit = (many ? MOST_BYTES : MOST_BYTES_SHARED) / (of_tile * (of_v + j.side_by_side * j.panel));
     const ptrdiff_t most_lines = most(1, least(wanted, fit) / j.grid.across), blocks = quotient_up(all, most_lines);
     /* Each task gets as many rows of tiles, if their blocks have enough tiles and share the weights. */
     const ptrdiff_t enough = many || blocks == 1 ? 0 : all * j.grid.across / LEAST_TILES;
     j.shares = least(least(all, run->threads), most(blocks, enough));
-    j.ranges = least(j.panels, run->threads / j.shares); /* a thread more than all products would only wait */
+    /* A thread more than all products would only wait. */
+    j.ranges = least(j.panels / j.side_by_side, run->threads / j.shares);
     j.lines = even_block(quotient_up(all, j.shares), most_lines);
     j.blocks = j.shares * quotient_up(quotient_up(all, j.shares), j.lines);
     j.tiles = j.lines * j.grid.across;
@@ -421,6 +509,7 @@ static int shares_weights(const job *j) {
 /* Rows of tiles that take less time by the definition than all does by gathered GEMMs, which are a hundred times as
  * fast. */
 static ptrdiff_t most_redone(const job *j) {
+    if (j->grid.form.spread) return 0;
     const double rows = (double)j->grid.all * (double)j->panels;
     return rows / 100 < MOST_REDONE ? (ptrdiff_t)(rows / 100) : MOST_REDONE;
 }
@@ -449,7 +538,7 @@ static const prepared *find_prepared(const fc_conv_job *j) {
     const fc_conv_weights *weights = j->a->prepared;
     if (!weights || weights->algorithm != &fc_conv_winograd || weights->isa != j->p->isa) return NULL;
     const prepared *all = (const prepared *)weights;
-    return all->shape == fc_winograd_form_for(j->p).shape ? all : NULL;
+    return all->shape == fc_winograd_form_for(FC_FORWARD, j->p).shape ? all : NULL;
 }
 
 static fc_status run(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arrays *a) {
@@ -463,7 +552,11 @@ static fc_status run(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arra
     int again = op == FC_BACKWARD_WEIGHTS && !a->w;
     for (ptrdiff_t g = 0; !again && g < p->groups && j.run.status == FC_OK; g++) {
         fc_axis depth;
-        const fc_correlation c = fc_conv_deep_correlation(&j, op, g, &depth);
+        fc_correlation c = fc_conv_deep_correlation(&j, op, g, &depth);
+        for (int i = 0; i < 2 && fc_winograd_form_for(op, p).spread; i++) { /* so many of the larger phase */
+            c.axis[i].outputs = quotient_up(p->in_size[i + 1], 2);
+            c.axis[i].target_stride = 2 * p->x_strides[i + 3];
+        }
         if (op == FC_BACKWARD_WEIGHTS) again = !fc_winograd_weights(&j, &c, &depth);
         else again = correlate(&j, &c, &depth, op == FC_FORWARD && all ? all->transformed[g] : NULL);
     }
@@ -490,7 +583,7 @@ static fc_status prepare(const fc_conv_problem *p, const fc_conv_arrays *a, fc_c
     prepared *all = calloc(1, sizeof *all + (size_t)p->groups * sizeof *all->transformed);
     if (!all) return FC_NO_MEMORY;
     all->common = (fc_conv_weights){&fc_conv_winograd, p->isa, free_prepared};
-    all->shape = fc_winograd_form_for(p).shape;
+    all->shape = fc_winograd_form_for(FC_FORWARD, p).shape;
     all->groups = p->groups;
     fc_conv_job cj = fc_conv_start(p, &arrays);
     if (!cj.plane) fc_stop(&cj.run, FC_NO_MEMORY);

@@ -17,6 +17,7 @@ typedef struct {
     fc_winograd_shape shape;
     int upright;
     ptrdiff_t stride;
+    int spread; /* outputs are those of the four phases of dx with stride 2 */
     ptrdiff_t taps[2], tile[2], points; /* taps: with a stride, of its first phase, than which none has more */
 } fc_winograd_form;
 
@@ -24,8 +25,8 @@ typedef struct {
  * direct sums, if there is one. */
 fc_winograd_form fc_winograd_form_of(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride, int accurate);
 
-/* That of a problem. */
-fc_winograd_form fc_winograd_form_for(const fc_conv_problem *p);
+/* That of a problem; of forward and dw the same. */
+fc_winograd_form fc_winograd_form_for(fc_conv_op op, const fc_conv_problem *p);
 
 const char *fc_winograd_refuses(fc_conv_op op, const fc_conv_problem *p);
 int fc_winograd_suits(fc_conv_op op, const fc_conv_problem *p);

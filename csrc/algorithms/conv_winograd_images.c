@@ -57,7 +57,7 @@ fc_winograd_form fc_winograd_form_of(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_
         {FC_WINOGRAD_3X3_ACCURATE, {3, 3}, {2, 2}, 1}, {FC_WINOGRAD_3X3, {3, 3}, {4, 4}, 0},
         {FC_WINOGRAD_5X5, {5, 5}, {4, 2}, 0},          {FC_WINOGRAD_1X2, {1, 2}, {1, 5}, 0},
         {FC_WINOGRAD_1X3, {1, 3}, {1, 4}, 0},          {FC_WINOGRAD_1X5, {1, 5}, {1, 4}, 0},
-        {FC_WINOGRAD_1X7, {1, 7}, {1, 2}, 0},
+        {FC_WINOGRAD_1X7, {1, 7}, {1, 2}, 0},          {FC_WINOGRAD_2X2, {2, 2}, {5, 5}, 0},
     };
     if (stride == 2 && rows == 3 && columns == 3)
         return (fc_winograd_form){.shape = FC_WINOGRAD_2X2, .stride = 2, .taps = {2, 2}, .tile = {5, 5}, .points = 36};
