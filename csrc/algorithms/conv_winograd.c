@@ -19,7 +19,6 @@
 #include "conv_winograd.h"
 
 enum {
-    MOST_TAPS = 25,
     CHAIN = FC_WINOGRAD_CHAIN,
     MOST_REDONE = 8, /* rows of tiles of a panel */
 };
@@ -56,7 +55,7 @@ typedef struct {
     ptrdiff_t panel, panels;   /* output channels of a panel; panels of all phases of a spread */
     ptrdiff_t side_by_side;    /* panels of outputs that stand in turn in a row: those of 2 phases, or 1 */
     ptrdiff_t of_phase;        /* panels of all channels */
-    ptrdiff_t two_taps[2];     /* of a spread: positions of dx, modulo 2, that see two taps of an axis */
+    fc_winograd_taps taps;
     ptrdiff_t dx_size[2];      /* rows and columns of dx */
     ptrdiff_t planes;          /* of x, or of all phases of a stride: 4 times whole vectors of them */
     ptrdiff_t v_point, m_point, u_point; /* elements between points */
@@ -80,86 +79,21 @@ static ptrdiff_t first_channel(const job *j, ptrdiff_t panel) {
     return panel / j->side_by_side % j->of_phase * j->panel;
 }
 
-/* The tap of an axis that reads input t of a tile's first output, of a phase of a spread; or -1. The only tap of a
- * phase stands where the two taps of the other phase have one. */
-static ptrdiff_t tap_of_phase(const job *j, int axis, ptrdiff_t phase, ptrdiff_t t) {
-    if (phase == j->two_taps[axis]) return 2 - 2 * t;
-    return t == 1 - j->two_taps[axis] ? 1 : -1;
-}
-
 /* Elements between points of a chunk of weights: not a multiple of a page, which would be one set of the cache. */
 static ptrdiff_t chunk_point(const job *j) { return CHAIN * j->panel + j->lanes; }
-
-/* All taps of a channel of x, transposed so that `count` output channels from `first` on are a vector. Returns whether
- * they are in the order of the array though they should be reversed. */
-static int gather_taps(const job *j, ptrdiff_t first, ptrdiff_t count, ptrdiff_t channel, char *taps) {
-    const fc_correlation *c = j->c;
-    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    const ptrdiff_t size = j->size, across = w->taps, all = h->taps * across;
-    const char *source = (const char *)c->w + (first * c->w_row + c->w_plane[channel] + h->weight + w->weight) * size;
-    /* In the order of the array, if there is one; reversed, they are read from the last to the first. */
-    const int alike = h->taps == 1 || w->taps == 1 || fc_is_reversed(h) == fc_is_reversed(w);
-    if ((h->taps == 1 || h->weight_step == across) && (w->taps == 1 || w->weight_step == 1) && alike) {
-        j->kernels->transpose(count, all, source, c->w_row, taps, j->lanes);
-        return fc_is_reversed(h) || fc_is_reversed(w);
-    }
-    for (ptrdiff_t t = 0; t < all; t++) {
-        const ptrdiff_t r = t / across, s = t % across;
-        const ptrdiff_t at = (fc_is_reversed(h) ? h->taps - 1 - r : r) * h->weight_step +
-                             (fc_is_reversed(w) ? across - 1 - s : s) * w->weight_step;
-        j->kernels->copy(count, source + at * size, c->w_row, taps + t * j->lanes * size);
-    }
-    return 0;
-}
-
-/* The same of a plane: where there is a stride, the taps of its phase, 2x2 with those that it lacks as zeros. */
-static int gather_plane(const job *j, ptrdiff_t first, ptrdiff_t count, ptrdiff_t plane, char *taps) {
-    const fc_winograd_form *form = &j->grid.form;
-    if (form->stride == 1) return gather_taps(j, first, count, plane, taps);
-    const ptrdiff_t phase = plane / j->x.pitch, channel = plane % j->x.pitch, vector = j->lanes * j->size;
-    const ptrdiff_t down = j->c->axis[0].taps, along = j->c->axis[1].taps;
-    char *all = taps + form->taps[0] * form->taps[1] * vector;
-    if (channel < j->c->planes) gather_taps(j, first, count, channel, all);
-    for (ptrdiff_t t = 0; t < form->taps[0] * form->taps[1]; t++, taps += vector) {
-        const ptrdiff_t r = phase / form->stride + t / form->taps[1] * form->stride;
-        const ptrdiff_t s = phase % form->stride + t % form->taps[1] * form->stride;
-        const int is_there = channel < j->c->planes && r < down && s < along;
-        if (is_there) memcpy(taps, all + (r * along + s) * vector, (size_t)(count * j->size));
-        else memset(taps, 0, (size_t)vector);
-    }
-    return 0;
-}
-
-/* The same of a phase of a spread. */
-static void gather_phase(const job *j, ptrdiff_t panel, ptrdiff_t first, ptrdiff_t count, ptrdiff_t plane, char *taps) {
-    const fc_correlation *c = j->c;
-    const ptrdiff_t vector = j->lanes * j->size, down = c->axis[0].weight_step / 2, along = c->axis[1].weight_step / 2;
-    const char *source = (const char *)c->w + (first * c->w_row + c->w_plane[plane]) * j->size;
-    char *all = taps + 4 * vector;
-    const int adjacent = along == 1 && down == 3;
-    if (adjacent) j->kernels->transpose(count, 9, source, c->w_row, all, j->lanes);
-    for (int t = 0; t < 4; t++, taps += vector) {
-        const ptrdiff_t r = tap_of_phase(j, 0, phase_down(j, panel), t / 2);
-        const ptrdiff_t s = tap_of_phase(j, 1, phase_along(j, panel), t % 2);
-        if (r < 0 || s < 0) memset(taps, 0, (size_t)vector);
-        else if (adjacent) memcpy(taps, all + (3 * r + s) * vector, (size_t)(count * j->size));
-        else j->kernels->copy(count, source + (r * down + s * along) * j->size, c->w_row, taps);
-    }
-}
 
 /* Planes [begin, end) of a panel. */
 static void transform_weights(const job *j, ptrdiff_t panel, ptrdiff_t begin, ptrdiff_t end, char *taps, char *target,
                               ptrdiff_t point) {
     const ptrdiff_t size = j->size, lanes = j->lanes, first = first_channel(j, panel);
     const ptrdiff_t rows = least(j->panel, j->c->rows - first), all = j->grid.form.taps[0] * j->grid.form.taps[1];
+    const ptrdiff_t phase[2] = {phase_down(j, panel), phase_along(j, panel)};
     memset(taps, 0, (size_t)(all * lanes * size));
     for (ptrdiff_t v = 0; v < j->vecs; v++) {
         const ptrdiff_t count = most(0, least(lanes, rows - v * lanes));
         if (count < lanes) memset(taps, 0, (size_t)(all * lanes * size));
         for (ptrdiff_t plane = begin; plane < end; plane++) {
-            int back = 0;
-            if (count > 0 && j->grid.form.spread) gather_phase(j, panel, first + v * lanes, count, plane, taps);
-            else if (count > 0) back = gather_plane(j, first + v * lanes, count, plane, taps);
+            const int back = count > 0 && fc_winograd_gather(&j->taps, phase, first + v * lanes, count, plane, taps);
             j->transforms->weights(taps + (back ? all - 1 : 0) * lanes * size, back ? -lanes : lanes,
                                    target + ((plane - begin) * j->panel + v * lanes) * size, point);
         }
@@ -169,7 +103,7 @@ static void transform_weights(const job *j, ptrdiff_t panel, ptrdiff_t begin, pt
 static void weights_part(void *context, int index) {
     job *j = context;
     const fc_share share = fc_share_of(j->panels, j->run->threads, index);
-    char *taps = fc_scratch_acquire((size_t)(MOST_TAPS * j->lanes * j->size));
+    char *taps = fc_scratch_acquire((size_t)(FC_WINOGRAD_MOST_TAPS * j->lanes * j->size));
     if (!taps) {
         fc_stop(j->run, FC_NO_MEMORY);
         return;
@@ -233,13 +167,9 @@ static int lacks(const job *j, ptrdiff_t point, ptrdiff_t d) {
     return fc_winograd_lacks(&j->grid.form, point, j->x.pitch, d, least(d + CHAIN, j->planes));
 }
 
-/* Whether a panel of a spread has no weight at a point: the only tap of a phase has none at 0 or at infinity. */
 static int panel_lacks(const job *j, ptrdiff_t panel, ptrdiff_t point) {
-    if (!j->grid.form.spread) return 0;
-    const ptrdiff_t phase[2] = {phase_down(j, panel), phase_along(j, panel)}, at[2] = {point / 6, point % 6};
-    for (int i = 0; i < 2; i++)
-        if (phase[i] != j->two_taps[i] && at[i] == (j->two_taps[i] ? 5 : 0)) return 1;
-    return 0;
+    const ptrdiff_t phase[2] = {phase_down(j, panel), phase_along(j, panel)};
+    return fc_winograd_phase_lacks(&j->taps, phase, point);
 }
 
 /* The products of all points of a panel, to m. Weights that are not there yet are transformed a chunk at a time, in
@@ -400,7 +330,7 @@ static size_t lay_out(const job *j, workspace *w, char *base) {
         quotient_up(j->planes, CHAIN) * j->points * j->v_point * size,
         j->side_by_side * j->points * j->m_point * size,
         j->weights ? 0 : j->points * chunk_point(j) * size,
-        MOST_TAPS * j->lanes * size,
+        FC_WINOGRAD_MOST_TAPS * j->lanes * size,
         j->c->y_row == 1 ? 0 : j->grid.form.tile[0] * stage_row(j) * j->panel * size,
     };
     char **parts[] = {&w->copy, &w->v, &w->m, &w->u, &w->taps, &w->stage};
@@ -460,11 +390,12 @@ static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c, con
     j.points = j.grid.form.points;
     j.transforms = &j.kernels->winograd[j.grid.form.shape];
     j.side_by_side = 1;
+    ptrdiff_t two_taps[2] = {0};
     if (j.grid.form.shape == FC_WINOGRAD_2X2 && j.grid.form.stride == 1) { /* dx with stride 2 */
         j.grid.form.spread = 1;
         j.side_by_side = 2;
         for (int i = 0; i < 2; i++) {
-            j.two_taps[i] = cj->p->pad[i + 1] % 2;
+            two_taps[i] = cj->p->pad[i + 1] % 2;
             j.dx_size[i] = cj->p->in_size[i + 1];
         }
     }
@@ -475,6 +406,8 @@ static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c, con
         fc_winograd_cut(&j.grid, c, (ptrdiff_t)(FC_WINOGRAD_LINE_BYTES / of_a_tile));
         j.x = fc_winograd_input(c, depth, 0, c->planes, &j.grid, j.size, lanes);
     }
+    j.taps = (fc_winograd_taps){.c = c, .kernels = j.kernels, .size = j.size, .lanes = lanes, .form = j.grid.form,
+                                .pitch = j.x.pitch, .two_taps = {two_taps[0], two_taps[1]}};
     j.vecs = fc_winograd_vecs(j.kernels, vectors, (int)j.kernels->vecs);
     j.panel = j.vecs * lanes;
     j.of_phase = quotient_up(c->rows, j.panel);
