@@ -352,7 +352,8 @@ static int suits(fc_conv_op op, const fc_conv_problem *p) {
     const ptrdiff_t lanes = fc_find_kernels(p->isa, p->dtype)->lanes, vectors = quotient_up(p->out_size[2], lanes);
     const double fill = (double)p->out_size[2] / (double)(vectors * lanes);
     const int few = C * K <= MOST_PRODUCTS && C <= MOST_CHANNELS && K <= MOST_CHANNELS;
-    if (op == FC_FORWARD && p->groups == 1 && p->kernel[0] == 1 && p->out_size[1] > 1 && p->y_strides[4] == 1)
+    const int planes = p->kernel[0] == 1 && p->out_size[1] > 1 && p->y_strides[4] == 1;
+    if (op == FC_FORWARD && planes && !(few && p->groups > 1)) /* groups of few are read in place */
         return (few || (C <= MOST_CHANNELS && C * p->kernel[1] * p->kernel[2] <= 108)) && suits_forward(C, K, p, fill);
     if (few) return 1;
     if (C > MOST_CHANNELS || p->kernel[0] > 1 || op != FC_BACKWARD_DATA) return 0;

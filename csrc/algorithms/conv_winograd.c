@@ -442,7 +442,7 @@ static int shares_weights(const job *j) {
 /* Rows of tiles that take less time by the definition than all does by gathered GEMMs, which are a hundred times as
  * fast. */
 static ptrdiff_t most_redone(const job *j) {
-    if (j->grid.form.spread) return 0;
+    if (j->grid.form.spread) return 0; /* redo knows no phases */
     const double rows = (double)j->grid.all * (double)j->panels;
     return rows / 100 < MOST_REDONE ? (ptrdiff_t)(rows / 100) : MOST_REDONE;
 }

@@ -65,7 +65,7 @@ size_t fc_describe_correlation(const fc_kernels *kernels, ptrdiff_t element_size
 void fc_correlate_weights(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
                           const fc_correlation *correlation, int accumulate);
 
-/* The same with pixels in the vector, where that is quicker; whether it is. */
+/* The same with pixels in the vector, where that is quicker; returns whether nothing is left to do. */
 int fc_correlate_weights_by_pixels(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
                                    const fc_correlation *correlation, int accumulate);
 

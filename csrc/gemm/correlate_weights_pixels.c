@@ -174,7 +174,7 @@ static void run_part(void *context, int part) {
     const ptrdiff_t blocks = b->count[0] * b->count[1] * b->count[2], parts = least(p->partials, p->run->threads);
     for (ptrdiff_t partial = p->partials * part / parts; partial < p->partials * (part + 1) / parts; partial++) {
         const ptrdiff_t first = blocks * partial / p->partials, last = blocks * (partial + 1) / p->partials;
-        for (ptrdiff_t index = first; index < last; index++) {
+        for (ptrdiff_t index = first; index < last && !fc_stopped(p->run); index++) {
             const fc_block block = fc_find_block(b, index), next = fc_find_block(b, least(index + 1, last - 1));
             add_block(p, &ws, &block, &next, p->sums + partial * p->elements * p->size,
                       c->bias ? p->bias_sums + partial * c->rows : NULL, index > first);

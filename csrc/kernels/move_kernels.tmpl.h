@@ -278,7 +278,7 @@ FC_INLINE FC_TARGET void FC_NAME(pad_lanes)(const int vecs, const int every_othe
         }
 }
 
-/* Whether they are so few. */
+/* Copies rows of at most four vectors, with a step of 2 two; returns whether they are. */
 static FC_TARGET int FC_NAME(pad_short)(const fc_padded_rows *s, const FC_DTYPE *source, FC_DTYPE *target) {
     if (s->inner != 1 || s->rows < 2) return 0;
     const ptrdiff_t vecs = (s->before + s->count + s->after + LANES - 1) / LANES;

@@ -24,7 +24,7 @@ typedef struct {
     ptrdiff_t phases;
     ptrdiff_t advance; /* elements between outputs: 1, or the stride if there is one phase of all */
     ptrdiff_t reach;   /* largest shift: a phase of n outputs has (n - 1) * advance + 1 + reach elements */
-    int one_per_tap;  /* taps too far apart to share a phase */
+    int one_per_tap;  /* taps share no phase */
     ptrdiff_t stride; /* of the axis */
     ptrdiff_t first;  /* lowest source position of output 0 */
     ptrdiff_t step;   /* between taps, not negative, the taps counted from the lowest */
