@@ -170,15 +170,6 @@ static void add_narrow(const gradient_job *g, const fc_direct_place *place, ptrd
         c->bias ? w->lanes + (g->sums - 1) * lanes * p->size : NULL);
 }
 
-static double put(const gradient_job *g, const void *array, ptrdiff_t at, double value) {
-    if (g->plan.size == 4) {
-        float *target = (float *)array + at;
-        return *target = (float)(g->accumulate ? *target + value : value);
-    }
-    double *target = (double *)array + at;
-    return *target = g->accumulate ? *target + value : value;
-}
-
 /* Lanes beside the outputs multiply inputs by zeros, which must not matter where an input is infinite or
  * NaN: such a group is done again by the defining sums. */
 static void redo(const gradient_job *g, ptrdiff_t group) {
@@ -237,10 +228,10 @@ static void leave(const gradient_job *g, ptrdiff_t bundle, ptrdiff_t i, const pt
         for (ptrdiff_t t = 0; t < g->sums; t++, totals += lanes) {
             double value = p->by_channel ? *totals : sum_of_lanes(totals, lanes);
             if (t == g->sums - 1) {
-                if (g->c->bias) put(g, g->c->bias, group * g->c->rows + k, value);
+                if (g->c->bias) fc_put_gradient(p->size, g->c->bias, group * g->c->rows + k, value, g->accumulate);
             } else if (g->c->w) {
                 const ptrdiff_t at = group * p->groups.w + k * g->c->w_row + other_w[t / g->taps];
-                value = put(g, g->c->w, at + t % g->taps * tap, value);
+                value = fc_put_gradient(p->size, g->c->w, at + t % g->taps * tap, value, g->accumulate);
                 if (g->last && value != value && nan <= 0 && nan != -(int)k - 1)
                     nan = has_nan(g, group, k) ? -(int)k - 1 : 1;
             }

@@ -55,7 +55,7 @@ typedef struct {
     ptrdiff_t panel, panels;   /* output channels of a panel; panels of all phases of a spread */
     ptrdiff_t side_by_side;    /* panels of outputs that stand in turn in a row: those of 2 phases, or 1 */
     ptrdiff_t of_phase;        /* panels of all channels */
-    fc_winograd_taps taps;
+    fc_winograd_filters filters;
     ptrdiff_t dx_size[2];      /* rows and columns of dx */
     ptrdiff_t planes;          /* of x, or of all phases of a stride: 4 times whole vectors of them */
     ptrdiff_t v_point, m_point, u_point; /* elements between points */
@@ -93,7 +93,7 @@ static void transform_weights(const job *j, ptrdiff_t panel, ptrdiff_t begin, pt
         const ptrdiff_t count = most(0, least(lanes, rows - v * lanes));
         if (count < lanes) memset(taps, 0, (size_t)(all * lanes * size));
         for (ptrdiff_t plane = begin; plane < end; plane++) {
-            const int back = count > 0 && fc_winograd_gather(&j->taps, phase, first + v * lanes, count, plane, taps);
+            const int back = count > 0 && fc_winograd_gather(&j->filters, phase, first + v * lanes, count, plane, taps);
             j->transforms->weights(taps + (back ? all - 1 : 0) * lanes * size, back ? -lanes : lanes,
                                    target + ((plane - begin) * j->panel + v * lanes) * size, point);
         }
@@ -169,7 +169,7 @@ static int lacks(const job *j, ptrdiff_t point, ptrdiff_t d) {
 
 static int panel_lacks(const job *j, ptrdiff_t panel, ptrdiff_t point) {
     const ptrdiff_t phase[2] = {phase_down(j, panel), phase_along(j, panel)};
-    return fc_winograd_phase_lacks(&j->taps, phase, point);
+    return fc_winograd_phase_lacks(&j->filters, phase, point);
 }
 
 /* The products of all points of a panel, to m. Weights that are not there yet are transformed a chunk at a time, in
@@ -325,20 +325,13 @@ static ptrdiff_t copy_bytes(const job *j) {
 
 static size_t lay_out(const job *j, workspace *w, char *base) {
     const ptrdiff_t size = j->size;
-    const ptrdiff_t bytes[] = {
-        copy_bytes(j),
-        quotient_up(j->planes, CHAIN) * j->points * j->v_point * size,
-        j->side_by_side * j->points * j->m_point * size,
-        j->weights ? 0 : j->points * chunk_point(j) * size,
-        FC_WINOGRAD_MOST_TAPS * j->lanes * size,
-        j->c->y_row == 1 ? 0 : j->grid.form.tile[0] * stage_row(j) * j->panel * size,
-    };
-    char **parts[] = {&w->copy, &w->v, &w->m, &w->u, &w->taps, &w->stage};
     size_t used = 0;
-    for (int i = 0; i < 6; i++) {
-        if (base) *parts[i] = base + used;
-        used += fc_aligned(bytes[i]);
-    }
+    w->copy = fc_carve(base, &used, copy_bytes(j));
+    w->v = fc_carve(base, &used, quotient_up(j->planes, CHAIN) * j->points * j->v_point * size);
+    w->m = fc_carve(base, &used, j->side_by_side * j->points * j->m_point * size);
+    w->u = fc_carve(base, &used, j->weights ? 0 : j->points * chunk_point(j) * size);
+    w->taps = fc_carve(base, &used, FC_WINOGRAD_MOST_TAPS * j->lanes * size);
+    w->stage = fc_carve(base, &used, j->c->y_row == 1 ? 0 : j->grid.form.tile[0] * stage_row(j) * j->panel * size);
     return used;
 }
 
@@ -382,17 +375,16 @@ ptrdiff_t fc_winograd_vecs(const fc_kernels *kernels, ptrdiff_t vectors, int wid
     return vecs;
 }
 
-static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c, const fc_axis *depth) {
+static job plan(fc_conv_op op, const fc_conv_job *cj, fc_run *run, const fc_correlation *c, const fc_axis *depth) {
     job j = {.c = c, .depth = depth, .kernels = cj->kernels, .run = run, .size = cj->size,
              .lanes = cj->kernels->lanes};
     const ptrdiff_t lanes = j.lanes, vectors = quotient_up(c->rows, lanes);
-    j.grid = fc_winograd_grid_of(c, depth, cj->p->accurate);
+    j.grid = fc_winograd_grid_of(c, depth, fc_winograd_form_for(op, cj->p));
     j.points = j.grid.form.points;
     j.transforms = &j.kernels->winograd[j.grid.form.shape];
     j.side_by_side = 1;
     ptrdiff_t two_taps[2] = {0};
-    if (j.grid.form.shape == FC_WINOGRAD_2X2 && j.grid.form.stride == 1) { /* dx with stride 2 */
-        j.grid.form.spread = 1;
+    if (j.grid.form.spread) {
         j.side_by_side = 2;
         for (int i = 0; i < 2; i++) {
             two_taps[i] = cj->p->pad[i + 1] % 2;
@@ -406,8 +398,8 @@ static job plan(const fc_conv_job *cj, fc_run *run, const fc_correlation *c, con
         fc_winograd_cut(&j.grid, c, (ptrdiff_t)(FC_WINOGRAD_LINE_BYTES / of_a_tile));
         j.x = fc_winograd_input(c, depth, 0, c->planes, &j.grid, j.size, lanes);
     }
-    j.taps = (fc_winograd_taps){.c = c, .kernels = j.kernels, .size = j.size, .lanes = lanes, .form = j.grid.form,
-                                .pitch = j.x.pitch, .two_taps = {two_taps[0], two_taps[1]}};
+    j.filters = (fc_winograd_filters){.c = c, .kernels = j.kernels, .size = j.size, .lanes = lanes, .form = j.grid.form,
+                                      .pitch = j.x.pitch, .two_taps = {two_taps[0], two_taps[1]}};
     j.vecs = fc_winograd_vecs(j.kernels, vectors, (int)j.kernels->vecs);
     j.panel = j.vecs * lanes;
     j.of_phase = quotient_up(c->rows, j.panel);
@@ -455,8 +447,8 @@ static void transform_all(job *j) {
 }
 
 /* `transformed`: the weights of c, or NULL. Returns whether gathered GEMMs must do it again. */
-static int correlate(fc_conv_job *cj, const fc_correlation *c, const fc_axis *depth, char *transformed) {
-    job j = plan(cj, &cj->run, c, depth);
+static int correlate(fc_conv_op op, fc_conv_job *cj, const fc_correlation *c, const fc_axis *depth, char *transformed) {
+    job j = plan(op, cj, &cj->run, c, depth);
     j.weights = transformed;
     if (!transformed && shares_weights(&j)) transform_all(&j);
     if (j.run->status == FC_OK) fc_parallel(j.run, (int)(j.shares * j.ranges), part, &j);
@@ -491,7 +483,7 @@ static fc_status run(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arra
             c.axis[i].target_stride = 2 * p->x_strides[i + 3];
         }
         if (op == FC_BACKWARD_WEIGHTS) again = !fc_winograd_weights(&j, &c, &depth);
-        else again = correlate(&j, &c, &depth, op == FC_FORWARD && all ? all->transformed[g] : NULL);
+        else again = correlate(op, &j, &c, &depth, op == FC_FORWARD && all ? all->transformed[g] : NULL);
     }
     if (op == FC_BACKWARD_DATA && !again && !fc_conv_weights_are_finite(&j)) fc_conv_repair_edges(p, a, &j.run);
     const fc_status status = fc_conv_end(&j);
@@ -523,7 +515,7 @@ static fc_status prepare(const fc_conv_problem *p, const fc_conv_arrays *a, fc_c
     for (ptrdiff_t g = 0; g < p->groups && cj.run.status == FC_OK; g++) {
         fc_axis depth;
         const fc_correlation c = fc_conv_deep_correlation(&cj, FC_FORWARD, g, &depth);
-        job j = plan(&cj, &cj.run, &c, &depth);
+        job j = plan(FC_FORWARD, &cj, &cj.run, &c, &depth);
         transform_all(&j);
         all->transformed[g] = j.weights;
     }
@@ -540,7 +532,7 @@ static void describe(const fc_conv_problem *p, fc_conv_description *d) {
     if (!cj.plane) return;
     fc_axis depth;
     const fc_correlation c = fc_conv_deep_correlation(&cj, FC_FORWARD, 0, &depth);
-    job j = plan(&cj, &cj.run, &c, &depth);
+    job j = plan(FC_FORWARD, &cj, &cj.run, &c, &depth);
     workspace w;
     static char transformed;
     j.weights = &transformed;

@@ -56,7 +56,7 @@ typedef struct {
 } fc_winograd_grid;
 
 /* Of all planes (fc_conv_deep_correlation). */
-fc_winograd_grid fc_winograd_grid_of(const fc_correlation *c, const fc_axis *depth, int accurate);
+fc_winograd_grid fc_winograd_grid_of(const fc_correlation *c, const fc_axis *depth, fc_winograd_form form);
 
 /* Tiles of a row above which it is cut, but that those of one column of tiles stay together. */
 static inline ptrdiff_t fc_winograd_most_across(const fc_winograd_form *form) { return 64 * 36 / form->points; }
@@ -112,17 +112,17 @@ typedef struct {
     fc_winograd_form form;
     ptrdiff_t pitch;       /* planes of a phase of a stride */
     ptrdiff_t two_taps[2]; /* of a spread: the phases that see two taps of an axis */
-} fc_winograd_taps;
+} fc_winograd_filters;
 
 /* The taps of a plane, and of a phase of a spread, transposed so that `count` output channels from `first` on are a
  * vector: those that a phase lacks are zeros. Returns whether they are in the order of the array though they should be
  * reversed. There is room for FC_WINOGRAD_MOST_TAPS vectors. */
 enum { FC_WINOGRAD_MOST_TAPS = 25 };
-int fc_winograd_gather(const fc_winograd_taps *w, const ptrdiff_t phase[2], ptrdiff_t first, ptrdiff_t count,
+int fc_winograd_gather(const fc_winograd_filters *f, const ptrdiff_t phase[2], ptrdiff_t first, ptrdiff_t count,
                        ptrdiff_t plane, char *taps);
 
 /* Whether a phase of a spread has no weight at a point: the only tap of an axis has none at 0 or at infinity. */
-int fc_winograd_phase_lacks(const fc_winograd_taps *w, const ptrdiff_t phase[2], ptrdiff_t point);
+int fc_winograd_phase_lacks(const fc_winograd_filters *f, const ptrdiff_t phase[2], ptrdiff_t point);
 
 /* Vectors across the register tile that loads the least: of `vectors`, at most `widest`. */
 ptrdiff_t fc_winograd_vecs(const fc_kernels *kernels, ptrdiff_t vectors, int widest);

@@ -85,10 +85,10 @@ static ptrdiff_t step_of(const fc_axis *axis) {
     return axis->taps == 1 ? 1 : fc_is_reversed(axis) ? -axis->tap_step : axis->tap_step;
 }
 
-fc_winograd_grid fc_winograd_grid_of(const fc_correlation *c, const fc_axis *depth, int accurate) {
+fc_winograd_grid fc_winograd_grid_of(const fc_correlation *c, const fc_axis *depth, fc_winograd_form form) {
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    fc_winograd_grid g = {.form = fc_winograd_form_of(h->taps, w->taps, h->stride, accurate),
-                          .row_step = step_of(h), .column_step = step_of(w), .deep = depth->outputs};
+    fc_winograd_grid g = {.form = form, .row_step = step_of(h), .column_step = step_of(w),
+                          .deep = depth->outputs};
     g.down = quotient_up(quotient_up(h->outputs, g.row_step), g.form.tile[0]);
     fc_winograd_cut(&g, c, fc_winograd_most_across(&g.form));
     return g;

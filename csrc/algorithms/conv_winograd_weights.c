@@ -351,7 +351,7 @@ static plan find_plan(fc_conv_job *cj, const fc_correlation *c, const fc_axis *d
     plan p = {.c = c, .depth = depth, .job = cj, .rows = c->rows, .planes = c->planes,
               .row_ranges = 1, .plane_ranges = 1, .parts = 1};
     const ptrdiff_t lanes = cj->kernels->lanes;
-    p.grid = fc_winograd_grid_of(c, depth, cj->p->accurate);
+    p.grid = fc_winograd_grid_of(c, depth, fc_winograd_form_for(FC_BACKWARD_WEIGHTS, cj->p));
     const range whole = find_range(&p, c, NULL);
     const ptrdiff_t tiles = p.grid.all * p.grid.across;
     const ptrdiff_t parts = least(tiles / PART_TILES, PARTS_BYTES / sums_bytes(&whole));
@@ -375,8 +375,7 @@ static void add_bias_sums(const plan *p) {
     for (ptrdiff_t k = 0; k < p->c->rows; k++) {
         double sum = 0;
         for (ptrdiff_t part = 0; part < p->parts; part++) sum += p->bias_sums[part * p->c->rows + k];
-        if (p->job->size == 4) ((float *)p->c->bias)[k] = (float)sum;
-        else ((double *)p->c->bias)[k] = sum;
+        fc_put_gradient(p->job->size, p->c->bias, k, sum, 0);
     }
 }
 

@@ -407,6 +407,21 @@ static void sum_dy(const plan *p, const workspace *ws, const fc_block *block, co
                         run > 1 ? ws->y_offsets[i + 1] - ws->y_offsets[i] : 0, sums);
 }
 
+/* dy of the block's channels [channel, end), in place or transposed, and their db if `bias_sums`. */
+static const char *prepare_dy(const plan *p, const workspace *ws, const fc_block *block, ptrdiff_t channel,
+                              ptrdiff_t end, double *bias_sums) {
+    const ptrdiff_t tile = tile_channels(p);
+    const char *dy = p->dy_in_place ? find_dy(p, block) + channel * p->size : ws->dy;
+    for (ptrdiff_t column = channel; column < end; column += tile) {
+        const char *part = find_column(p, dy, column - channel);
+        const ptrdiff_t last = least(end, column + tile);
+        if (!p->dy_in_place) transpose_dy(p, block, column, last, (char *)part);
+        if (bias_sums) sum_dy(p, ws, block, part, last - column, bias_sums + column);
+        if (p->by_tap && !p->kernels->finite(block_pixels(block) * tile, part)) *p->not_finite = 1;
+    }
+    return dy;
+}
+
 /* Adds blocks [block0, block1) to the sums of planes [plane0, plane1) and of a part of the channels,
  * from `channel0` on; db if `bias_sums`. */
 static void run_blocks(const plan *p, workspace *ws, char *sums, double *bias_sums,
@@ -429,15 +444,7 @@ static void run_blocks(const plan *p, workspace *ws, char *sums, double *bias_su
             for (ptrdiff_t channel = channel0; channel < channel1; channel += p->channels) {
                 const ptrdiff_t end = least(channel1, channel + p->channels);
                 if (fc_stopped(p->run)) return;
-                const char *dy = p->dy_in_place ? find_dy(p, &block) + channel * p->size : ws->dy;
-                for (ptrdiff_t column = channel; column < end; column += tile) {
-                    const char *part = find_column(p, dy, column - channel);
-                    const ptrdiff_t last_channel = least(end, column + tile);
-                    if (!p->dy_in_place) transpose_dy(p, &block, column, last_channel, (char *)part);
-                    if (bias_sums && first == plane0)
-                        sum_dy(p, ws, &block, part, last_channel - column, bias_sums + column);
-                    if (p->by_tap && !p->kernels->finite(block_pixels(&block) * tile, part)) *p->not_finite = 1;
-                }
+                const char *dy = prepare_dy(p, ws, &block, channel, end, first == plane0 ? bias_sums : NULL);
                 if (p->by_tap) {
                     multiply_by_tap(p, ws, &block, sums - channel0 * p->size, index > block0, first, last,
                                     channel, end);
@@ -548,13 +555,7 @@ static void store_bias(const plan *p) {
         double sum = 0;
         for (ptrdiff_t partial = 0; partial < p->partials; partial++)
             sum += p->bias_sums[partial * c->rows + i];
-        if (p->size == 4) {
-            float *db = (float *)c->bias + i;
-            *db = (float)(p->accumulate ? *db + sum : sum);
-        } else {
-            double *db = (double *)c->bias + i;
-            *db = p->accumulate ? *db + sum : sum;
-        }
+        fc_put_gradient(p->size, c->bias, i, sum, p->accumulate);
     }
 }
 

@@ -124,7 +124,7 @@ static const char *find_dy(const plan *p, const fc_block *block) {
 }
 
 static void add_block(const plan *p, const workspace *ws, const fc_block *block, const fc_block *next, char *sums,
-                      double *bias_sums, int accumulate) {
+                      double *bias_sums) {
     const fc_correlation *c = p->c;
     const fc_axis *h = &c->axis[0];
     const char *x = ws->copy;
@@ -135,7 +135,7 @@ static void add_block(const plan *p, const workspace *ws, const fc_block *block,
         .images = block->count[0], .rows = block->count[1], .width = block->count[2],
         .x_image = p->blocks.pitch[0], .x_row = p->blocks.pitch[1],
         .y_image = c->y_image, .y_row = h->target_stride,
-        .x = x, .y_channel = c->y_row, .taps = p->taps, .tap = ws->tap, .sums = sums, .accumulate = accumulate,
+        .x = x, .y_channel = c->y_row, .taps = p->taps, .tap = ws->tap, .sums = sums,
     };
     if (p->dense) {
         d.width *= d.rows;
@@ -174,23 +174,14 @@ static void run_part(void *context, int part) {
     const ptrdiff_t blocks = b->count[0] * b->count[1] * b->count[2], parts = least(p->partials, p->run->threads);
     for (ptrdiff_t partial = p->partials * part / parts; partial < p->partials * (part + 1) / parts; partial++) {
         const ptrdiff_t first = blocks * partial / p->partials, last = blocks * (partial + 1) / p->partials;
+        char *sums = p->sums + partial * p->elements * p->size;
+        memset(sums, 0, (size_t)(p->elements * p->size));
         for (ptrdiff_t index = first; index < last && !fc_stopped(p->run); index++) {
             const fc_block block = fc_find_block(b, index), next = fc_find_block(b, least(index + 1, last - 1));
-            add_block(p, &ws, &block, &next, p->sums + partial * p->elements * p->size,
-                      c->bias ? p->bias_sums + partial * c->rows : NULL, index > first);
+            add_block(p, &ws, &block, &next, sums, c->bias ? p->bias_sums + partial * c->rows : NULL);
         }
     }
     fc_scratch_release(scratch);
-}
-
-static void put(const plan *p, void *array, ptrdiff_t at, double value) {
-    if (p->size == 4) {
-        float *target = (float *)array + at;
-        *target = (float)(p->accumulate ? *target + value : value);
-    } else {
-        double *target = (double *)array + at;
-        *target = p->accumulate ? *target + value : value;
-    }
 }
 
 /* Adds the partial results to the first, in order, and writes dw and db. */
@@ -212,10 +203,11 @@ static void leave(const plan *p) {
                     const ptrdiff_t from = (tiles + tile) * FC_DOT_SUMS + row * row_sums + tap % most_taps;
                     const ptrdiff_t to = c->w_plane[plane] + channel * c->w_row + h->weight + w->weight +
                                          s * h->weight_step + t * w->weight_step;
-                    put(p, (void *)c->w, to,
-                        p->size == 4 ? ((const float *)p->sums)[from] : ((const double *)p->sums)[from]);
+                    const double sum =
+                        p->size == 4 ? ((const float *)p->sums)[from] : ((const double *)p->sums)[from];
+                    fc_put_gradient(p->size, c->w, to, sum, p->accumulate);
                 }
-        if (c->bias) put(p, (void *)c->bias, channel, p->bias_sums[channel]);
+        if (c->bias) fc_put_gradient(p->size, c->bias, channel, p->bias_sums[channel], p->accumulate);
     }
 }
 

@@ -201,7 +201,6 @@ typedef struct {
     ptrdiff_t taps;
     const ptrdiff_t *tap;
     void *sums;
-    int accumulate;
     const void *next; /* channels that are read next: each tile fetches one of them */
 } fc_pixel_dots;
 

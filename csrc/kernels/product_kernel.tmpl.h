@@ -157,7 +157,7 @@ FC_INLINE FC_TARGET void FC_NAME(pixel_dots_tile)(const int channels, const int 
             }
         }
     }
-    FC_NAME(sum_lanes)(channels * most, acc, p->accumulate, target);
+    FC_NAME(sum_lanes)(channels * most, acc, 1, target);
 }
 
 FC_INLINE FC_TARGET void FC_NAME(pixel_dots)(const int channels, const fc_pixel_dots *p) {
