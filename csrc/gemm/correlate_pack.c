@@ -33,7 +33,11 @@ static void pack_panel(const fc_plan *p, ptrdiff_t panel, ptrdiff_t rows, char *
     const char *w = (const char *)c->w + panel * p->panel * c->w_row * p->size;
     if (weights_are_in_order(p)) {
         const char *source = w + (c->w_plane[0] + fc_tap_weight(c, 0, 0)) * p->size;
-        k->transpose(rows, c->planes * taps, source, c->w_row, target, p->panel);
+        /* As many rows at once as a line of the target: rn50_l4_1x1 forward with all took 1.02 times as long. */
+        const ptrdiff_t line = FC_LINE / p->size;
+        for (ptrdiff_t row = 0; row < rows; row += line)
+            k->transpose(least(line, rows - row), c->planes * taps, source + row * c->w_row * p->size, c->w_row,
+                         target + row * p->size, p->panel);
         return;
     }
     for (ptrdiff_t plane = 0; plane < c->planes; plane++, target += taps * p->panel * p->size) {
