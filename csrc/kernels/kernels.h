@@ -131,7 +131,7 @@ typedef struct {
     ptrdiff_t w_channel, w_row, w_column;
     ptrdiff_t outputs, width; /* rows, and elements of each */
     ptrdiff_t y_step, y_channel;
-    ptrdiff_t ahead;    /* elements to the planes that are fetched meanwhile, or 0 */
+    ptrdiff_t ahead;    /* elements to the planes that the kernel of two channels fetches meanwhile, or 0 */
     const void *zeros;  /* a row of them */
     const void **table; /* room for FC_DIRECT_BLOCK * (taps + 1) pointers a plane */
     int relu;
