@@ -130,7 +130,8 @@ static void unit_sums(const rows_job *r, ptrdiff_t unit, const void **planes, co
         const int pairs = r->phases == 1 && d.column_stride == 1;
         for (ptrdiff_t k = 0; k < c->rows;) {
             const ptrdiff_t channels = pairs && k + 1 < c->rows ? 2 : 1;
-            d.ahead = k + channels == c->rows ? r->groups->x : 0; /* the next group's, as the last pair runs */
+            /* The next group's, while the last channels are summed. */
+            d.to_next = k + channels == c->rows && r->bands == 1 && r->groups->count > 1 ? r->groups->x : 0;
             r->kernels->direct_rows[channels - 1](&d, planes, w + k * c->w_row * size, bias ? bias + k * size : NULL,
                                                   y + k * c->y_row * size);
             k += channels;

@@ -216,9 +216,7 @@ static void backward_bias(const job *j) {
     if (K == 1 || p->y_strides[1] == 1) j->kernels->sum(p->batch, K, j->a->y, p->y_strides[0], sums);
     else
         for (ptrdiff_t k = 0; k < K; k++) j->kernels->sum(p->batch, 1, y_of(j, 0, k), p->y_strides[0], sums + k);
-    for (ptrdiff_t k = 0; k < K; k++)
-        if (j->size == 4) ((float *)j->a->b)[k] = (float)sums[k];
-        else ((double *)j->a->b)[k] = sums[k];
+    for (ptrdiff_t k = 0; k < K; k++) fc_put_gradient(j->size, j->a->b, k, sums[k], 0);
 }
 
 /* b of dx's channels, at all positions: what its sums begin with. */

@@ -21,11 +21,7 @@ typedef struct {
     ptrdiff_t taps[2], tile[2], points; /* taps: with a stride, of its first phase, than which none has more */
 } fc_winograd_form;
 
-/* Of a kernel of so many rows and columns, of one stride; points are 0 if there is none. `accurate`: with the error of
- * direct sums, if there is one. */
-fc_winograd_form fc_winograd_form_of(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride, int accurate);
-
-/* That of a problem; of forward and dw the same. */
+/* That of a problem; of forward and dw the same. points are 0 if there is none. */
 fc_winograd_form fc_winograd_form_for(fc_conv_op op, const fc_conv_problem *p);
 
 const char *fc_winograd_refuses(fc_conv_op op, const fc_conv_problem *p);

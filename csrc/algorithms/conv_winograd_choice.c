@@ -19,10 +19,36 @@ double fc_winograd_tile_bytes(const fc_winograd_form *form, ptrdiff_t size, ptrd
     return (double)size * ((double)transformed + (double)copied);
 }
 
+/* Of a kernel of so many rows and columns, of one stride; points are 0 if there is none. `accurate`: with the error of
+ * direct sums, if there is one. */
+static fc_winograd_form form_of(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride, int accurate) {
+    static const struct {
+        fc_winograd_shape shape;
+        ptrdiff_t taps[2], tile[2];
+        int accurate;
+    } forms[] = {
+        {FC_WINOGRAD_3X3_ACCURATE, {3, 3}, {2, 2}, 1}, {FC_WINOGRAD_3X3, {3, 3}, {4, 4}, 0},
+        {FC_WINOGRAD_5X5, {5, 5}, {4, 2}, 0},          {FC_WINOGRAD_1X2, {1, 2}, {1, 5}, 0},
+        {FC_WINOGRAD_1X3, {1, 3}, {1, 4}, 0},          {FC_WINOGRAD_1X5, {1, 5}, {1, 4}, 0},
+        {FC_WINOGRAD_1X7, {1, 7}, {1, 2}, 0},          {FC_WINOGRAD_2X2, {2, 2}, {5, 5}, 0},
+    };
+    if (stride == 2 && rows == 3 && columns == 3)
+        return (fc_winograd_form){.shape = FC_WINOGRAD_2X2, .stride = 2, .taps = {2, 2}, .tile = {5, 5}, .points = 36};
+    for (size_t i = 0; stride == 1 && i < sizeof forms / sizeof *forms; i++) {
+        const int upright = columns == 1, down = upright ? 1 : 0;
+        const ptrdiff_t *taps = forms[i].taps, *tile = forms[i].tile;
+        if (taps[down] != rows || taps[1 - down] != columns || forms[i].accurate > accurate) continue;
+        return (fc_winograd_form){.shape = forms[i].shape, .upright = upright, .stride = 1, .taps = {rows, columns},
+                                  .tile = {tile[down], tile[1 - down]},
+                                  .points = (taps[0] + tile[0] - 1) * (taps[1] + tile[1] - 1)};
+    }
+    return (fc_winograd_form){.points = 0};
+}
+
 /* Kernels of 2x2 are not measured; the phases of a stride are. */
 fc_winograd_form fc_winograd_form_for(fc_conv_op op, const fc_conv_problem *p) {
-    fc_winograd_form form = fc_winograd_form_of(p->kernel[1], p->kernel[2],
-                                                p->stride[1] == p->stride[2] ? p->stride[1] : 0, p->accurate);
+    fc_winograd_form form = form_of(p->kernel[1], p->kernel[2],
+                                    p->stride[1] == p->stride[2] ? p->stride[1] : 0, p->accurate);
     if (form.shape == FC_WINOGRAD_2X2 && form.stride == 1) return (fc_winograd_form){.points = 0};
     if (op == FC_BACKWARD_DATA && form.points && form.stride == 2) {
         form.stride = 1;

@@ -65,7 +65,12 @@ size_t fc_describe_correlation(const fc_kernels *kernels, ptrdiff_t element_size
 void fc_correlate_weights(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
                           const fc_correlation *correlation, int accumulate);
 
-/* Writes or adds a sum to element `at` of dw or db; returns what is there then. */
+/* The same with pixels in the vector, where that is quicker; returns whether nothing is left to do. */
+int fc_correlate_weights_by_pixels(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
+                                   const fc_correlation *correlation, int accumulate);
+
+/* Writes or adds a sum to element `at` of dw or db, an array that fc_correlation has as const; returns what is there
+ * then. */
 static inline double fc_put_gradient(ptrdiff_t element_size, const void *array, ptrdiff_t at, double sum,
                                      int accumulate) {
     if (element_size == 4) {
@@ -75,9 +80,5 @@ static inline double fc_put_gradient(ptrdiff_t element_size, const void *array, 
     double *target = (double *)array + at;
     return *target = accumulate ? *target + sum : sum;
 }
-
-/* The same with pixels in the vector, where that is quicker; returns whether nothing is left to do. */
-int fc_correlate_weights_by_pixels(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
-                                   const fc_correlation *correlation, int accumulate);
 
 #endif

@@ -407,7 +407,8 @@ static void sum_dy(const plan *p, const workspace *ws, const fc_block *block, co
                         run > 1 ? ws->y_offsets[i + 1] - ws->y_offsets[i] : 0, sums);
 }
 
-/* dy of the block's channels [channel, end), in place or transposed, and their db if `bias_sums`. */
+/* dy of the block's channels [channel, end), in place or transposed, and their db if `bias_sums`; by tap, whether all
+ * of it is finite. */
 static const char *prepare_dy(const plan *p, const workspace *ws, const fc_block *block, ptrdiff_t channel,
                               ptrdiff_t end, double *bias_sums) {
     const ptrdiff_t tile = tile_channels(p);

@@ -107,9 +107,9 @@ FC_INLINE FC_TARGET void FC_NAME(rows_tile)(const int block, const int vecs, con
         const FC_DTYPE *const *rows = table;
         const ptrdiff_t columns = d->phase[f].taps;
         for (ptrdiff_t c = 0; c < d->planes; c++) {
-            for (int m = 0; chans > 1 && taps && d->ahead && m < block; m++)
+            for (int m = 0; chans > 1 && taps && d->to_next && m < block; m++)
                 for (int v = 0; v < vecs; v++)
-                    FC_PREFETCH_TO_L2(rows[m + taps / 2] + d->ahead + q + v * LANES);
+                    FC_PREFETCH_TO_L2(rows[m + taps / 2] + d->to_next + q + v * LANES);
             for (ptrdiff_t r = 0; r < repeats; r++, rows += taps ? (block - 1) * stride + taps : block) {
                 const FC_DTYPE *weights = w + d->w_plane[c] + d->phase[f].w + r * d->w_row;
                 ptrdiff_t column = q * (every_other ? 2 : 1) + d->phase[f].origin, t = 0;

@@ -131,7 +131,7 @@ typedef struct {
     ptrdiff_t w_channel, w_row, w_column;
     ptrdiff_t outputs, width; /* rows, and elements of each */
     ptrdiff_t y_step, y_channel;
-    ptrdiff_t ahead;    /* elements to the planes that the kernel of two channels fetches meanwhile, or 0 */
+    ptrdiff_t to_next;  /* elements to planes that are fetched meanwhile, or 0; of two channels with 3 adjacent taps */
     const void *zeros;  /* a row of them */
     const void **table; /* room for FC_DIRECT_BLOCK * (taps + 1) pointers a plane */
     int relu;
@@ -190,8 +190,8 @@ typedef struct {
     ptrdiff_t ahead, ahead_first, ahead_every;
 } fc_dots;
 
-/* Products of channels of dy, at most FC_DOT_ROWS, with what taps of x read, over `width` elements that lie side by
- * side of so many rows of so many images: of channel i and tap f,
+/* Adds to `sums` products of channels of dy, at most FC_DOT_ROWS, with what taps of x read, over `width` elements that
+ * lie side by side of so many rows of so many images: of channel i and tap f,
  *   sum of y[i * y_channel + element] * x[tap[f] + element].
  * A register tile has all the channels and pixel_dots_taps; its sums stand as those of fc_dots. */
 typedef struct {
