@@ -235,6 +235,7 @@ static void transpose(ptrdiff_t rows, ptrdiff_t cols, fc_dtype dtype, int isa, i
 
 int main(int argc, char **argv) {
     const int count = argc > 1 ? atoi(argv[1]) : 300;
+    const ptrdiff_t every = argc > 2 ? atoi(argv[2]) : 1; /* so many tails one is run */
     for (int i = 0; i < count; i++) {
         const shape s = random_shape(1 + i % 3);
         run(&s, i % 2 ? FC_FLOAT32 : FC_FLOAT64, i / 2 % 2, i / 4 % 2, i / 8 % 2);
@@ -249,7 +250,7 @@ int main(int argc, char **argv) {
         run(&narrow, i % 2 ? FC_FLOAT32 : FC_FLOAT64, i / 2 % 2, i / 4 % 2, i / 8 % 2);
     }
     /* Blocks larger than the cache's, tails of every length of rows and columns. */
-    for (ptrdiff_t tail = 0; tail < 17; tail++) {
+    for (ptrdiff_t tail = 0; tail < 17; tail += every) {
         const shape wide = {1, 3, 7 + tail, 1, {1, 3, 200 + tail}, {1, 3, 3}, {1, 1, 1}, {1, 1, 1},
                             {0, 1, 1}, {0, 1, 1}};
         const shape deep = {1 + tail % 3, 90 + tail, 8, 1, {1, 7, 7}, {1, 3, 3}, {1, 1, 1},
@@ -258,7 +259,7 @@ int main(int argc, char **argv) {
         run(&deep, FC_FLOAT64, 0, tail % 2, 0);
     }
     /* Planes read in place, in several blocks, of which the next is fetched; with more planes than one sum takes. */
-    for (ptrdiff_t tail = 0; tail < 8; tail++) {
+    for (ptrdiff_t tail = 0; tail < 8; tail += every) {
         const shape lines = {2, 70 + tail, 30 + tail, 1, {1, 2, 800 + (tail % 2 ? 8 : 5) * tail}, {1, 1, 1},
                              {1, 1, 1}, {1, 1, 1}, {0, 0, 0}, {0, 0, 0}};
         const shape chunks = {1, 1200 + 8 * tail, 9, 1, {1, 16, 17 + tail}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1},
@@ -277,7 +278,7 @@ int main(int argc, char **argv) {
         }
         run(&whole, i % 2 ? FC_FLOAT32 : FC_FLOAT64, i / 2 % 2, i / 4 % 2, i / 8 % 2);
     }
-    for (ptrdiff_t tail = 0; tail < 6; tail++) {
+    for (ptrdiff_t tail = 0; tail < 6; tail += every) {
         const shape many = {6 + 9 * tail, 600 + tail, 13 + 20 * (tail % 2), 1, {1, 2, 2}, {1, 2, 2}, {1, 1, 1},
                             {1, 1, 1}, {0, 0, 0}, {0, 0, 0}};
         const shape deep = {1 + tail, 19000 + tail, 3, 1, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {0, 0, 0},
@@ -292,7 +293,7 @@ int main(int argc, char **argv) {
         const shape fetched = {N, 128, 32, 1, {1, 14, 14}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {0, 1, 1}, {0, 1, 1}};
         run(&fetched, FC_FLOAT32, 0, 1, 0);
     }
-    for (ptrdiff_t tail = 0; tail < 12; tail++) {
+    for (ptrdiff_t tail = 0; tail < 12; tail += every) {
         const ptrdiff_t step = 1 + tail % 2;
         const shape copied = {1 + tail % 3, 20, 40 + 3 * tail, step, {1, 5 + tail % 4, 5 + tail}, {1, 3, 3},
                               {1, step, step}, {1, 1, 1}, {0, 1, 1}, {0, 1, 1}};
