@@ -24,6 +24,13 @@ def algorithm(request):
         yield name
 
 
+@pytest.fixture(params=fastconv.isas())
+def isa(request):
+    """Every instruction set of this processor in use in turn."""
+    with fastconv.use_isa(request.param):
+        yield request.param
+
+
 @pytest.fixture
 def arguments_untouched():
     """After the test the arrays of calls.py are as they were, and the library still works."""

@@ -87,12 +87,6 @@ def direct_sums():
         yield
 
 
-@pytest.fixture(params=fastconv.isas())
-def isa(request):
-    with fastconv.use_isa(request.param):
-        yield request.param
-
-
 def view_in_nan(array, slices):
     """The same values in a view of those slices; all else in its buffer is NaN."""
     every = [slices.get(axis, slice(None)) for axis in range(array.ndim)]

@@ -92,13 +92,6 @@ LARGE = {
 }
 
 
-@pytest.fixture(params=fastconv.isas())
-def isa(request):
-    """Every instruction set of this processor in use in turn."""
-    with fastconv.use_isa(request.param):
-        yield request.param
-
-
 def tap_slices(shape, kernel_size, stride=1, padding=0, dilation=1):
     """What each tap reads of padded planes, as an index; shape is that of x."""
     axes = len(shape) - 2

@@ -125,13 +125,6 @@ DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 EVERY = pytest.mark.parametrize("case", CASES, ids=str)
 
 
-@pytest.fixture(params=fastconv.isas())
-def isa(request):
-    """Every instruction set of this processor in use in turn."""
-    with fastconv.use_isa(request.param):
-        yield request.param
-
-
 @DTYPES
 @EVERY
 def test_forward_is_exact_on_integers(case, dtype, isa):

@@ -17,13 +17,6 @@ def batch(shape, dtype="f8", seed=0):
     return x, gamma, beta.astype(dtype), rng.standard_normal(shape).astype(dtype)
 
 
-@pytest.fixture(params=fastconv.isas())
-def isa(request):
-    """Every instruction set of this processor in use in turn."""
-    with fastconv.use_isa(request.param):
-        yield request.param
-
-
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_batch_norm_matches_the_reference(shape, dtype):

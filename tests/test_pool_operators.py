@@ -48,13 +48,6 @@ UNPOOLS = {
 }
 
 
-@pytest.fixture(params=fastconv.isas())
-def isa(request):
-    """Every instruction set of this processor in use in turn."""
-    with fastconv.use_isa(request.param):
-        yield request.param
-
-
 def values_of(dtype, shape, seed=3):
     low, high = (0, 100) if dtype[0] == "u" else (-50, 50)
     return np.random.default_rng(seed).integers(low, high, shape).astype(dtype)

@@ -501,6 +501,8 @@ fc_status fc_pool_forward(fc_pool_op op, const fc_pool_problem *problem, const v
         .size = dtype == FC_FLOAT32 ? 4 : 8,
         .inner = problem->channels_last ? problem->channels : 1,
     };
+    const fc_status status = fc_pool_by_lines(&j.p, j.kernels, x, y, j.indices);
+    if (status != FC_REFUSED) return status;
     j.column = j.kernels->pool.column_size;
     j.planes = problem->batch * problem->channels / j.inner;
     if (plan(&j) != FC_OK) return FC_REFUSED;

@@ -35,4 +35,8 @@ ptrdiff_t fc_element_size(fc_element element);
 int fc_pool_is_too_large(const fc_pool_problem *p);
 int fc_pool_threads(const fc_pool_problem *p);
 
+/* Small windows, a column or two apart, of channels first: indices is NULL for averages. FC_REFUSED: others. */
+fc_status fc_pool_by_lines(const fc_pool_problem *p, const fc_kernels *kernels, const void *x, void *y,
+                           long long *indices);
+
 #endif

@@ -6,8 +6,8 @@
  * lanes i with 0 <= column + i < columns, of numbers below 2**30.
  * VNEXT(a, b, n), beside those: a without its first n elements, then the first n of b. VPICK(lanes, index, v): elements
  * of v that a VCOLUMN names, in the lanes of a VMASK; the others are 0.
- * VEVEN and VODD, every other element of two vectors, VZIP_LOW and VZIP_HIGH, their elements in turn, only
- * where the instruction set has them.
+ * VEVEN and VODD, every other element of two vectors, DEVEN and DODD, those of DVECs, VZIP_LOW and VZIP_HIGH, their
+ * elements in turn, only where the instruction set has them.
  * VTAKES(v, best): where v > best, or v is NaN and best is not; VSELECT(mask, a, b): a where it holds.
  * VCOLUMN: as many whole numbers of type COLUMN as VEC has elements. DVEC: DLANES doubles; DWIDEN and
  * DNARROW load and store them as FC_DTYPE; DIF_NEGATIVE(v, a, b): a where v < 0, b where it is not;
@@ -23,6 +23,7 @@
 #include "../kernels/direct_narrow_kernel.tmpl.h"
 #include "../kernels/winograd_kernel.tmpl.h"
 #include "../kernels/pool_kernel.tmpl.h"
+#include "../kernels/pool_lines_kernel.tmpl.h"
 #include "../kernels/norm_kernel.tmpl.h"
 #include "../kernels/activation_kernel.tmpl.h"
 
@@ -104,6 +105,10 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
             .max_rows = FC_NAME(max_rows),
             .max_windows = FC_NAME(max_windows),
             .sum_windows = FC_NAME(sum_windows),
+#ifdef VEVEN
+            .max_lines = FC_NAME(max_lines),
+            .sum_lines = FC_NAME(sum_lines),
+#endif
             .sum_row = FC_NAME(sum_row),
             .sum_channels = FC_NAME(sum_channels),
             .sum_run = FC_NAME(sum_run),

@@ -55,8 +55,8 @@
 #define VFMA _mm256_fmadd_pd
 #define VADD _mm256_add_pd
 #define VMAX _mm256_max_pd
-#define VEVEN(a, b) _mm256_permute4x64_pd(_mm256_unpacklo_pd(a, b), 0xd8)
-#define VODD(a, b) _mm256_permute4x64_pd(_mm256_unpackhi_pd(a, b), 0xd8)
+#define VEVEN DEVEN
+#define VODD DODD
 #define VZIP_LOW(a, b) _mm256_permute2f128_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b), 0x20)
 #define VZIP_HIGH(a, b) _mm256_permute2f128_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b), 0x31)
 #define VMASK __m256d

@@ -85,8 +85,8 @@
 #define VSTORE_FIRST(p, n, v) _mm512_mask_storeu_pd(p, (__mmask8)FC_FIRST(n), v)
 #define VLOAD_EVERY_OTHER(p, n) _mm512_maskz_loadu_pd((__mmask8)FC_EVERY_OTHER(n), p)
 #define VSTORE_EVERY_OTHER(p, n, v) _mm512_mask_storeu_pd(p, (__mmask8)FC_EVERY_OTHER(n), v)
-#define VEVEN(a, b) _mm512_permutex2var_pd(a, _mm512_set_epi64(14, 12, 10, 8, 6, 4, 2, 0), b)
-#define VODD(a, b) _mm512_permutex2var_pd(a, _mm512_set_epi64(15, 13, 11, 9, 7, 5, 3, 1), b)
+#define VEVEN DEVEN
+#define VODD DODD
 #define VZIP_LOW(a, b) _mm512_permutex2var_pd(a, _mm512_set_epi64(11, 3, 10, 2, 9, 1, 8, 0), b)
 #define VZIP_HIGH(a, b) _mm512_permutex2var_pd(a, _mm512_set_epi64(15, 7, 14, 6, 13, 5, 12, 4), b)
 #define VMASK __mmask8

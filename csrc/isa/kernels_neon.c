@@ -22,6 +22,8 @@
 #define DDIV vdivq_f64
 #define DFMA(a, b, c) vfmaq_f64(c, a, b)
 #define DMAX vmaxq_f64
+#define DEVEN vuzp1q_f64
+#define DODD vuzp2q_f64
 #define DIF_NEGATIVE(v, a, b) vbslq_f64(vcltzq_f64(v), a, b)
 #define DPOWER_OF_2(v) vreinterpretq_f64_s64(vshlq_n_s64(vreinterpretq_s64_f64(v), 52))
 
@@ -66,8 +68,8 @@
 #define VFMA(a, b, c) vfmaq_f64(c, a, b)
 #define VADD vaddq_f64
 #define VMAX vmaxq_f64
-#define VEVEN vuzp1q_f64
-#define VODD vuzp2q_f64
+#define VEVEN DEVEN
+#define VODD DODD
 #define VZIP_LOW vzip1q_f64
 #define VZIP_HIGH vzip2q_f64
 #define VMASK uint64x2_t

@@ -18,3 +18,5 @@
 #define DMAX _mm256_max_pd
 #define DIF_NEGATIVE(v, a, b) _mm256_blendv_pd(b, a, v)
 #define DPOWER_OF_2(v) _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(v), 52))
+#define DEVEN(a, b) _mm256_permute4x64_pd(_mm256_unpacklo_pd(a, b), 0xd8)
+#define DODD(a, b) _mm256_permute4x64_pd(_mm256_unpackhi_pd(a, b), 0xd8)

@@ -17,6 +17,8 @@ enum {
     FC_TRANSPOSE_BLOCK = 16,        /* columns of a matrix that are transposed at a time */
     FC_WINOGRAD_CHAIN = 64,         /* terms of Winograd's sums in a register: longer chains lose accuracy */
     FC_POOL_COLUMNS = 16,           /* sums of columns that windows of a pool share */
+    FC_POOL_LINE_ROWS = 16,         /* of windows that are pooled line by line, at most; */
+    FC_POOL_LINE_TAPS = 32,         /* and columns of these */
     FC_DIRECT_BLOCK = 8,   /* outputs of a block of direct kernels, at most */
     FC_GRADIENT_BLOCK = 4, /* and of their adjoint */
     FC_DOT_ROWS = 4,       /* images of a tile of dot products */
@@ -297,6 +299,17 @@ typedef struct {
     ptrdiff_t divisor_step; /* doubles between the divisors of outputs, of which the first is repeated DLANES times */
 } fc_pool_windows;
 
+/* Lines of y, of the windows of one plane of contiguous rows. Windows are `stride` columns apart, 1 or 2, and have at
+ * least as many taps; row[r]: place of row r of the first line's windows, row_step before that of the next line's.
+ * x_before elements may be read before the plane and x_room from it on, y_room be written from y, and indices, on. */
+typedef struct {
+    ptrdiff_t lines, outputs;
+    ptrdiff_t width, pad, taps, stride; /* of rows of x; pad: columns before the first */
+    ptrdiff_t rows;
+    const ptrdiff_t *row;
+    ptrdiff_t row_step, x_before, x_room, y_room;
+} fc_pool_lines;
+
 /* Of scatter: element [i][c] of `count` x `channels` goes to target[index * stride + c]. */
 typedef struct {
     ptrdiff_t count, channels, stride; /* stride: between positions, of all three arrays */
@@ -315,6 +328,9 @@ typedef struct {
                      int64_t *indices);
     void (*max_windows)(const fc_pool_windows *windows, void *y, int64_t *indices);
     void (*sum_windows)(const fc_pool_windows *windows, const double *divisors, void *y);
+    /* NULL where the instruction set has no vectors of every other element. */
+    void (*max_lines)(const fc_pool_lines *lines, const void *plane, void *y, int64_t *indices);
+    void (*sum_lines)(const fc_pool_lines *lines, const void *plane, const double *divisors, void *y);
     void (*sum_row)(const fc_pool_row *row, double *sums);
     void (*sum_channels)(ptrdiff_t channels, ptrdiff_t taps, const void *source, ptrdiff_t step,
                          double *sums);
