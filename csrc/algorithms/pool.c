@@ -1,4 +1,5 @@
-/* Max and average pools, forward: rows of windows first, then across rows (kernels/pool_kernel.tmpl.h).
+/* Max and average pools, forward: rows of windows first, then across rows (kernels/pool_kernel.tmpl.h); but small
+ * windows of channels first by pool_lines.c.
  *
  * The output is cut into rows, and these into blocks. Rows of x are pooled along once, kept while
  * windows need them, and combined. With channels last the channels are the vector, else, or where they
@@ -50,6 +51,11 @@ double fc_pool_cells(const fc_pool_problem *p, int axis, ptrdiff_t o) {
     if (p->adaptive || !p->count_include_pad) return (double)fc_pool_window(p, axis, o).count;
     const ptrdiff_t start = o * p->stride[axis] - p->pad[axis];
     return (double)least(p->kernel[axis], p->in_size[axis] + p->pad_after[axis] - start);
+}
+
+double fc_pool_divisor(const fc_pool_problem *p, double cells) {
+    const double divisor = p->divisor != 0 ? p->divisor : cells;
+    return fc_pool_dtype(p->element) == FC_FLOAT32 ? 1 / divisor : divisor;
 }
 
 fc_pool_problem fc_pool_regular(const fc_pool_problem *p) {
@@ -318,8 +324,7 @@ static void set_divisors(const job *j, lane *l, double others) {
     if (others == l->divided_by) return;
     l->divided_by = others;
     for (ptrdiff_t i = 0; i < l->count; i++) {
-        const double cells = j->p.divisor != 0 ? j->p.divisor : others * fc_pool_cells(&j->p, 2, l->q0 + i);
-        const double divisor = j->size == 4 ? 1 / cells : cells;
+        const double divisor = fc_pool_divisor(&j->p, others * fc_pool_cells(&j->p, 2, l->q0 + i));
         for (ptrdiff_t c = 0; c < j->inner; c++) l->divisors[i * j->inner + c] = divisor;
     }
 }

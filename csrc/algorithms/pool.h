@@ -1,4 +1,4 @@
-/* What the forward and the backward of pools share. */
+/* What the files of pools share. */
 #ifndef FC_POOL_H
 #define FC_POOL_H
 
@@ -25,6 +25,8 @@ fc_range fc_pool_outputs(const fc_pool_problem *p, int axis, ptrdiff_t i);
 
 /* What the axis contributes to the divisor of output o. */
 double fc_pool_cells(const fc_pool_problem *p, int axis, ptrdiff_t o);
+/* What kernels take for a divisor: of floats its reciprocal. */
+double fc_pool_divisor(const fc_pool_problem *p, double cells);
 
 /* Adaptive windows that are all of one size are regular ones. */
 fc_pool_problem fc_pool_regular(const fc_pool_problem *p);

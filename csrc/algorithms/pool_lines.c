@@ -20,7 +20,7 @@ typedef struct {
 enum { RUN_BYTES = 512 << 10 };
 
 /* Longer lines are cut into blocks, which threads share, where rows are pooled first. */
-enum { LONGEST = 1 << 16 };
+enum { LONGEST = 1 << 13 };
 
 /* Whether all taps of all windows take less than pooling each row that windows share once and combining what is kept
  * of it. TAP and KEPT: cycles of an element and tap either way; ROW: what a row takes beside its taps. Fitted to pools
@@ -38,23 +38,22 @@ static int pays(const job *j) {
     return rows * taps * width * TAP <= fresh * (ROW + taps * width * KEPT) + rows * width * KEPT;
 }
 
+/* Whether padding cuts no more windows at an end of a line than a vector has. */
+static int one_vector_is_cut(const job *j) {
+    const fc_pool_problem *p = &j->p;
+    const ptrdiff_t lanes = j->indices || j->size == 8 ? j->kernels->lanes : j->kernels->lanes / 2;
+    const ptrdiff_t beyond = p->in_size[2] + p->pad[2] - p->kernel[2];
+    const ptrdiff_t whole = beyond < 0 ? 0 : beyond / p->stride[2] + 1;
+    return quotient_up(p->pad[2], p->stride[2]) <= lanes && p->out_size[2] - whole <= lanes;
+}
+
 static int suits(const job *j) {
     const fc_pool_problem *p = &j->p;
     if (!j->kernels->pool.max_lines || j->size != fc_element_size(p->element)) return 0;
     if (p->adaptive || p->channels_last || p->dilation[2] > 1) return 0;
     if (p->stride[2] > 2 || p->stride[2] > p->kernel[2] || p->kernel[2] > FC_POOL_LINE_TAPS) return 0;
     if (p->kernel[0] > FC_POOL_LINE_ROWS || p->kernel[0] * p->kernel[1] > FC_POOL_LINE_ROWS) return 0;
-    if (p->out_size[2] > LONGEST) return 0;
-    return pays(j);
-}
-
-static void set_divisors(const job *j, double others, double *divisors) {
-    const fc_pool_problem *p = &j->p;
-    for (ptrdiff_t o = 0; o < p->out_size[2] + FC_POOL_SLACK; o++) {
-        const ptrdiff_t of = least(o, p->out_size[2] - 1);
-        const double cells = p->divisor != 0 ? p->divisor : others * fc_pool_cells(p, 2, of);
-        divisors[o] = j->size == 4 ? 1 / cells : cells;
-    }
+    return p->out_size[2] <= LONGEST && one_vector_is_cut(j) && pays(j);
 }
 
 /* Units are lines of y: [plane][output plane][output row]. */
@@ -62,24 +61,37 @@ static void lines_part(void *context, int index) {
     job *j = context;
     const fc_pool_problem *p = &j->p;
     const fc_share share = fc_share_of(j->units, j->parts, index);
-    const ptrdiff_t width = p->in_size[2], outputs = p->out_size[2];
+    const ptrdiff_t width = p->in_size[2], outputs = p->out_size[2], step = p->stride[1] * width;
     const ptrdiff_t plane = p->in_size[0] * p->in_size[1] * width, elements = j->planes * plane;
-    double *divisors = NULL, divided_by = 0;
-    if (!j->indices && !(divisors = fc_scratch_acquire((size_t)(outputs + FC_POOL_SLACK) * sizeof *divisors))) {
+    const ptrdiff_t slots = j->indices ? 0 : (outputs + FC_POOL_SLACK) * (ptrdiff_t)sizeof(double);
+    size_t used = 0;
+    char *base = fc_scratch_acquire(fc_aligned((ptrdiff_t)j->kernels->pool.cut_size) + 2 * fc_aligned(slots));
+    if (!base) {
         fc_stop(&j->run, FC_NO_MEMORY);
         return;
     }
+    void *cut = fc_carve(base, &used, (ptrdiff_t)j->kernels->pool.cut_size);
+    double *cells = fc_carve(base, &used, slots), *divisors = fc_carve(base, &used, slots), divided_by = 0;
+    for (ptrdiff_t o = 0; o < slots / (ptrdiff_t)sizeof(double); o++) {
+        cells[o] = fc_pool_cells(p, 2, least(o, outputs - 1));
+        divisors[o] = 1;
+    }
     ptrdiff_t row[FC_POOL_LINE_ROWS], lines, calls = 0;
+    fc_pool_lines run = {.outputs = outputs, .width = width, .pad = p->pad[2], .taps = p->kernel[2],
+                         .stride = p->stride[2], .row = row, .row_step = step};
+    j->kernels->pool.cut_line(&run, j->indices != NULL, cut);
     for (ptrdiff_t u = share.begin; u < share.end; u += lines) {
         const ptrdiff_t group = u / p->out_size[1], o_height = u % p->out_size[1];
         const ptrdiff_t o_depth = group % p->out_size[0], first = group / p->out_size[0] * plane;
         const fc_range d = fc_pool_window(p, 0, o_depth), h = fc_pool_window(p, 1, o_height);
-        const ptrdiff_t step = p->stride[1] * width;
         lines = h.count < p->kernel[1] ? 1 : least(j->whole - o_height, most(1, RUN_BYTES / (step * j->size)));
         lines = least(lines, share.end - u);
         if (fc_stopped_at(&j->run, calls++, lines * step * j->size)) break;
-        fc_pool_lines run = {lines, outputs, width, p->pad[2], p->kernel[2], p->stride[2], 0, row, step,
-                             first, elements - first, (share.end - u) * outputs};
+        run.lines = lines;
+        run.x_before = first;
+        run.x_room = elements - first;
+        run.y_room = (share.end - u) * outputs;
+        run.rows = 0;
         for (ptrdiff_t a = 0; a < d.count; a++)
             for (ptrdiff_t b = 0; b < h.count; b++)
                 row[run.rows++] =
@@ -87,14 +99,16 @@ static void lines_part(void *context, int index) {
         const char *x = j->x + first * j->size;
         char *y = j->y + u * outputs * j->size;
         if (j->indices) {
-            j->kernels->pool.max_lines(&run, x, y, (int64_t *)j->indices + u * outputs);
+            j->kernels->pool.max_lines(&run, cut, x, y, (int64_t *)j->indices + u * outputs);
             continue;
         }
         const double others = fc_pool_cells(p, 0, o_depth) * fc_pool_cells(p, 1, o_height);
-        if (others != divided_by) set_divisors(j, divided_by = others, divisors);
-        j->kernels->pool.sum_lines(&run, x, divisors, y);
+        for (ptrdiff_t o = 0; o < outputs && others != divided_by; o++)
+            divisors[o] = fc_pool_divisor(p, others * cells[o]);
+        divided_by = others;
+        j->kernels->pool.sum_lines(&run, cut, x, divisors, y);
     }
-    fc_scratch_release(divisors);
+    fc_scratch_release(base);
 }
 
 fc_status fc_pool_by_lines(const fc_pool_problem *p, const fc_kernels *kernels, const void *x, void *y,

@@ -106,6 +106,8 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
             .max_windows = FC_NAME(max_windows),
             .sum_windows = FC_NAME(sum_windows),
 #ifdef VEVEN
+            .cut_line = FC_NAME(cut_line),
+            .cut_size = sizeof(FC_NAME(line_cut)),
             .max_lines = FC_NAME(max_lines),
             .sum_lines = FC_NAME(sum_lines),
 #endif

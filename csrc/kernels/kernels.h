@@ -300,12 +300,13 @@ typedef struct {
 } fc_pool_windows;
 
 /* Lines of y, of the windows of one plane of contiguous rows. Windows are `stride` columns apart, 1 or 2, and have at
- * least as many taps; row[r]: place of row r of the first line's windows, row_step before that of the next line's.
- * x_before elements may be read before the plane and x_room from it on, y_room be written from y, and indices, on. */
+ * least as many taps, at most FC_POOL_LINE_TAPS; row[r], ascending: place of row r of the first line's windows,
+ * row_step before that of the next line's. x_before elements may be read before the plane and x_room from it on,
+ * y_room be written from y, and indices, on. */
 typedef struct {
     ptrdiff_t lines, outputs;
     ptrdiff_t width, pad, taps, stride; /* of rows of x; pad: columns before the first */
-    ptrdiff_t rows;
+    ptrdiff_t rows;                     /* 1 to FC_POOL_LINE_ROWS */
     const ptrdiff_t *row;
     ptrdiff_t row_step, x_before, x_room, y_room;
 } fc_pool_lines;
@@ -328,9 +329,12 @@ typedef struct {
                      int64_t *indices);
     void (*max_windows)(const fc_pool_windows *windows, void *y, int64_t *indices);
     void (*sum_windows)(const fc_pool_windows *windows, const double *divisors, void *y);
-    /* NULL where the instruction set has no vectors of every other element. */
-    void (*max_lines)(const fc_pool_lines *lines, const void *plane, void *y, int64_t *indices);
-    void (*sum_lines)(const fc_pool_lines *lines, const void *plane, const double *divisors, void *y);
+    /* How lines are cut into vectors, from the columns of windows alone: in `cut`, of cut_size bytes. NULL, as the next
+     * two, where the instruction set has no vectors of every other element. */
+    void (*cut_line)(const fc_pool_lines *lines, int max, void *cut);
+    size_t cut_size;
+    void (*max_lines)(const fc_pool_lines *lines, const void *cut, const void *plane, void *y, int64_t *indices);
+    void (*sum_lines)(const fc_pool_lines *lines, const void *cut, const void *plane, const double *divisors, void *y);
     void (*sum_row)(const fc_pool_row *row, double *sums);
     void (*sum_channels)(ptrdiff_t channels, ptrdiff_t taps, const void *source, ptrdiff_t step,
                          double *sums);

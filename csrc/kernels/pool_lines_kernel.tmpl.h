@@ -3,8 +3,8 @@
  * Of windows two columns apart a tap is every other element of two vectors, the tap after it those between. The last
  * vector of a line ends with it, over the end of the one before; what a vector has beyond a shorter line the next lines
  * overwrite. Where padding cuts windows a mask says which columns are on the data: what is read beside it is of other
- * rows. Lines whose vectors would touch what is not the caller's go one output at a time. Maxima and sums are those of
- * pool_kernel.tmpl.h. */
+ * rows. Lines whose vectors would read beyond x, and outputs between vectors of whole windows and the last one, go one
+ * at a time. Maxima and sums are those of pool_kernel.tmpl.h. */
 #ifdef VEVEN
 
 #define FC_TAKE(element, place)                                         \
@@ -21,14 +21,15 @@ FC_INLINE FC_TARGET VEC FC_NAME(load_on_data)(const FC_DTYPE *source, const FC_D
     return mask ? VSELECT(VTAKES(VLOAD(mask), lowest), VLOAD(source), lowest) : VLOAD(source);
 }
 
-/* LANES windows, the first of which begins at x + row[0]; `first`: the place of each one's first tap on the data. */
+/* LANES windows, the first of which begins at x + row[0]. `skipped`: columns of each before the data; `places`: where
+ * each is in the plane, less row[0]. */
 FC_INLINE FC_TARGET void FC_NAME(max_vector)(const ptrdiff_t rows, const ptrdiff_t taps, const ptrdiff_t stride,
                                              const ptrdiff_t *row, const FC_DTYPE *x, const FC_DTYPE *mask,
-                                             VCOLUMN first, VCOLUMN places, FC_DTYPE *y, int64_t *indices) {
+                                             VCOLUMN skipped, VCOLUMN places, FC_DTYPE *y, int64_t *indices) {
     VEC best = VSET1((FC_DTYPE)-INFINITY);
-    VCOLUMN at = VCOLUMN_ADD(first, VCOLUMN_SET1((COLUMN)row[0]));
-    /* Processors stop fetching at the end of a page; of rows that lines share once. Without: 1.0 to 1.2 times as long,
-     * averages are faster without. */
+    VCOLUMN at = VCOLUMN_ADD(skipped, VCOLUMN_SET1((COLUMN)row[0]));
+    /* Processors stop fetching at the end of a page. Rows that lines of as large a stride share are fetched once.
+     * Without it maxima take 1.0 to 1.2 times as long, averages less. */
     for (ptrdiff_t r = rows > stride ? rows - stride : 0; r < rows; r++)
         for (ptrdiff_t i = 0; i < stride * LANES; i += FC_LINE / (int)sizeof(FC_DTYPE))
             FC_PREFETCH(x + row[r] + i + 2048 / sizeof(FC_DTYPE));
@@ -83,7 +84,7 @@ FC_INLINE FC_TARGET void FC_NAME(sum_vector)(const ptrdiff_t rows, const ptrdiff
 static FC_TARGET void FC_NAME(pool_one)(const fc_pool_lines *p, const FC_DTYPE *plane, ptrdiff_t line, ptrdiff_t o,
                                         const double *divisors, FC_DTYPE *y, int64_t *indices) {
     const ptrdiff_t start = o * p->stride - p->pad, first = start < 0 ? 0 : start, place = line * p->row_step;
-    const ptrdiff_t end = start + p->taps < p->width ? start + p->taps : p->width;
+    const ptrdiff_t end = start + p->taps < p->width ? start + p->taps : p->width, to = line * p->outputs + o;
     if (divisors) {
         double sum = 0;
         for (ptrdiff_t i = place + first; i < place + end; i++) {
@@ -91,41 +92,38 @@ static FC_TARGET void FC_NAME(pool_one)(const fc_pool_lines *p, const FC_DTYPE *
             for (ptrdiff_t r = 1; r < p->rows; r++) column += plane[i + p->row[r]];
             sum += column;
         }
-        y[o] = (FC_DTYPE)(sizeof(FC_DTYPE) == 4 ? sum * divisors[o] : sum / divisors[o]);
+        y[to] = (FC_DTYPE)(sizeof(FC_DTYPE) == 4 ? sum * divisors[o] : sum / divisors[o]);
         return;
     }
     ptrdiff_t at = place + p->row[0] + first;
     for (ptrdiff_t r = 0; r < p->rows; r++)
         for (ptrdiff_t i = place + p->row[r] + first; i < place + p->row[r] + end; i++)
             if (FC_NAME(takes)(plane[i], plane[at])) at = i;
-    y[o] = plane[at];
-    indices[o] = at;
+    y[to] = plane[at];
+    indices[to] = at;
 }
 
-/* How lines are cut into vectors of `step` outputs. Windows of the first and the last may be cut; those between begin
- * before end_of_whole. */
+/* How a line is cut into vectors. Padding may cut windows of the first and of the last one, at output `last`, whose
+ * `mask` and `skipped` these are. Those between begin before end_of_whole, and at last_whole at the latest. */
 typedef struct {
-    ptrdiff_t last, end_of_whole; /* last: where the last one begins */
-    ptrdiff_t before, beyond;     /* elements that the first line reads before its plane, and from that on */
-    int fits;                     /* whether one at either end has all windows that are cut */
+    ptrdiff_t last, last_whole, end_of_whole;
     int is_cut[2];
     FC_DTYPE mask[2][2 * LANES + FC_POOL_LINE_TAPS];
-    COLUMN first[2][LANES], columns[LANES];
-} FC_NAME(pool_line);
+    COLUMN skipped[2][LANES], columns[LANES];
+} FC_NAME(line_cut);
 
-static void FC_NAME(cut_line)(const fc_pool_lines *p, ptrdiff_t step, FC_NAME(pool_line) *l) {
-    const ptrdiff_t stride = p->stride, outputs = p->outputs, beyond = p->width + p->pad - p->taps;
+static void FC_NAME(cut_line)(const fc_pool_lines *p, int max, void *cut) {
+    FC_NAME(line_cut) *l = cut;
+    const ptrdiff_t step = max ? LANES : DLANES, stride = p->stride, outputs = p->outputs;
     /* Outputs from `low` on before `high` have whole windows. */
-    const ptrdiff_t low = (p->pad + stride - 1) / stride;
+    const ptrdiff_t low = (p->pad + stride - 1) / stride, beyond = p->width + p->pad - p->taps;
     const ptrdiff_t high = beyond < 0 ? 0 : beyond / stride + 1 < outputs ? beyond / stride + 1 : outputs;
     const ptrdiff_t last = outputs < step ? 0 : outputs - step;
     l->last = last;
-    l->before = p->pad - p->row[0];
-    l->beyond = p->row[p->rows - 1] - p->pad + (last + step - 1) * stride + p->taps;
-    l->fits = low <= step && outputs - high <= step;
-    l->is_cut[0] = low > 0 || (last == 0 && high < outputs);
+    l->is_cut[0] = low > 0 || high < (outputs < step ? outputs : step);
     l->is_cut[1] = last > 0 && (last < low || high < outputs);
-    l->end_of_whole = l->is_cut[1] ? high - step + 1 : outputs;
+    l->last_whole = l->is_cut[1] ? high - step : last;
+    l->end_of_whole = l->last_whole < low ? 0 : l->is_cut[1] ? last : last + step;
     for (int i = 0; i < LANES; i++) l->columns[i] = (COLUMN)(i * stride);
     for (int end = 0; end < 2; end++) {
         if (!l->is_cut[end]) continue;
@@ -133,68 +131,81 @@ static void FC_NAME(cut_line)(const fc_pool_lines *p, ptrdiff_t step, FC_NAME(po
         for (ptrdiff_t i = 0; i < step * stride + p->taps; i++)
             l->mask[end][i] = start + i >= 0 && start + i < p->width ? 0 : (FC_DTYPE)-INFINITY;
         for (ptrdiff_t i = 0; i < LANES; i++)
-            l->first[end][i] = (COLUMN)(start + i * stride < 0 ? -(start + i * stride) : 0);
+            l->skipped[end][i] = (COLUMN)(start + i * stride < 0 ? -(start + i * stride) : 0);
     }
 }
 
 /* All lines, of maxima if `max`, a constant, else of averages; so may be rows, taps and stride. */
-FC_INLINE FC_TARGET void FC_NAME(pool_lines)(const fc_pool_lines *p, const FC_NAME(pool_line) *l, const int max,
+FC_INLINE FC_TARGET void FC_NAME(pool_lines)(const fc_pool_lines *p, const FC_NAME(line_cut) *l, const int max,
                                              const ptrdiff_t rows, const ptrdiff_t taps, const ptrdiff_t stride,
                                              const FC_DTYPE *plane, const double *divisors, FC_DTYPE *y,
                                              int64_t *indices) {
     const ptrdiff_t step = max ? LANES : DLANES, last = l->last, outputs = p->outputs;
     const VCOLUMN apart = VCOLUMN_LOAD(l->columns);
+    FC_DTYPE spare_y[LANES];
+    int64_t spare_indices[LANES];
     ptrdiff_t row[FC_POOL_LINE_ROWS];
     for (ptrdiff_t r = 0; r < rows; r++) row[r] = p->row[r] - p->pad;
-    for (ptrdiff_t line = 0; line < p->lines; line++, y += outputs, indices += max ? outputs : 0) {
-        const ptrdiff_t place = line * p->row_step;
+    const ptrdiff_t end_of_read = row[rows - 1] + (last + step - 1) * stride + taps;
+    for (ptrdiff_t line = 0; line < p->lines; line++) {
+        const ptrdiff_t place = line * p->row_step, to = line * outputs;
+        const int is_short = to + last + step > p->y_room; /* its only vector reaches beyond what may be written */
+        FC_DTYPE *const line_y = is_short ? spare_y : y + to;
+        int64_t *const line_indices = !max ? NULL : is_short ? spare_indices : indices + to;
         ptrdiff_t next = 0;
-        if (l->fits && l->before - place <= p->x_before && place + l->beyond <= p->x_room &&
-            line * outputs + last + step <= p->y_room) {
-            for (int end = 0; end < 2; end++) {
-                const ptrdiff_t o = end ? last : 0, column = place + o * stride;
-                if (!l->is_cut[end]) continue;
-                if (max)
-                    FC_NAME(max_vector)(rows, taps, stride, row, plane + column, l->mask[end],
-                                        VCOLUMN_LOAD(l->first[end]),
-                                        VCOLUMN_ADD(apart, VCOLUMN_SET1((COLUMN)column)), y + o, indices + o);
-                else
-                    FC_NAME(sum_vector)(rows, taps, stride, row, plane + column, l->mask[end], divisors + o, y + o);
-            }
-            for (next = l->is_cut[0] ? step : 0; next < l->end_of_whole; next += step) {
-                const ptrdiff_t o = next < last ? next : last, column = place + o * stride;
-                if (max)
-                    FC_NAME(max_vector)(rows, taps, stride, row, plane + column, NULL, VCOLUMN_SET1(0),
-                                        VCOLUMN_ADD(apart, VCOLUMN_SET1((COLUMN)column)), y + o, indices + o);
-                else
-                    FC_NAME(sum_vector)(rows, taps, stride, row, plane + column, NULL, divisors + o, y + o);
-            }
+        if (place + row[0] + p->x_before < 0 || place + end_of_read > p->x_room) {
+            for (; next < outputs; next++) FC_NAME(pool_one)(p, plane, line, next, divisors, y, indices);
+            continue;
         }
-        const ptrdiff_t end = next ? last : outputs;
-        for (; next < end; next++) FC_NAME(pool_one)(p, plane, line, next, divisors, y, indices);
+        for (int end = 0; end < 2; end++) {
+            const ptrdiff_t o = end ? last : 0, column = place + o * stride;
+            if (!l->is_cut[end]) continue;
+            if (max)
+                FC_NAME(max_vector)(rows, taps, stride, row, plane + column, l->mask[end],
+                                    VCOLUMN_LOAD(l->skipped[end]),
+                                    VCOLUMN_ADD(apart, VCOLUMN_SET1((COLUMN)column)), line_y + o, line_indices + o);
+            else
+                FC_NAME(sum_vector)(rows, taps, stride, row, plane + column, l->mask[end], divisors + o, line_y + o);
+        }
+        for (next = l->is_cut[0] ? step : 0; next < l->end_of_whole; next += step) {
+            if (next > l->last_whole) next = l->last_whole;
+            const ptrdiff_t column = place + next * stride;
+            if (max)
+                FC_NAME(max_vector)(rows, taps, stride, row, plane + column, NULL, VCOLUMN_SET1(0),
+                                    VCOLUMN_ADD(apart, VCOLUMN_SET1((COLUMN)column)), line_y + next,
+                                    line_indices + next);
+            else
+                FC_NAME(sum_vector)(rows, taps, stride, row, plane + column, NULL, divisors + next, line_y + next);
+        }
+        for (; next < last; next++) FC_NAME(pool_one)(p, plane, line, next, divisors, y, indices);
+        if (is_short) {
+            memcpy(y + to, spare_y, (size_t)outputs * sizeof *y);
+            if (max) memcpy(indices + to, spare_indices, (size_t)outputs * sizeof *indices);
+        }
     }
 }
 
 /* The windows of most networks, and any other. */
-FC_INLINE FC_TARGET void FC_NAME(pool_any_lines)(const fc_pool_lines *p, const int max, const FC_DTYPE *plane,
-                                                 const double *divisors, FC_DTYPE *y, int64_t *indices) {
-    FC_NAME(pool_line) line;
-    FC_NAME(cut_line)(p, max ? LANES : DLANES, &line);
+FC_INLINE FC_TARGET void FC_NAME(pool_any_lines)(const fc_pool_lines *p, const void *cut, const int max,
+                                                 const FC_DTYPE *plane, const double *divisors, FC_DTYPE *y,
+                                                 int64_t *indices) {
     if (p->rows == 2 && p->taps == 2 && p->stride == 2)
-        FC_NAME(pool_lines)(p, &line, max, 2, 2, 2, plane, divisors, y, indices);
+        FC_NAME(pool_lines)(p, cut, max, 2, 2, 2, plane, divisors, y, indices);
     else if (p->rows == 3 && p->taps == 3 && p->stride == 2)
-        FC_NAME(pool_lines)(p, &line, max, 3, 3, 2, plane, divisors, y, indices);
+        FC_NAME(pool_lines)(p, cut, max, 3, 3, 2, plane, divisors, y, indices);
     else if (p->rows == 3 && p->taps == 3 && p->stride == 1)
-        FC_NAME(pool_lines)(p, &line, max, 3, 3, 1, plane, divisors, y, indices);
+        FC_NAME(pool_lines)(p, cut, max, 3, 3, 1, plane, divisors, y, indices);
     else
-        FC_NAME(pool_lines)(p, &line, max, p->rows, p->taps, p->stride, plane, divisors, y, indices);
+        FC_NAME(pool_lines)(p, cut, max, p->rows, p->taps, p->stride, plane, divisors, y, indices);
 }
 
-static FC_TARGET void FC_NAME(max_lines)(const fc_pool_lines *p, const void *plane, void *y, int64_t *indices) {
-    FC_NAME(pool_any_lines)(p, 1, plane, NULL, y, indices);
+static FC_TARGET void FC_NAME(max_lines)(const fc_pool_lines *p, const void *cut, const void *plane, void *y,
+                                         int64_t *indices) {
+    FC_NAME(pool_any_lines)(p, cut, 1, plane, NULL, y, indices);
 }
 
-static FC_TARGET void FC_NAME(sum_lines)(const fc_pool_lines *p, const void *plane, const double *divisors, void *y) {
-    FC_NAME(pool_any_lines)(p, 0, plane, divisors, y, NULL);
+static FC_TARGET void FC_NAME(sum_lines)(const fc_pool_lines *p, const void *cut, const void *plane,
+                                         const double *divisors, void *y) {
+    FC_NAME(pool_any_lines)(p, cut, 0, plane, divisors, y, NULL);
 }
 #endif
