@@ -20,8 +20,8 @@ FC_INLINE FC_TARGET void FC_NAME(rows_neighbours)(const int group, const int eve
     if (group > 2) value[2] = every_other ? VNEXT(own[0], next[0], 1) : VNEXT(own[0], next[0], 2);
 }
 
-/* sums[channel][tap t of the columns < group][tap r] of all outputs. single: of one tap of the rows, from `start` on,
- * whatever their distances. */
+/* Adds to sums[channel][tap t of the columns < group][tap r] those of all outputs. single: of one tap of the rows, from
+ * `start` on, whatever their distances. */
 FC_INLINE FC_TARGET void FC_NAME(rows_gradient_tile)(const int block, const int group, const int chans, const int taps,
                                                      const int stride, const int every_other, const int single,
                                                      const fc_direct_rows *d, const void *x, ptrdiff_t start,
@@ -31,48 +31,55 @@ FC_INLINE FC_TARGET void FC_NAME(rows_gradient_tile)(const int block, const int 
     const int vectors = every_other ? 3 : 2; /* that taps read of a row */
     const FC_DTYPE **table = (const FC_DTYPE **)d->table;
     const ptrdiff_t y_step = d->y_step, width = d->width, row_sums = single ? d->taps : taps;
-    FC_UNROLL for (int k = 0; k < chans; k++) {
-        total[k] = VZERO();
-        FC_UNROLL for (int t = 0; t < group; t++)
-            FC_UNROLL for (int r = 0; r < taps; r++)
-                acc[k][t][r] = VLOAD(sums + k * sums_step + (t * row_sums + r) * LANES);
-    }
-    for (ptrdiff_t left = d->outputs; left > 0; left -= block, dy += block * y_step) {
-        FC_NAME(list_rows)(d, x, start + (d->outputs - left) * d->stride, single ? d->stride : 1,
-                           (block - 1) * stride + taps, table);
-        for (ptrdiff_t q = 0; q < width; q += LANES) {
-            const ptrdiff_t column = q * (every_other ? 2 : 1) + origin;
-            VMASK inside[3];
-            VEC gradient[2][4];
-            FC_UNROLL for (int v = 0; v < vectors; v++) inside[v] = VLANES(column + v * LANES, d->columns);
-            const VMASK outputs = VLANES(0, width - q), none = VLANES(0, 0);
-            FC_UNROLL for (int k = 0; k < chans; k++) {
-                FC_UNROLL for (int m = 0; m < block; m++)
-                    gradient[k][m] = VLOAD_LANES(dy + k * d->y_channel + m * y_step + q, m < left ? outputs : none);
-                VEC sum = gradient[k][0];
-                if (block > 1) sum = VADD(sum, gradient[k][1]);
-                if (block > 2) sum = VADD(sum, VADD(gradient[k][2], gradient[k][3]));
-                total[k] = VADD(total[k], sum);
-            }
-            FC_KEEP_POINTER(table);
-            FC_UNROLL for (int i = 0; i < (block - 1) * stride + taps; i++) {
-                VEC value[3];
-                FC_NAME(rows_neighbours)(group, every_other, table[i] + column, inside, value);
-                FC_UNROLL for (int t = 0; t < group; t++) {
-                    FC_KEEP(value[t]);
-                    FC_UNROLL for (int k = 0; k < chans; k++)
-                        FC_UNROLL for (int m = 0; m < block; m++)
-                            if (i - m * stride >= 0 && i - m * stride < taps)
-                                acc[k][t][i - m * stride] = VFMA(gradient[k][m], value[t], acc[k][t][i - m * stride]);
+    /* So many rows at a time, a multiple of the block. */
+    const ptrdiff_t chain = FC_GRADIENT_CHAIN / ((width + LANES - 1) / LANES), rows = chain < block ? block : chain;
+    for (ptrdiff_t left = d->outputs, until; left > 0;) {
+        until = left - rows / block * block;
+        FC_UNROLL for (int k = 0; k < chans; k++) {
+            total[k] = VZERO();
+            FC_UNROLL for (int t = 0; t < group; t++)
+                FC_UNROLL for (int r = 0; r < taps; r++) acc[k][t][r] = VZERO();
+        }
+        for (; left > 0 && left > until; left -= block, dy += block * y_step) {
+            FC_NAME(list_rows)(d, x, start + (d->outputs - left) * d->stride, single ? d->stride : 1,
+                               (block - 1) * stride + taps, table);
+            for (ptrdiff_t q = 0; q < width; q += LANES) {
+                const ptrdiff_t column = q * (every_other ? 2 : 1) + origin;
+                VMASK inside[3];
+                VEC gradient[2][4];
+                FC_UNROLL for (int v = 0; v < vectors; v++) inside[v] = VLANES(column + v * LANES, d->columns);
+                const VMASK outputs = VLANES(0, width - q), none = VLANES(0, 0);
+                FC_UNROLL for (int k = 0; k < chans; k++) {
+                    FC_UNROLL for (int m = 0; m < block; m++)
+                        gradient[k][m] = VLOAD_LANES(dy + k * d->y_channel + m * y_step + q, m < left ? outputs : none);
+                    VEC sum = gradient[k][0];
+                    if (block > 1) sum = VADD(sum, gradient[k][1]);
+                    if (block > 2) sum = VADD(sum, VADD(gradient[k][2], gradient[k][3]));
+                    total[k] = VADD(total[k], sum);
+                }
+                FC_KEEP_POINTER(table);
+                FC_UNROLL for (int i = 0; i < (block - 1) * stride + taps; i++) {
+                    VEC value[3];
+                    FC_NAME(rows_neighbours)(group, every_other, table[i] + column, inside, value);
+                    FC_UNROLL for (int t = 0; t < group; t++) {
+                        FC_KEEP(value[t]);
+                        FC_UNROLL for (int k = 0; k < chans; k++)
+                            FC_UNROLL for (int m = 0; m < block; m++)
+                                if (i - m * stride >= 0 && i - m * stride < taps)
+                                    acc[k][t][i - m * stride] =
+                                        VFMA(gradient[k][m], value[t], acc[k][t][i - m * stride]);
+                    }
                 }
             }
         }
-    }
-    FC_UNROLL for (int k = 0; k < chans; k++) {
-        if (bias) VSTORE(bias + k * sums_step, VADD(VLOAD(bias + k * sums_step), total[k]));
-        FC_UNROLL for (int t = 0; t < group; t++)
-            FC_UNROLL for (int r = 0; r < taps; r++)
-                VSTORE(sums + k * sums_step + (t * row_sums + r) * LANES, acc[k][t][r]);
+        FC_UNROLL for (int k = 0; k < chans; k++) {
+            if (bias) VSTORE(bias + k * sums_step, VADD(VLOAD(bias + k * sums_step), total[k]));
+            FC_UNROLL for (int t = 0; t < group; t++)
+                FC_UNROLL for (int r = 0; r < taps; r++) {
+                    FC_DTYPE *sum = sums + k * sums_step + (t * row_sums + r) * LANES;
+                    VSTORE(sum, VADD(VLOAD(sum), acc[k][t][r]));
+                }
+        }
     }
 }
 
