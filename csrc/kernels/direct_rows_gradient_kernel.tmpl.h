@@ -31,7 +31,7 @@ FC_INLINE FC_TARGET void FC_NAME(rows_gradient_tile)(const int block, const int 
     const int vectors = every_other ? 3 : 2; /* that taps read of a row */
     const FC_DTYPE **table = (const FC_DTYPE **)d->table;
     const ptrdiff_t y_step = d->y_step, width = d->width, row_sums = single ? d->taps : taps;
-    /* So many rows at a time, a multiple of the block. */
+    /* So many rows at a time, in whole blocks. */
     const ptrdiff_t chain = FC_GRADIENT_CHAIN / ((width + LANES - 1) / LANES), rows = chain < block ? block : chain;
     for (ptrdiff_t left = d->outputs, until; left > 0;) {
         until = left - rows / block * block;

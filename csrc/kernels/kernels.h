@@ -21,7 +21,8 @@ enum {
     FC_POOL_LINE_TAPS = 32,         /* and columns of these */
     FC_DIRECT_BLOCK = 8,   /* outputs of a block of direct kernels, at most */
     FC_GRADIENT_BLOCK = 4, /* and of their adjoint */
-    FC_GRADIENT_CHAIN = 128, /* terms of a sum of dw in a register: with 784 the error was 2.6 times as large */
+    FC_GRADIENT_CHAIN = 128, /* terms of a sum of dw in a register, or one block of rows: with 784 the error was 2.6
+                              * times as large */
     FC_DOT_ROWS = 4,       /* images of a tile of dot products */
     FC_DOT_SUMS = 32,      /* elements for its sums, whole vectors of them */
     FC_NARROW_TAPS = 7,    /* of each axis of narrow planes, at most */

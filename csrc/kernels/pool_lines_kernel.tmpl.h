@@ -3,8 +3,8 @@
  * Of windows two columns apart a tap is every other element of two vectors, the tap after it those between. The last
  * vector of a line ends with it, over the end of the one before; what a vector has beyond a shorter line the next lines
  * overwrite. Where padding cuts windows a mask says which columns are on the data: what is read beside it is of other
- * rows. Lines whose vectors would read beyond x, and outputs between vectors of whole windows and the last one, go one
- * at a time. Maxima and sums are those of pool_kernel.tmpl.h. */
+ * rows. Lines whose vectors would read beyond x, and outputs between two such masks that are fewer than a vector with
+ * whole windows, go one at a time. Maxima and sums are those of pool_kernel.tmpl.h. */
 #ifdef VEVEN
 
 #define FC_TAKE(element, place)                                         \
