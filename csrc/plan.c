@@ -1,7 +1,7 @@
 /* Which algorithm runs. */
 #include <string.h>
 
-#include "algorithms/conv_algorithm.h"
+#include "conv/algorithm.h"
 
 /* The first that suits and does not refuse is taken; naive refuses nothing. */
 static const fc_conv_algorithm *const conv_algorithms[] = {

@@ -3,8 +3,8 @@
     conv.py, conv_transpose.py      what you call: docstring, checks, computation
       _problem.py, _values.py         arguments -> a frozen problem; one alone; the messages
         _core.pyx                       the bridge: data pointers and strides in, a status out
-          csrc/plan.c                     picks an algorithm; gemm/, packing/, kernels/, isa/ run it
-    pool.py, columns.py, layers.py  the same way, to the one algorithm of the op in csrc/algorithms/
+          csrc/plan.c                     picks an algorithm; conv/, geometry/, kernels/, isa/ run it
+    pool.py, columns.py, layers.py  the same way, to csrc/pool/, csrc/columns/, csrc/layers/
       _pool.pyx, _columns.pyx         where csrc has no kernel for the dtype, or refuses
     reference/                      the same operations as plain loops
 

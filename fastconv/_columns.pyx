@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """Columns: the elements of x that each output pixel multiplies, and their adjoint.
 
-What csrc/algorithms/columns.c does not take runs here: elements not of 4 or 8 bytes, sums of other
+What csrc/columns/columns.c does not take runs here: elements not of 4 or 8 bytes, sums of other
 than float and double, and sums along rows too long for its workspace.
 
 Row (c * R + r) * S + s of an image's columns holds channel c at kernel tap (r, s); column p * Q + q

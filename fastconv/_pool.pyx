@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """Max and average pooling over (N, C, D, H, W) views of any strides, for every real dtype.
 
-What csrc/algorithms/pool.c has no vectors for runs here, 64-bit integers and long double, and what
+What csrc/pool/ has no vectors for runs here, 64-bit integers and long double, and what
 it and pool_backward.c refuse: planes of 2**31 elements and more, and rows so far apart or so long
 that the workspace would pass 16 MiB. Float16 has no C type: the callers pass float32 copies, which
 represent it exactly.

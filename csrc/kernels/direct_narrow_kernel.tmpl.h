@@ -47,12 +47,12 @@ FC_INLINE FC_TARGET void FC_NAME(narrow_block)(const int taps, const fc_direct_n
                                                const FC_DTYPE *x, const FC_DTYPE *w, const FC_DTYPE *bias,
                                                FC_DTYPE *y) {
     const fc_direct_rows *d = &n->rows;
-    const ptrdiff_t width = d->columns, outputs = d->width, columns = d->phase[0].taps, first = p + d->origin;
+    const ptrdiff_t width = d->columns, outputs = d->width, columns = d->residue[0].taps, first = p + d->origin;
     VMASK inside[6 + 8], picked[FC_NARROW_TAPS], left[4];
     COLUMN pick[FC_NARROW_TAPS][LANES], leave[LANES];
     for (int i = 0; i < 6 + taps; i++) inside[i] = VLANES((first + i) * width, d->rows * width);
     for (int t = 0; t < columns; t++)
-        picked[t] = FC_NAME(list_picks)(width, d->phase[0].origin + t * d->tap_step, pick[t]);
+        picked[t] = FC_NAME(list_picks)(width, d->residue[0].origin + t * d->tap_step, pick[t]);
     for (ptrdiff_t l = 0; l < LANES; l++)
         leave[l] = (COLUMN)(l < outputs ? l : l < 2 * outputs ? FC_NAME(half) + l - outputs : 0);
     for (int m = 0; m < 4; m++)
@@ -100,7 +100,7 @@ FC_INLINE FC_TARGET void FC_NAME(narrow_gradient)(const int taps, const int grou
     VCOLUMN picks[3];
     for (int i = 0; i < 6 + taps; i++) inside[i] = VLANES((first + i) * width, d->rows * width);
     FC_UNROLL for (int k = 0; k < group; k++) {
-        picked[k] = FC_NAME(list_picks)(width, d->phase[0].origin + (t + k) * d->tap_step, pick[k]);
+        picked[k] = FC_NAME(list_picks)(width, d->residue[0].origin + (t + k) * d->tap_step, pick[k]);
         picks[k] = VCOLUMN_LOAD(pick[k]);
     }
     whole = FC_NAME(list_picks)(outputs, 0, spread);
@@ -143,9 +143,9 @@ FC_INLINE FC_TARGET void FC_NAME(narrow_gradients)(const int taps, const fc_dire
     for (ptrdiff_t p = 0; p < n->rows.outputs; p += 8) {
         FC_DTYPE *total = bias;
         ptrdiff_t t = 0;
-        for (; t + 3 <= n->rows.phase[0].taps; t += 3, total = NULL)
+        for (; t + 3 <= n->rows.residue[0].taps; t += 3, total = NULL)
             FC_NAME(narrow_gradient)(taps, 3, n, p, t, x, dy, sums, total);
-        for (; t < n->rows.phase[0].taps; t++, total = NULL)
+        for (; t < n->rows.residue[0].taps; t++, total = NULL)
             FC_NAME(narrow_gradient)(taps, 1, n, p, t, x, dy, sums, total);
     }
 }

@@ -88,8 +88,8 @@ FC_INLINE FC_TARGET void FC_NAME(rows_gradient_all)(const int block, const int c
                                                     const int every_other, const int single, const fc_direct_rows *d,
                                                     const void *x, ptrdiff_t start, const FC_DTYPE *dy, FC_DTYPE *sums,
                                                     ptrdiff_t sums_step, FC_DTYPE *bias) {
-    const ptrdiff_t columns = d->phase[0].taps, step = d->tap_step, row_sums = (single ? d->taps : taps) * LANES;
-    ptrdiff_t origin = d->phase[0].origin, t = 0;
+    const ptrdiff_t columns = d->residue[0].taps, step = d->tap_step, row_sums = (single ? d->taps : taps) * LANES;
+    ptrdiff_t origin = d->residue[0].origin, t = 0;
     for (; step == 1 && t + 3 <= columns; t += 3, origin += 3, sums += 3 * row_sums, bias = NULL)
         FC_NAME(rows_gradient_tile)(block, 3, chans, taps, stride, every_other, single, d, x, start, origin, dy, sums,
                                     sums_step, bias);

@@ -59,14 +59,14 @@ FC_INLINE FC_TARGET void FC_NAME(rows_taps)(const int block, const int vecs, con
 }
 
 /* Sums of `left` outputs of a block to y, `width` elements of each. */
-FC_INLINE FC_TARGET void FC_NAME(rows_leave)(const int block, const int vecs, const int chans, const int phases,
+FC_INLINE FC_TARGET void FC_NAME(rows_leave)(const int block, const int vecs, const int chans, const int residues,
                                              const fc_direct_rows *d, ptrdiff_t left, ptrdiff_t width,
                                              VEC acc[2][2][FC_DIRECT_BLOCK][4], FC_DTYPE *y) {
     VMASK inside[2 * 4];
     const ptrdiff_t y_step = d->y_step;
-    FC_UNROLL for (int v = 0; v < phases * vecs; v++) inside[v] = VLANES(v * LANES, width);
+    FC_UNROLL for (int v = 0; v < residues * vecs; v++) inside[v] = VLANES(v * LANES, width);
     if (d->relu)
-        FC_UNROLL for (int f = 0; f < phases; f++)
+        FC_UNROLL for (int f = 0; f < residues; f++)
             FC_UNROLL for (int k = 0; k < chans; k++)
                 FC_UNROLL for (int m = 0; m < block; m++)
                     FC_UNROLL for (int v = 0; v < vecs; v++) acc[f][k][m][v] = VMAX(VZERO(), acc[f][k][m][v]);
@@ -75,7 +75,7 @@ FC_INLINE FC_TARGET void FC_NAME(rows_leave)(const int block, const int vecs, co
         FC_UNROLL for (int m = 0; m < block; m++, target += y_step) {
             if (m >= left) break;
             FC_UNROLL for (int v = 0; v < vecs; v++) {
-                if (phases == 1) {
+                if (residues == 1) {
                     VSTORE_LANES(target + v * LANES, inside[v], acc[0][k][m][v]);
                 } else {
                     const VEC a = acc[0][k][m][v], b = acc[1][k][m][v];
@@ -89,30 +89,30 @@ FC_INLINE FC_TARGET void FC_NAME(rows_leave)(const int block, const int vecs, co
 
 /* Sums of `left` outputs of a block from column q on. taps 0: any number of them, each of which has its rows in the
  * table. */
-FC_INLINE FC_TARGET void FC_NAME(rows_tile)(const int block, const int vecs, const int chans, const int phases,
+FC_INLINE FC_TARGET void FC_NAME(rows_tile)(const int block, const int vecs, const int chans, const int residues,
                                             const int taps, const int stride, const int every_other,
                                             const fc_direct_rows *d, const FC_DTYPE *const *table, ptrdiff_t left,
                                             ptrdiff_t q, const FC_DTYPE *w, const FC_DTYPE *bias, FC_DTYPE *y) {
     VEC acc[2][2][FC_DIRECT_BLOCK][4];
     const ptrdiff_t y_step = d->y_step, ahead = block * y_step;
     const ptrdiff_t repeats = taps ? 1 : d->taps, step = d->tap_step;
-    FC_UNROLL for (int f = 0; f < phases; f++)
+    FC_UNROLL for (int f = 0; f < residues; f++)
         FC_UNROLL for (int k = 0; k < chans; k++)
             FC_UNROLL for (int m = 0; m < block; m++)
                 FC_UNROLL for (int v = 0; v < vecs; v++) acc[f][k][m][v] = bias ? VSET1(bias[k]) : VZERO();
     FC_UNROLL for (int m = 0; m < block; m++)
-        FC_UNROLL for (int v = 0; v < phases * vecs; v++)
+        FC_UNROLL for (int v = 0; v < residues * vecs; v++)
             FC_PREFETCH_TO_WRITE(y + m * y_step + ahead + v * LANES);
-    FC_UNROLL for (int f = 0; f < phases; f++) {
+    FC_UNROLL for (int f = 0; f < residues; f++) {
         const FC_DTYPE *const *rows = table;
-        const ptrdiff_t columns = d->phase[f].taps;
+        const ptrdiff_t columns = d->residue[f].taps;
         for (ptrdiff_t c = 0; c < d->planes; c++) {
             for (int m = 0; chans > 1 && taps && d->to_next && m < block; m++)
                 for (int v = 0; v < vecs; v++)
                     FC_PREFETCH_TO_L2(rows[m + taps / 2] + d->to_next + q + v * LANES);
             for (ptrdiff_t r = 0; r < repeats; r++, rows += taps ? (block - 1) * stride + taps : block) {
-                const FC_DTYPE *weights = w + d->w_plane[c] + d->phase[f].w + r * d->w_row;
-                ptrdiff_t column = q * (every_other ? 2 : 1) + d->phase[f].origin, t = 0;
+                const FC_DTYPE *weights = w + d->w_plane[c] + d->residue[f].w + r * d->w_row;
+                ptrdiff_t column = q * (every_other ? 2 : 1) + d->residue[f].origin, t = 0;
                 if (every_other && step == 1)
                     for (; t + 1 < columns; t += 2, column += 2, weights += 2 * d->w_column)
                         FC_NAME(rows_taps)(block, vecs, chans, taps ? taps : 1, taps ? stride : 1, every_other,
@@ -123,16 +123,16 @@ FC_INLINE FC_TARGET void FC_NAME(rows_tile)(const int block, const int vecs, con
             }
         }
     }
-    FC_NAME(rows_leave)(block, vecs, chans, phases, d, left, d->width - phases * q, acc, y);
+    FC_NAME(rows_leave)(block, vecs, chans, residues, d, left, d->width - residues * q, acc, y);
 }
 
 /* All outputs, by tiles of block x vecs. */
-FC_INLINE FC_TARGET void FC_NAME(rows_all)(const int block, const int vecs, const int chans, const int phases,
+FC_INLINE FC_TARGET void FC_NAME(rows_all)(const int block, const int vecs, const int chans, const int residues,
                                            const int taps, const int stride, const int every_other,
                                            const fc_direct_rows *d, const void *const *x, const FC_DTYPE *w,
                                            const FC_DTYPE *bias, FC_DTYPE *y) {
     const FC_DTYPE **table = (const FC_DTYPE **)d->table;
-    const ptrdiff_t width = (d->width + phases - 1) / phases;
+    const ptrdiff_t width = (d->width + residues - 1) / residues;
     for (ptrdiff_t m = 0; m < d->outputs; m += block, y += block * d->y_step) {
         const FC_DTYPE **entry = table;
         for (ptrdiff_t c = 0; c < d->planes; c++) {
@@ -147,21 +147,22 @@ FC_INLINE FC_TARGET void FC_NAME(rows_all)(const int block, const int vecs, cons
         ptrdiff_t q = 0;
         if (vecs > 1)
             for (; q + LANES < width; q += vecs * LANES)
-                FC_NAME(rows_tile)(block, vecs, chans, phases, taps, stride, every_other, d, table, d->outputs - m, q,
-                                   w, bias, y + phases * q);
+                FC_NAME(rows_tile)(block, vecs, chans, residues, taps, stride, every_other, d, table, d->outputs - m, q,
+                                   w, bias, y + residues * q);
         for (; q < width; q += LANES)
-            FC_NAME(rows_tile)(block, 1, chans, phases, taps, stride, every_other, d, table, d->outputs - m, q, w, bias,
-                               y + phases * q);
+            FC_NAME(rows_tile)(block, 1, chans, residues, taps, stride, every_other, d, table, d->outputs - m, q, w,
+                               bias,
+                               y + residues * q);
     }
 }
 
-#define FC_ROWS_CASE(block, vecs, chans, phases, taps, stride, every_other)                                   \
-    FC_NAME(rows_all)(block, vecs, chans, phases, taps, stride, every_other, d, x, w, bias, y); return
+#define FC_ROWS_CASE(block, vecs, chans, residues, taps, stride, every_other)                                   \
+    FC_NAME(rows_all)(block, vecs, chans, residues, taps, stride, every_other, d, x, w, bias, y); return
 
-/* 8 x 1 vectors where one holds the width, 4 x 2 of one channel or two, 4 x 1 of two phases. */
+/* 8 x 1 vectors where one holds the width, 4 x 2 of one channel or two, 4 x 1 of two residues. */
 #define FC_ROWS_CASES(taps)                                              \
     case taps:                                                           \
-        if (d->phases > 1) { FC_ROWS_CASE(4, 1, 1, 2, taps, 1, 0); }     \
+        if (d->residues > 1) { FC_ROWS_CASE(4, 1, 1, 2, taps, 1, 0); }     \
         if (d->width <= LANES) { FC_ROWS_CASE(8, 1, 1, 1, taps, 1, 0); } \
         FC_ROWS_CASE(4, 2, 1, 1, taps, 1, 0)
 
@@ -183,14 +184,14 @@ static FC_TARGET void FC_NAME(direct_rows)(const fc_direct_rows *d, const void *
             case 5: FC_ROWS_CASE(4, 2, 1, 1, 5, 2, 1);
         }
     }
-    if (d->phases > 1) { FC_ROWS_CASE(4, 1, 1, 2, 0, 1, 0); }
+    if (d->residues > 1) { FC_ROWS_CASE(4, 1, 1, 2, 0, 1, 0); }
     if (d->column_stride == 2 && d->outputs == 1) { FC_ROWS_CASE(1, 4, 1, 1, 0, 1, 1); }
     if (d->column_stride == 2) { FC_ROWS_CASE(4, 1, 1, 1, 0, 1, 1); }
     if (d->outputs == 1) { FC_ROWS_CASE(1, 4, 1, 1, 0, 1, 0); }
     FC_ROWS_CASE(4, 2, 1, 1, 0, 1, 0);
 }
 
-/* The same of two channels, whose loads are shared: stride 1, one phase. */
+/* The same of two channels, whose loads are shared: stride 1, one residue. */
 static FC_TARGET void FC_NAME(direct_rows_pair)(const fc_direct_rows *d, const void *const *x, const void *w_,
                                                 const void *bias_, void *y_) {
     const FC_DTYPE *w = w_, *bias = bias_;

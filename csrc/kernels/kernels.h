@@ -118,18 +118,18 @@ typedef struct {
 
 /* Outputs of one channel, or of two, over planes where they lie, of which all positions outside are zeros. Output
  * (m, q) of channel k is
- *   bias[k] + sum over planes c, r < taps, t < the phase's taps of
- *             w[k * w_channel + w_plane[c] + phase.w + r * w_row + t * w_column]
- *             * x[c][m * stride + origin + r * row_step][q * column_stride + phase.origin + t * tap_step].
- * With two phases, of stride 1, that is output 2 * q of the row, and that of the second, 2 * q + 1. */
+ *   bias[k] + sum over planes c, r < taps, t < the residue's taps of
+ *             w[k * w_channel + w_plane[c] + residue.w + r * w_row + t * w_column]
+ *             * x[c][m * stride + origin + r * row_step][q * column_stride + residue.origin + t * tap_step].
+ * With two residues, of stride 1, that is output 2 * q of the row, and that of the second, 2 * q + 1. */
 typedef struct {
     ptrdiff_t rows, columns, pitch; /* of a plane; elements between rows */
     ptrdiff_t stride, origin, taps, row_step;
     ptrdiff_t column_stride, tap_step;
     struct {
         ptrdiff_t origin, taps, w;
-    } phase[2];
-    int phases;
+    } residue[2];
+    int residues;
     ptrdiff_t planes;
     const ptrdiff_t *w_plane;
     ptrdiff_t w_channel, w_row, w_column;
@@ -145,7 +145,7 @@ typedef void (*fc_direct_rows_kernel)(const fc_direct_rows *d, const void *const
                                       void *y);
 
 /* Adds dw of one channel, or of two, over one plane x: sums[channel * sums_step + (t * taps + r) * lanes + lane] of tap
- * (r, t) of its one phase; and unless it is NULL, to bias[channel * sums_step + lane], the sum of dy, d's y. */
+ * (r, t) of its one residue; and unless it is NULL, to bias[channel * sums_step + lane], the sum of dy, d's y. */
 typedef void (*fc_direct_rows_gradient_kernel)(const fc_direct_rows *d, const void *x, const void *dy, void *sums,
                                                ptrdiff_t sums_step, void *bias);
 
@@ -168,7 +168,7 @@ typedef void (*fc_direct_gradient_kernel)(const fc_direct_gradient *d, const voi
                                           void *sums);
 
 /* Winograd's algorithms, by their taps: F(4x4, 3x3); F(2x2, 3x3), whose error is that of direct sums; F(4x2, 5x5);
- * F(5x5, 2x2), for the phases of a stride; and along one axis F(5, 2), F(4, 3), F(4, 5), F(2, 7). */
+ * F(5x5, 2x2), for the residues of a stride; and along one axis F(5, 2), F(4, 3), F(4, 5), F(2, 7). */
 typedef enum {
     FC_WINOGRAD_3X3,
     FC_WINOGRAD_3X3_ACCURATE,
@@ -346,7 +346,7 @@ typedef struct {
     void (*shares)(ptrdiff_t count, const void *dy, const double *divisors, double *shares);
     void (*total_rows)(ptrdiff_t count, ptrdiff_t rows, const double *const *row, double *totals);
     void (*spread)(ptrdiff_t count, ptrdiff_t taps, const double *totals, ptrdiff_t step, void *dx);
-    void (*interleave)(ptrdiff_t count, ptrdiff_t phases, const void *source, ptrdiff_t pitch,
+    void (*interleave)(ptrdiff_t count, ptrdiff_t residues, const void *source, ptrdiff_t pitch,
                        void *target);
     int (*scatter)(const fc_scattered *shape, const void *source, const int64_t *indices,
                    void *target);
@@ -402,7 +402,7 @@ typedef struct {
     int pixel_dots_taps;
     void (*outer[FC_MAX_ROWS])(const fc_outer *p);
     int outer_rows;
-    /* Of one channel, and of two with one phase and column_stride 1; NULL where loads are not masked. */
+    /* Of one channel, and of two with one residue and column_stride 1; NULL where loads are not masked. */
     fc_direct_rows_kernel direct_rows[2];
     fc_direct_rows_gradient_kernel direct_rows_gradient[2];
     fc_direct_narrow_kernel direct_narrow; /* and these */

@@ -258,16 +258,16 @@ static FC_TARGET void FC_NAME(sum_overlapping)(const fc_pool_windows *windows, c
 static FC_TARGET void FC_NAME(sum_windows)(const fc_pool_windows *windows, const double *divisors,
                                            void *y) {
     const fc_pool_windows *w = windows;
-    ptrdiff_t overlap = 0, least_taps = PTRDIFF_MAX, most_taps = 0;
+    ptrdiff_t overlap = 0, min_taps = PTRDIFF_MAX, max_taps = 0;
     for (ptrdiff_t o = 0; o < w->outputs; o++) {
         overlap |= o > 0 && w->first[o] < w->first[o - 1] + w->taps[o - 1];
-        least_taps = w->taps[o] < least_taps ? w->taps[o] : least_taps;
-        most_taps = w->taps[o] > most_taps ? w->taps[o] : most_taps;
+        min_taps = w->taps[o] < min_taps ? w->taps[o] : min_taps;
+        max_taps = w->taps[o] > max_taps ? w->taps[o] : max_taps;
     }
-    if (overlap && w->step == 1 && most_taps <= FC_POOL_COLUMNS && w->rows * most_taps > 4)
+    if (overlap && w->step == 1 && max_taps <= FC_POOL_COLUMNS && w->rows * max_taps > 4)
         FC_NAME(sum_overlapping)(w, divisors, y);
-    else if (w->rows == 2 && least_taps == 2 && most_taps == 2) FC_NAME(sum_apart)(w, 2, 2, divisors, y);
-    else if (w->rows == 1 && least_taps == 1 && most_taps == 1) FC_NAME(sum_apart)(w, 1, 1, divisors, y);
+    else if (w->rows == 2 && min_taps == 2 && max_taps == 2) FC_NAME(sum_apart)(w, 2, 2, divisors, y);
+    else if (w->rows == 1 && min_taps == 1 && max_taps == 1) FC_NAME(sum_apart)(w, 1, 1, divisors, y);
     else FC_NAME(sum_apart)(w, w->rows, 0, divisors, y);
 }
 
@@ -370,12 +370,12 @@ static FC_TARGET void FC_NAME(spread)(ptrdiff_t count, ptrdiff_t taps, const dou
     }
 }
 
-/* target[i] = source[(i % phases) * pitch + i / phases]. */
-static FC_TARGET void FC_NAME(interleave)(ptrdiff_t count, ptrdiff_t phases, const void *source_,
+/* target[i] = source[(i % residues) * pitch + i / residues]. */
+static FC_TARGET void FC_NAME(interleave)(ptrdiff_t count, ptrdiff_t residues, const void *source_,
                                           ptrdiff_t pitch, void *target_) {
     const FC_DTYPE *FC_RESTRICT source = source_;
     FC_DTYPE *FC_RESTRICT target = target_;
-    if (phases == 2) {
+    if (residues == 2) {
         const FC_DTYPE *FC_RESTRICT odd = source + pitch;
         ptrdiff_t i = 0;
 #ifdef VZIP_LOW
@@ -402,8 +402,8 @@ static FC_TARGET void FC_NAME(interleave)(ptrdiff_t count, ptrdiff_t phases, con
         if (count % 2) target[count - 1] = source[count / 2];
         return;
     }
-    for (ptrdiff_t f = 0; f < phases; f++)
-        for (ptrdiff_t i = f, j = f * pitch; i < count; i += phases, j++) target[i] = source[j];
+    for (ptrdiff_t f = 0; f < residues; f++)
+        for (ptrdiff_t i = f, j = f * pitch; i < count; i += residues, j++) target[i] = source[j];
 }
 
 /* Returns whether all indices are in the plane; up to the first that is not, it is done. */

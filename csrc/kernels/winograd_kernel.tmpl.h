@@ -374,7 +374,7 @@ FC_WINOGRAD_GEMM(3, reduction) FC_WINOGRAD_GEMM(4, reduction)
         return FC_NAME(winograd_weights_gradient)(h, r, w, s, source, point_step, dw);                          \
     }
 
-/* Pairs, outputs and taps of rows and of columns, as conv_winograd_choice.c has them. */
+/* Pairs, outputs and taps of rows and of columns, as conv/winograd/choice.c has them. */
 FC_WINOGRAD_INSTANCE(3x3, 2, 4, 3, 2, 4, 3)
 FC_WINOGRAD_INSTANCE(3x3_accurate, 1, 2, 3, 1, 2, 3)
 FC_WINOGRAD_INSTANCE(5x5, 3, 4, 5, 2, 2, 5)

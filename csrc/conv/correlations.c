@@ -1,0 +1,310 @@
+/* Forward is a correlation as it stands. Backward data is one per residue of the stride: positions of dx that
+ * are congruent modulo the stride see the same taps of w, and dy with stride 1. */
+#include "correlations.h"
+
+#include <string.h>
+
+#include "../arithmetic.h"
+#include "../platform/memory.h"
+
+static const void *element(const fc_conv_job *j, const void *base, ptrdiff_t offset) {
+    return base ? (const char *)base + offset * j->size : NULL;
+}
+
+fc_axis fc_conv_forward_axis(const fc_conv_problem *p, int axis) {
+    return (fc_axis){
+        .size = p->in_size[axis],
+        .source_stride = p->x_strides[axis + 2],
+        .outputs = p->out_size[axis],
+        .target_stride = p->y_strides[axis + 2],
+        .stride = p->stride[axis],
+        .taps = p->kernel[axis],
+        .tap = -p->pad[axis],
+        .tap_step = p->dilation[axis],
+        .weight_step = p->w_strides[axis + 2],
+    };
+}
+
+fc_correlation fc_conv_forward_correlation(const fc_conv_job *j, ptrdiff_t g, ptrdiff_t o) {
+    const fc_conv_problem *p = j->p;
+    const ptrdiff_t planes = j->C * p->kernel[0];
+    for (ptrdiff_t i = 0; i < planes; i++) {
+        const ptrdiff_t channel = i / p->kernel[0], t = i % p->kernel[0];
+        const ptrdiff_t d = o * p->stride[0] - p->pad[0] + t * p->dilation[0];
+        const int on_data = d >= 0 && d < p->in_size[0];
+        const ptrdiff_t offset =
+            (g * j->C + channel) * p->x_strides[1] + (on_data ? d * p->x_strides[2] : 0);
+        j->plane[i] = on_data ? element(j, j->a->x, offset) : NULL;
+        j->w_plane[i] = channel * p->w_strides[1] + t * p->w_strides[2];
+    }
+    return (fc_correlation){
+        .images = p->batch,
+        .x_image = p->x_strides[0],
+        .y_image = p->y_strides[0],
+        .rows = j->K,
+        .w_row = p->w_strides[0],
+        .y_row = p->y_strides[1],
+        .planes = planes,
+        .x_plane = j->plane,
+        .w_plane = j->w_plane,
+        .axis = {fc_conv_forward_axis(p, 1), fc_conv_forward_axis(p, 2)},
+        .w = element(j, j->a->w, g * j->K * p->w_strides[0]),
+        .bias = element(j, j->a->b, g * j->K),
+        .y = (void *)element(j, j->a->y, g * j->K * p->y_strides[1] + o * p->y_strides[2]),
+        .relu = p->relu,
+        .padding_counts = 1,
+    };
+}
+
+/* Taps so many apart reach the same positions of dx, modulo the stride. */
+static ptrdiff_t period_of(const fc_conv_problem *p, int axis) {
+    return p->stride[axis] / greatest_common_divisor(p->stride[axis], p->dilation[axis]);
+}
+
+/* The positions of dx that tap t0 reaches, and every period-th tap with it: position first + m *
+ * stride reads dy at m + tap + i * tap_step for tap t0 + i * period. */
+static fc_axis backward_axis(const fc_conv_problem *p, int axis, ptrdiff_t t0, ptrdiff_t period,
+                             ptrdiff_t *first) {
+    const ptrdiff_t stride = p->stride[axis], dilation = p->dilation[axis], pad = p->pad[axis];
+    const ptrdiff_t below = (t0 * dilation - pad) % stride;
+    *first = below < 0 ? below + stride : below;
+    if (*first >= p->in_size[axis]) return (fc_axis){.outputs = 0};
+    const ptrdiff_t outputs = (p->in_size[axis] - *first - 1) / stride + 1;
+    const ptrdiff_t taps = (p->kernel[axis] - t0 - 1) / period + 1;
+    return (fc_axis){
+        .size = p->out_size[axis],
+        .source_stride = p->y_strides[axis + 2],
+        .outputs = outputs,
+        .target_stride = outputs > 1 ? p->x_strides[axis + 2] * stride : 0,
+        .stride = 1,
+        .taps = taps,
+        .tap = (*first + pad - t0 * dilation) / stride,
+        .tap_step = -(dilation / (stride / period)),
+        .weight = t0 * p->w_strides[axis + 2],
+        .weight_step = taps > 1 ? period * p->w_strides[axis + 2] : 0,
+    };
+}
+
+/* Fills the lists with the (k, t) whose output plane lies on dy, for input plane i of group g. */
+static ptrdiff_t backward_planes(const fc_conv_job *j, ptrdiff_t g, ptrdiff_t i) {
+    const fc_conv_problem *p = j->p;
+    ptrdiff_t planes = 0;
+    /* 0 <= i + pad - t * dilation <= (out_size - 1) * stride */
+    const ptrdiff_t beyond = i + p->pad[0] - (p->out_size[0] - 1) * p->stride[0];
+    const ptrdiff_t low = beyond > 0 ? (beyond - 1) / p->dilation[0] + 1 : 0;
+    const ptrdiff_t reachable = (i + p->pad[0]) / p->dilation[0] + 1;
+    const ptrdiff_t high = reachable < p->kernel[0] ? reachable : p->kernel[0];
+    for (ptrdiff_t k = 0; k < j->K; k++)
+        for (ptrdiff_t t = low; t < high; t++) {
+            const ptrdiff_t scaled = i + p->pad[0] - t * p->dilation[0];
+            if (scaled % p->stride[0]) continue;
+            const ptrdiff_t o = scaled / p->stride[0];
+            j->plane[planes] =
+                element(j, j->a->y, (g * j->K + k) * p->y_strides[1] + o * p->y_strides[2]);
+            j->w_plane[planes++] = k * p->w_strides[0] + t * p->w_strides[2];
+        }
+    return planes;
+}
+
+fc_axis fc_conv_backward_axis(const fc_conv_problem *p, int axis) {
+    ptrdiff_t first;
+    return backward_axis(p, axis, 0, period_of(p, axis), &first);
+}
+
+fc_correlation fc_conv_deep_correlation(const fc_conv_job *j, fc_conv_op op, ptrdiff_t g, fc_axis *depth) {
+    const fc_conv_problem *p = j->p;
+    const int back = op == FC_BACKWARD_DATA;
+    const ptrdiff_t C = back ? j->K : j->C, K = back ? j->C : j->K;
+    const ptrdiff_t *from = back ? p->y_strides : p->x_strides, *to = back ? p->x_strides : p->y_strides;
+    const ptrdiff_t w_channel = p->w_strides[back ? 0 : 1];
+    const void *source = back ? j->a->y : j->a->x, *target = back ? j->a->x : j->a->y;
+    fc_axis axis[3];
+    for (int i = 0; i < 3; i++) axis[i] = back ? fc_conv_backward_axis(p, i) : fc_conv_forward_axis(p, i);
+    for (ptrdiff_t i = 0; i < C * p->kernel[0]; i++) {
+        j->plane[i] = element(j, source, (g * C + i % C) * from[1]);
+        j->w_plane[i] = i % C * w_channel + i / C * p->w_strides[2];
+    }
+    *depth = axis[0];
+    return (fc_correlation){
+        .images = p->batch * axis[0].outputs,
+        .x_image = from[0],
+        .y_image = to[0],
+        .rows = K,
+        .w_row = p->w_strides[back ? 1 : 0],
+        .y_row = to[1],
+        .planes = C * p->kernel[0],
+        .x_plane = j->plane,
+        .w_plane = j->w_plane,
+        .axis = {axis[1], axis[2]},
+        .w = element(j, j->a->w, g * j->K * p->w_strides[0]),
+        .bias = element(j, j->a->b, g * K),
+        .y = (void *)element(j, target, g * K * to[1]),
+        .relu = op == FC_FORWARD && p->relu,
+        .padding_counts = !back,
+    };
+}
+
+static void backward_plane(fc_conv_job *j, ptrdiff_t g, ptrdiff_t i, const ptrdiff_t period[3],
+                           fc_conv_each each) {
+    const fc_conv_problem *p = j->p;
+    fc_correlation c = {
+        .images = p->batch,
+        .x_image = p->y_strides[0],
+        .y_image = p->x_strides[0],
+        .rows = j->C,
+        .w_row = p->w_strides[1],
+        .y_row = p->x_strides[1],
+        .planes = backward_planes(j, g, i),
+        .x_plane = j->plane,
+        .w_plane = j->w_plane,
+        .w = element(j, j->a->w, g * j->K * p->w_strides[0]),
+        .bias = element(j, j->a->b, g * j->C),
+    };
+    if (!c.planes) return;
+    fc_correlation residue[FC_MAX_RESIDUES];
+    int lines = 0, residues = 0;
+    for (ptrdiff_t s = 0; s < p->kernel[1] && s < period[1]; s++) {
+        ptrdiff_t first[2];
+        c.axis[0] = backward_axis(p, 1, s, period[1], &first[0]);
+        if (!c.axis[0].outputs) continue;
+        int count = 0;
+        for (ptrdiff_t t = 0; t < p->kernel[2] && t < period[2]; t++) {
+            c.axis[1] = backward_axis(p, 2, t, period[2], &first[1]);
+            if (!c.axis[1].outputs) continue;
+            c.y = (void *)element(j, j->a->x,
+                                  g * j->C * p->x_strides[1] + i * p->x_strides[2] +
+                                      first[0] * p->x_strides[3] + first[1] * p->x_strides[4]);
+            if (lines * residues + count == FC_MAX_RESIDUES) { /* too many for one call */
+                if (lines && j->run.status == FC_OK) each(j, residue, lines, residues);
+                memmove(residue, residue + lines * residues, (size_t)count * sizeof *residue);
+                lines = 0;
+            }
+            if (count == FC_MAX_RESIDUES) {
+                if (j->run.status == FC_OK) each(j, residue, 1, count);
+                count = 0;
+            }
+            residue[lines * residues + count++] = c;
+        }
+        if (lines && count != residues) {
+            if (j->run.status == FC_OK) each(j, residue, lines, residues);
+            memmove(residue, residue + lines * residues, (size_t)count * sizeof *residue);
+            lines = 0;
+        }
+        residues = count;
+        lines += count > 0;
+    }
+    if (lines && j->run.status == FC_OK) each(j, residue, lines, residues);
+}
+
+/* Whether every position of dx is reached by some tap, so that all of dx will be written. */
+static int covers(const fc_conv_problem *p, const ptrdiff_t period[3]) {
+    if (p->in_size[0] > 1 || p->kernel[0] > 1 || p->pad[0] > 0) return 0;
+    for (int axis = 1; axis < 3; axis++)
+        if (period[axis] != p->stride[axis] || p->kernel[axis] < period[axis]) return 0;
+    return 1;
+}
+
+/* The strides of an axis of size 1 mean nothing. */
+static int weights_are_contiguous(const fc_conv_job *j) {
+    const fc_conv_problem *p = j->p;
+    const ptrdiff_t size[5] = {p->out_channels, j->C, p->kernel[0], p->kernel[1], p->kernel[2]};
+    ptrdiff_t expected = 1;
+    for (int axis = 4; axis >= 0; expected *= size[axis--])
+        if (size[axis] > 1 && p->w_strides[axis] != expected) return 0;
+    return 1;
+}
+
+int fc_conv_weights_are_finite(const fc_conv_job *j) {
+    const fc_conv_problem *p = j->p;
+    const ptrdiff_t *s = p->w_strides, *n = p->kernel, taps = n[0] * n[1] * n[2];
+    if (weights_are_contiguous(j)) return j->kernels->finite(p->out_channels * j->C * taps, j->a->w);
+    for (ptrdiff_t k = 0; k < p->out_channels; k++)
+        for (ptrdiff_t c = 0; c < j->C; c++)
+            for (ptrdiff_t t = 0; t < taps; t++) {
+                const ptrdiff_t offset = k * s[0] + c * s[1] + t / (n[1] * n[2]) * s[2] +
+                                         t / n[2] % n[1] * s[3] + t % n[2] * s[4];
+                if (!j->kernels->finite(1, element(j, j->a->w, offset))) return 0;
+            }
+    return 1;
+}
+
+static void repeat(ptrdiff_t size, const void *value, ptrdiff_t count, ptrdiff_t step, void *target) {
+    if (size == 4)
+        for (ptrdiff_t i = 0; i < count; i++) ((float *)target)[i * step] = *(const float *)value;
+    else
+        for (ptrdiff_t i = 0; i < count; i++) ((double *)target)[i * step] = *(const double *)value;
+}
+
+/* Fills dx with what no tap adds to: zeros, or the bias of the channel. Units are runs of adjacent
+ * positions, or whole rows. */
+static void fill_task(void *context, int part) {
+    fc_conv_job *j = context;
+    const fc_conv_problem *p = j->p;
+    const ptrdiff_t *s = p->x_strides, *n = p->in_size;
+    const fc_units rows = fc_units_of(p->batch * n[0] * n[1], j->run.threads, part);
+    for (ptrdiff_t u = rows.begin; u < rows.end && !fc_stopped_at(&j->run, u - rows.begin, 1024); u++) {
+        const ptrdiff_t image = u / (n[0] * n[1]), d = u / n[1] % n[0], h = u % n[1];
+        char *row = (char *)j->a->x + (image * s[0] + d * s[2] + h * s[3]) * j->size;
+        if (s[1] == 1)
+            for (ptrdiff_t w = 0; w < n[2]; w++)
+                memcpy(row + w * s[4] * j->size, j->a->b, (size_t)(p->in_channels * j->size));
+        else
+            for (ptrdiff_t c = 0; c < p->in_channels; c++)
+                repeat(j->size, element(j, j->a->b, c), n[2], s[4], row + c * s[1] * j->size);
+    }
+}
+
+static void fill(fc_conv_job *j) {
+    const fc_conv_problem *p = j->p;
+    const ptrdiff_t *n = p->in_size;
+    if (j->a->b) fc_parallel(&j->run, j->run.threads, fill_task, j);
+    else memset(j->a->x, 0, (size_t)(p->batch * p->in_channels * n[0] * n[1] * n[2] * j->size));
+}
+
+void fc_conv_backward_data(fc_conv_job *j, ptrdiff_t groups, fc_conv_each each) {
+    const fc_conv_problem *p = j->p;
+    ptrdiff_t period[3];
+    for (int axis = 0; axis < 3; axis++) period[axis] = period_of(p, axis);
+    if (!covers(p, period)) fill(j);
+    for (ptrdiff_t g = 0; g < groups; g++)
+        for (ptrdiff_t i = 0; i < p->in_size[0] && !fc_stopped(&j->run); i++)
+            backward_plane(j, g, i, period, each);
+    if (!fc_conv_weights_are_finite(j)) fc_conv_repair_edges(p, j->a, &j->run);
+}
+
+/* Without images there is nothing to sum. */
+void fc_conv_clear_weight_gradients(const fc_conv_problem *p, const fc_conv_arrays *a) {
+    const size_t size = p->dtype == FC_FLOAT32 ? 4 : 8, K = (size_t)p->out_channels;
+    const ptrdiff_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
+    if (a->w) memset(a->w, 0, K * (size_t)(p->in_channels / p->groups * taps) * size);
+    if (a->b) memset(a->b, 0, K * size);
+}
+
+/* Multiply-adds worth a thread more: about the 5 us that waking one takes (tests of 1x4x8x8 with 3x3
+ * against 1x32x16x16 at 1 and 2 threads). */
+static const double THREAD_WORK = 512 << 10;
+
+int fc_conv_useful_threads(const fc_conv_problem *p) {
+    double work = (double)p->batch * (double)p->out_channels *
+                  ((double)p->in_channels / (double)p->groups);
+    for (int axis = 0; axis < 3; axis++)
+        work *= (double)p->kernel[axis] * (double)p->out_size[axis];
+    const double threads = 1 + work / THREAD_WORK;
+    return threads < p->threads ? (int)threads : p->threads;
+}
+
+fc_conv_job fc_conv_start(const fc_conv_problem *p, const fc_conv_arrays *a) {
+    const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
+    fc_conv_job j = {p, a, fc_find_kernels(p->isa, p->dtype), p->dtype == FC_FLOAT32 ? 4 : 8, C, K,
+             fc_start(fc_conv_useful_threads(p), p->interrupted), NULL, NULL};
+    j.run.flush = 1;
+    const ptrdiff_t planes = (C > K ? C : K) * p->kernel[0];
+    j.plane = fc_scratch_acquire((sizeof *j.plane + sizeof *j.w_plane) * (size_t)planes);
+    if (j.plane) j.w_plane = (ptrdiff_t *)(j.plane + planes);
+    return j;
+}
+
+fc_status fc_conv_end(fc_conv_job *j) {
+    fc_scratch_release(j->plane);
+    return (fc_status)j->run.status;
+}

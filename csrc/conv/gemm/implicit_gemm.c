@@ -1,0 +1,132 @@
+/* Dense convolution by gathered GEMMs (gemm/correlate.h): any geometry, any strides. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../arithmetic.h"
+#include "../../platform/memory.h"
+#include "../correlations.h"
+
+/* The weights of each group in the arrangement of its correlations. */
+typedef struct {
+    fc_conv_weights common;
+    ptrdiff_t groups;
+    fc_packed packed[];
+} prepared;
+
+static const prepared *find_prepared(const fc_conv_job *j) {
+    const fc_conv_weights *weights = j->a->prepared;
+    if (!weights || weights->algorithm != &fc_conv_implicit_gemm || weights->isa != j->p->isa) return NULL;
+    return (const prepared *)weights;
+}
+
+static void forward(fc_conv_job *j) {
+    const prepared *weights = find_prepared(j);
+    const ptrdiff_t depth = j->p->out_size[0];
+    for (ptrdiff_t g = 0; g < j->p->groups; g++) {
+        fc_packed own = {0};
+        if (!weights && depth > 1) { /* once for all output planes */
+            const fc_correlation middle = fc_conv_forward_correlation(j, g, depth / 2);
+            fc_pack_weights(j->kernels, j->size, &j->run, &middle, &own);
+        }
+        for (ptrdiff_t o = 0; o < depth && j->run.status == FC_OK; o++) {
+            fc_correlation c = fc_conv_forward_correlation(j, g, o);
+            c.packed = weights ? &weights->packed[g] : &own;
+            fc_correlate(j->kernels, j->size, &j->run, &c);
+        }
+        fc_scratch_release(own.weights);
+    }
+}
+
+static void backward_weights(fc_conv_job *j) {
+    for (ptrdiff_t g = 0; g < j->p->groups; g++)
+        for (ptrdiff_t o = 0; o < j->p->out_size[0] && j->run.status == FC_OK; o++) {
+            const fc_correlation c = fc_conv_forward_correlation(j, g, o);
+            fc_correlate_weights(j->kernels, j->size, &j->run, &c, o > 0);
+        }
+}
+
+static void correlate_each(fc_conv_job *j, const fc_correlation *residue, int lines, int residues) {
+    fc_correlate_residues(j->kernels, j->size, &j->run, residue, lines * residues);
+}
+
+/* Elements of the copy that one row of outputs needs of one plane, at least. */
+static double elements_of_a_row(const fc_axis axis[2]) {
+    double elements = 1;
+    for (int i = 0; i < 2; i++) {
+        if (!axis[i].outputs) return 0;
+        const ptrdiff_t most = i ? 2048 : 1;
+        const ptrdiff_t count = axis[i].outputs < most ? axis[i].outputs : most;
+        const fc_residues residues = fc_split_axis(&axis[i], count);
+        elements *= (double)residues.residues * ((double)count + (double)residues.reach);
+    }
+    return elements;
+}
+
+/* Kernels of that many taps are nobody's; without the bound their copies would not fit memory. */
+static const double MAX_ELEMENTS = 1 << 20;
+
+static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
+    fc_axis axis[2];
+    for (int i = 0; i < 2; i++)
+        axis[i] = op == FC_BACKWARD_DATA ? fc_conv_backward_axis(p, i + 1) : fc_conv_forward_axis(p, i + 1);
+    return elements_of_a_row(axis) > MAX_ELEMENTS
+               ? "the taps of one row of outputs span more than 2**20 elements"
+               : NULL;
+}
+
+static fc_status run(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arrays *a) {
+    if (p->batch == 0) {
+        if (op == FC_BACKWARD_WEIGHTS) fc_conv_clear_weight_gradients(p, a);
+        return FC_OK;
+    }
+    fc_conv_job j = fc_conv_start(p, a);
+    if (!j.plane) return FC_NO_MEMORY;
+    if (op == FC_FORWARD) forward(&j);
+    else if (op == FC_BACKWARD_DATA) fc_conv_backward_data(&j, p->groups, correlate_each);
+    else backward_weights(&j);
+    return fc_conv_end(&j);
+}
+
+/* Arrays that are not there yet: only their strides and that they differ from NULL matter. */
+static fc_conv_arrays with_any_images(const fc_conv_arrays *a) {
+    static char image[FC_ALIGNMENT];
+    return (fc_conv_arrays){.x = image, .w = a ? a->w : image, .b = a ? a->b : NULL, .y = image};
+}
+
+static void free_prepared(fc_conv_weights *weights) {
+    prepared *all = (prepared *)weights;
+    for (ptrdiff_t g = 0; g < all->groups; g++) fc_scratch_release(all->packed[g].weights);
+    free(all);
+}
+
+static fc_status prepare(const fc_conv_problem *p, const fc_conv_arrays *a, fc_conv_weights **weights) {
+    if (p->batch == 0) return FC_OK;
+    const fc_conv_arrays arrays = with_any_images(a);
+    prepared *all = calloc(1, sizeof *all + (size_t)p->groups * sizeof *all->packed);
+    if (!all) return FC_NO_MEMORY;
+    all->common = (fc_conv_weights){&fc_conv_implicit_gemm, p->isa, free_prepared};
+    all->groups = p->groups;
+    fc_conv_job j = fc_conv_start(p, &arrays);
+    if (!j.plane) fc_stop(&j.run, FC_NO_MEMORY);
+    for (ptrdiff_t g = 0; g < p->groups && j.run.status == FC_OK; g++) {
+        const fc_correlation c = fc_conv_forward_correlation(&j, g, p->out_size[0] / 2);
+        fc_pack_weights(j.kernels, j.size, &j.run, &c, &all->packed[g]);
+    }
+    fc_scratch_release(j.plane);
+    if (j.run.status == FC_OK) *weights = &all->common;
+    else free_prepared(&all->common);
+    return (fc_status)j.run.status;
+}
+
+static void describe(const fc_conv_problem *p, fc_conv_description *d) {
+    if (p->batch == 0) return;
+    const fc_conv_arrays arrays = with_any_images(NULL);
+    fc_conv_job j = fc_conv_start(p, &arrays);
+    if (!j.plane) return;
+    const fc_correlation c = fc_conv_forward_correlation(&j, 0, p->out_size[0] / 2);
+    d->workspace = fc_describe_correlation(j.kernels, j.size, &j.run, &c, d->how, sizeof d->how, &d->packed);
+    d->packed *= (size_t)p->groups;
+    fc_scratch_release(j.plane);
+}
+
+const fc_conv_algorithm fc_conv_implicit_gemm = {"implicit_gemm", refuses, NULL, run, prepare, describe};

@@ -1,0 +1,56 @@
+/* Blocks of outputs, and where they read their planes: in place, or from a padded copy in cache. */
+#ifndef FC_BLOCK_H
+#define FC_BLOCK_H
+
+#include "../kernels/kernels.h"
+#include "axis.h"
+
+/* How a problem is cut: `size` outputs a block, in images, rows, columns. */
+typedef struct {
+    const fc_axis *axis; /* height, width */
+    ptrdiff_t images;    /* in all */
+    ptrdiff_t x_image;   /* elements between images in the source */
+    fc_residues residues[2];
+    int in_place;
+    int adjacent;    /* the planes lie side by side in each position of the source */
+    ptrdiff_t inner; /* and so many in the copy; or 1 */
+    ptrdiff_t size[3], count[3];
+    /* Elements, in the copy or in place, between neighbouring outputs' images, rows and columns. */
+    ptrdiff_t pitch[3];
+    ptrdiff_t row_stride, residue_stride, plane_stride; /* of the copy */
+} fc_blocks;
+
+typedef struct {
+    ptrdiff_t start[3], count[3];
+} fc_block;
+
+/* Whether no tap of any output lies in the padding. */
+int fc_is_inside(const fc_axis *axis);
+
+/* Sets counts, pitches and strides for the rest. */
+void fc_lay_out(fc_blocks *blocks);
+
+fc_block fc_find_block(const fc_blocks *blocks, ptrdiff_t index);
+
+/* Offset that tap (s, t) adds. */
+ptrdiff_t fc_tap_offset(const fc_blocks *blocks, ptrdiff_t s, ptrdiff_t t);
+
+/* Offset in a plane of what output (0, 0, 0) of the block reads in place, but for the tap. */
+ptrdiff_t fc_block_offset(const fc_blocks *blocks, const fc_block *block);
+
+/* Runs of the source, each `length` elements long; none where it is not made of a few. */
+typedef struct {
+    ptrdiff_t count, length;
+} fc_runs;
+
+/* What a block reads of planes[first..last), as runs at offsets[i] elements from planes[first], at most `max_runs`. */
+fc_runs fc_find_runs(ptrdiff_t size, const fc_blocks *blocks, const fc_block *block, const void *const *planes,
+                     ptrdiff_t first, ptrdiff_t last, ptrdiff_t *offsets, ptrdiff_t max_runs);
+
+/* Copies planes[first..last) (image 0 of each; NULL is zeros) to a block's copy: plane p of them at
+ * target + p * plane_stride, or + p where inner > 1. `size`: bytes of an element. */
+void fc_fill_block(const fc_kernels *kernels, ptrdiff_t size, const fc_blocks *blocks,
+                   const fc_block *block, const void *const *planes, ptrdiff_t first, ptrdiff_t last,
+                   char *target);
+
+#endif

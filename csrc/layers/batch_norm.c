@@ -1,0 +1,326 @@
+/* Batch norm: two passes over memory forward, and backward unless a channel fits L2. Statistics are those of
+ * chunks that stay in L1, combined in one order (Chan, Golub & LeVeque 1983), so that the bits do not depend on the
+ * threads. Runs too short for vectors are taken for channels of their own, side by side. */
+#include "../arithmetic.h"
+#include "../kernels/kernels.h"
+#include "../platform/memory.h"
+#include "../platform/threads.h"
+
+/* Bytes of a chunk, and channels of one whose rows are cut. */
+static const ptrdiff_t CHUNK = 16 << 10;
+enum { CHANNELS = 64 };
+/* More would make the chunks' statistics pass 16 MiB (beside those of each channel). */
+static const ptrdiff_t MAX_STATISTICS = 1 << 20;
+/* Runs shorter than this lose to rows: the statistics of (2000, 512, 2) took twice PyTorch's time. */
+static const ptrdiff_t SHORT_RUN = 64;
+/* x and dy of a channel that are still in L2 when its dx is computed. */
+static const double CHANNEL_BYTES = 1 << 20;
+/* Bytes worth a thread more: about 10 us. */
+static const double THREAD_BYTES = 128 << 10;
+
+typedef struct {
+    const fc_norm_problem *p;
+    const fc_kernels *kernels;
+    fc_run run;
+    const char *x, *dy;
+    char *y;
+    const double *mean, *a, *b, *d;
+    double *first, *second; /* [chunk][channel] */
+    ptrdiff_t size;
+    ptrdiff_t length, chunks; /* elements of a run, or rows, in a chunk; chunks of a run, or of all rows */
+    ptrdiff_t images;         /* whose runs share a chunk: 1 unless there are very many */
+    ptrdiff_t slices;         /* of the channels */
+    ptrdiff_t units, parts;
+} job;
+
+/* One chunk: `count` elements of channel c from `at` on, or `count` rows of `channels` channels. */
+typedef struct {
+    ptrdiff_t row, channel, channels, at, count, runs;
+} chunk;
+
+static int by_rows(const job *j) { return j->p->inner == 1; }
+
+static chunk chunk_of(const job *j, ptrdiff_t u) {
+    const fc_norm_problem *p = j->p;
+    if (by_rows(j)) {
+        const ptrdiff_t i = u / j->slices, channel = u % j->slices * CHANNELS;
+        return (chunk){i, channel, min(CHANNELS, p->channels - channel),
+                       i * j->length * p->channels + channel, min(j->length, p->outer - i * j->length), 1};
+    }
+    const ptrdiff_t run = u / j->chunks, begin = u % j->chunks * j->length;
+    const ptrdiff_t group = run / p->channels, channel = run % p->channels, image = group * j->images;
+    return (chunk){group * j->chunks + u % j->chunks, channel, 1,
+                   (image * p->channels + channel) * p->inner + begin, min(j->length, p->inner - begin),
+                   min(j->images, p->outer - image)};
+}
+
+/* The statistics of the runs of a channel in `runs` images. */
+static void statistics_of_runs(const job *j, const chunk *o, const char *x, const char *dy, double *first,
+                               double *second) {
+    const fc_norm_kernels *k = &j->kernels->norm;
+    const ptrdiff_t step = j->p->channels * j->p->inner * j->size;
+    double before = 0, added[2];
+    *first = *second = 0;
+    for (ptrdiff_t i = 0; i < o->runs; i++, x += step) {
+        if (dy) {
+            k->products_run(o->count, dy + i * step, x, j->mean[o->channel], &added[0], &added[1]);
+            *first += added[0];
+        } else {
+            k->moments_run(o->count, x, &added[0], &added[1]);
+            const double distance = added[0] - *first, now = before + (double)o->count;
+            *first += distance * (double)o->count / now;
+            *second += distance * distance * before * (double)o->count / now;
+            before = now;
+        }
+        *second += added[1];
+    }
+}
+
+static void work(const job *j, ptrdiff_t u) {
+    const fc_norm_kernels *k = &j->kernels->norm;
+    const chunk o = chunk_of(j, u);
+    const ptrdiff_t C = j->p->channels, c = o.channel;
+    const char *x = j->x + o.at * j->size, *dy = j->dy ? j->dy + o.at * j->size : NULL;
+    double *first = j->first ? j->first + o.row * C + c : NULL;
+    double *second = j->first ? j->second + o.row * C + c : NULL;
+    if (j->y && by_rows(j))
+        k->apply_rows(o.count, o.channels, x, C, j->mean + c, j->a + c, j->b + c, dy,
+                      dy ? j->d + c : NULL, j->y + o.at * j->size);
+    else if (j->y)
+        k->apply_run(o.count, x, j->mean[c], j->a[c], j->b[c], dy, dy ? j->d[c] : 0,
+                     j->y + o.at * j->size);
+    else if (dy && by_rows(j))
+        k->products_rows(o.count, o.channels, dy, x, C, j->mean + c, first, second);
+    else if (by_rows(j))
+        k->moments_rows(o.count, o.channels, x, C, first, second);
+    else
+        statistics_of_runs(j, &o, x, dy, first, second);
+}
+
+static void run_task(void *context, int index) {
+    job *j = context;
+    const fc_units share = fc_units_of(j->units, j->parts, index);
+    for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped_at(&j->run, u - share.begin, CHUNK); u++) work(j, u);
+}
+
+static job start(const fc_norm_problem *p, const double *mean, const void *x, const void *dy, void *y) {
+    job j = {.p = p, .kernels = fc_find_kernels(p->isa, p->dtype), .x = x, .dy = dy, .y = y, .mean = mean};
+    j.size = p->dtype == FC_FLOAT32 ? 4 : 8;
+    const double bytes = (double)p->outer * (double)p->channels * (double)p->inner * (double)j.size;
+    const double threads = 1 + bytes / THREAD_BYTES;
+    j.run = fc_start(threads < p->threads ? (int)threads : p->threads, p->interrupted);
+    const ptrdiff_t length = by_rows(&j) ? p->outer : p->inner;
+    j.images = by_rows(&j) || y ? 1 : quotient_up(p->outer, max(1, MAX_STATISTICS / p->channels));
+    const ptrdiff_t others = by_rows(&j) ? 1 : quotient_up(p->outer, j.images);
+    const ptrdiff_t wanted = CHUNK / j.size / (by_rows(&j) ? min(p->channels, CHANNELS) : 1);
+    const ptrdiff_t max_chunks = max(1, MAX_STATISTICS / others / p->channels);
+    j.length = max(even_block(length, wanted), quotient_up(length, max_chunks));
+    j.chunks = quotient_up(length, j.length);
+    j.slices = by_rows(&j) ? quotient_up(p->channels, CHANNELS) : 1;
+    j.units = by_rows(&j) ? j.chunks * j.slices : others * p->channels * j.chunks;
+    j.parts = min(j.units, j.run.threads);
+    return j;
+}
+
+/* Chunks that hold elements of each channel. */
+static ptrdiff_t rows_of(const job *j) {
+    return by_rows(j) ? j->chunks : quotient_up(j->p->outer, j->images) * j->chunks;
+}
+
+static ptrdiff_t elements_of(const job *j, ptrdiff_t row) {
+    const ptrdiff_t begin = row % j->chunks * j->length;
+    if (by_rows(j)) return min(j->length, j->p->outer - begin);
+    const ptrdiff_t images = min(j->images, j->p->outer - row / j->chunks * j->images);
+    return min(j->length, j->p->inner - begin) * images;
+}
+
+static int statistics(job *j) {
+    const ptrdiff_t count = rows_of(j) * j->p->channels;
+    j->first = fc_scratch_acquire((size_t)(2 * count) * sizeof(double));
+    if (!j->first) return 0;
+    j->second = j->first + count;
+    fc_parallel(&j->run, (int)j->parts, run_task, j);
+    return 1;
+}
+
+/* Every position of a run as a channel of its own. */
+static int has_short_runs(const fc_norm_problem *p) {
+    return p->inner > 1 && p->inner < SHORT_RUN && p->outer >= 8 &&
+           p->channels <= MAX_STATISTICS / 8 / p->inner;
+}
+
+static fc_norm_problem by_positions(const fc_norm_problem *p) {
+    fc_norm_problem q = *p;
+    q.channels *= p->inner;
+    q.inner = 1;
+    return q;
+}
+
+/* What holds for a channel, for its positions. */
+static void repeat(const fc_norm_problem *p, const double *source, double *target) {
+    for (ptrdiff_t c = 0; c < p->channels; c++)
+        for (ptrdiff_t i = 0; i < p->inner; i++) target[c * p->inner + i] = source[c];
+}
+
+fc_status fc_moments(const fc_norm_problem *p, const void *x, double *mean, double *squares) {
+    if (has_short_runs(p)) {
+        const fc_norm_problem q = by_positions(p);
+        const ptrdiff_t inner = p->inner;
+        double *means = fc_scratch_acquire((size_t)(2 * q.channels) * sizeof *means);
+        if (!means) return FC_NO_MEMORY;
+        const fc_status status = fc_moments(&q, x, means, means + q.channels);
+        for (ptrdiff_t c = 0; c < p->channels && status == FC_OK; c++) {
+            mean[c] = squares[c] = 0;
+            for (ptrdiff_t i = c * inner; i < (c + 1) * inner; i++) mean[c] += means[i];
+            mean[c] /= (double)inner;
+            for (ptrdiff_t i = c * inner; i < (c + 1) * inner; i++) {
+                const double distance = means[i] - mean[c];
+                squares[c] += means[q.channels + i] + (double)p->outer * distance * distance;
+            }
+        }
+        fc_scratch_release(means);
+        return status;
+    }
+    job j = start(p, NULL, x, NULL, NULL);
+    if (!statistics(&j)) return FC_NO_MEMORY;
+    const ptrdiff_t rows = rows_of(&j), C = p->channels;
+    for (ptrdiff_t c = 0; c < C; c++) mean[c] = squares[c] = 0;
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t c = 0; c < C; c++) mean[c] += j.first[r * C + c] * (double)elements_of(&j, r);
+    for (ptrdiff_t c = 0; c < C; c++) mean[c] /= (double)p->outer * (double)p->inner;
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t c = 0; c < C; c++) {
+            const double distance = j.first[r * C + c] - mean[c];
+            squares[c] += j.second[r * C + c] + (double)elements_of(&j, r) * distance * distance;
+        }
+    fc_scratch_release(j.first);
+    return (fc_status)j.run.status;
+}
+
+fc_status fc_norm_sums(const fc_norm_problem *p, const void *dy, const void *x, const double *mean,
+                       double *sum, double *product) {
+    if (has_short_runs(p)) {
+        const fc_norm_problem q = by_positions(p);
+        double *sums = fc_scratch_acquire((size_t)(3 * q.channels) * sizeof *sums);
+        if (!sums) return FC_NO_MEMORY;
+        double *products = sums + q.channels, *means = products + q.channels;
+        repeat(p, mean, means);
+        const fc_status status = fc_norm_sums(&q, dy, x, means, sums, products);
+        for (ptrdiff_t c = 0; c < p->channels && status == FC_OK; c++) {
+            sum[c] = product[c] = 0;
+            for (ptrdiff_t i = c * p->inner; i < (c + 1) * p->inner; i++) {
+                sum[c] += sums[i];
+                product[c] += products[i];
+            }
+        }
+        fc_scratch_release(sums);
+        return status;
+    }
+    job j = start(p, mean, x, dy, NULL);
+    if (!statistics(&j)) return FC_NO_MEMORY;
+    const ptrdiff_t rows = rows_of(&j);
+    for (ptrdiff_t c = 0; c < p->channels; c++) sum[c] = product[c] = 0;
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t c = 0; c < p->channels; c++) {
+            sum[c] += j.first[r * p->channels + c];
+            product[c] += j.second[r * p->channels + c];
+        }
+    fc_scratch_release(j.first);
+    return (fc_status)j.run.status;
+}
+
+fc_status fc_norm_apply(const fc_norm_problem *p, const void *x, const double *mean, const double *a,
+                        const double *b, const void *dy, const double *d, void *y) {
+    if (!p->outer || !p->channels || !p->inner) return FC_OK;
+    if (has_short_runs(p)) {
+        const fc_norm_problem q = by_positions(p);
+        double *repeated = fc_scratch_acquire((size_t)(4 * q.channels) * sizeof *repeated);
+        if (!repeated) return FC_NO_MEMORY;
+        const double *sources[4] = {mean, a, b, d};
+        for (int i = 0; i < (d ? 4 : 3); i++) repeat(p, sources[i], repeated + i * q.channels);
+        const double *of = repeated;
+        const fc_status status = fc_norm_apply(&q, x, of, of + q.channels, of + 2 * q.channels, dy,
+                                               d ? of + 3 * q.channels : NULL, y);
+        fc_scratch_release(repeated);
+        return status;
+    }
+    job j = start(p, mean, x, dy, y);
+    j.a = a;
+    j.b = b;
+    j.d = d;
+    fc_parallel(&j.run, (int)j.parts, run_task, &j);
+    return (fc_status)j.run.status;
+}
+
+/* The factors of fc_norm_apply for dx. */
+typedef struct {
+    double of_x, constant, of_dy;
+} terms;
+
+static terms terms_of(const fc_norm_problem *p, double inv_std, double gamma, double dgamma, double dbeta) {
+    const double count = (double)(p->outer * p->inner), factor = gamma * inv_std;
+    return (terms){-factor * inv_std * dgamma / count, -factor * dbeta / count, factor};
+}
+
+typedef struct {
+    job j;
+    const double *inv_std, *gamma;
+    double *dgamma, *dbeta;
+} backward_job;
+
+/* Channel after channel: dx while x and dy are still in L2. The sums are added in fc_norm_sums' order. */
+static void backward_task(void *context, int index) {
+    backward_job *b = context;
+    job *j = &b->j;
+    const fc_norm_problem *p = j->p;
+    const fc_norm_kernels *k = &j->kernels->norm;
+    const fc_units share = fc_units_of(p->channels, j->parts, index);
+    const ptrdiff_t bytes = p->outer * p->inner * j->size;
+    for (ptrdiff_t c = share.begin; c < share.end && !fc_stopped_at(&j->run, c - share.begin, bytes); c++) {
+        double sum = 0, product = 0;
+        for (ptrdiff_t n = 0; n < p->outer; n++)
+            for (ptrdiff_t i = 0; i < p->inner; i += j->length) {
+                const ptrdiff_t at = ((n * p->channels + c) * p->inner + i) * j->size;
+                double added[2];
+                k->products_run(min(j->length, p->inner - i), j->dy + at, j->x + at, j->mean[c], &added[0],
+                                &added[1]);
+                sum += added[0];
+                product += added[1];
+            }
+        b->dbeta[c] = sum;
+        b->dgamma[c] = product * b->inv_std[c];
+        const terms t = terms_of(p, b->inv_std[c], b->gamma[c], b->dgamma[c], sum);
+        for (ptrdiff_t n = 0; n < p->outer; n++) {
+            const ptrdiff_t at = (n * p->channels + c) * p->inner * j->size;
+            k->apply_run(p->inner, j->x + at, j->mean[c], t.of_x, t.constant, j->dy + at, t.of_dy, j->y + at);
+        }
+    }
+}
+
+fc_status fc_norm_backward(const fc_norm_problem *p, const void *dy, const void *x, const double *mean,
+                           const double *inv_std, const double *gamma, double *dgamma, double *dbeta,
+                           void *dx) {
+    backward_job b = {start(p, mean, x, dy, dx), inv_std, gamma, dgamma, dbeta};
+    job *j = &b.j;
+    const double bytes = 2 * (double)p->outer * (double)p->inner * (double)j->size;
+    if (!by_rows(j) && !has_short_runs(p) && bytes <= CHANNEL_BYTES && p->channels >= 4 * j->run.threads &&
+        p->outer * p->channels <= MAX_STATISTICS) {
+        j->parts = j->run.threads;
+        fc_parallel(&j->run, (int)j->parts, backward_task, &b);
+        return (fc_status)j->run.status;
+    }
+    double *all = fc_scratch_acquire((size_t)(3 * p->channels) * sizeof *all);
+    if (!all) return FC_NO_MEMORY;
+    double *of_x = all, *constant = of_x + p->channels, *of_dy = constant + p->channels;
+    fc_status status = fc_norm_sums(p, dy, x, mean, dbeta, dgamma);
+    for (ptrdiff_t c = 0; c < p->channels; c++) {
+        dgamma[c] *= inv_std[c];
+        const terms t = terms_of(p, inv_std[c], gamma[c], dgamma[c], dbeta[c]);
+        of_x[c] = t.of_x;
+        constant[c] = t.constant;
+        of_dy[c] = t.of_dy;
+    }
+    if (status == FC_OK) status = fc_norm_apply(p, x, mean, of_x, constant, dy, of_dy, dx);
+    fc_scratch_release(all);
+    return status;
+}

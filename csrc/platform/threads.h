@@ -1,0 +1,51 @@
+/* The thread pool: one for the process, created on first use, and the run that a call makes. */
+#ifndef FC_THREADS_H
+#define FC_THREADS_H
+
+#include "../compiler.h"
+#include "../fastconv.h"
+
+/* One call of an entry point, shared by its tasks. */
+typedef struct {
+    int threads;
+    int (*interrupted)(void); /* asked now and then on the calling thread; may be NULL */
+    double next_question;     /* seconds on the monotonic clock */
+    fc_float_mode mode;       /* the calling thread's */
+    int flush;                /* denormal numbers count as zero in tasks, where each may take a hundred times as long */
+    FC_THREAD owner;          /* the calling thread */
+    FC_ATOMIC int status;     /* fc_status: the first that was not FC_OK */
+} fc_run;
+
+/* A run of at most `threads` threads, to be started by the calling one. */
+fc_run fc_start(int threads, int (*interrupted)(void));
+
+/* Runs task(context, part) for 0 <= part < parts on at most run->threads threads, the calling one
+ * among them, and returns when all are done. Inside a task, or while another caller has the pool,
+ * everything runs on the calling thread. */
+void fc_parallel(fc_run *run, int parts, void (*task)(void *context, int part), void *context);
+
+/* Whether a task should return early. Cheap; to be asked every few milliseconds of work. */
+int fc_stopped(fc_run *run);
+
+/* The same for loops over units of work that move so many bytes each, asked at every one of them. */
+static inline int fc_stopped_at(fc_run *run, ptrdiff_t unit, ptrdiff_t bytes) {
+    return (bytes >= 64 << 10 || unit % 32 == 0) && fc_stopped(run);
+}
+
+/* The units of a part, of `units` dealt evenly to `parts`. */
+typedef struct {
+    ptrdiff_t begin, end;
+} fc_units;
+
+static inline fc_units fc_units_of(ptrdiff_t units, ptrdiff_t parts, ptrdiff_t part) {
+    const ptrdiff_t each = units / parts, more = units % parts;
+    const ptrdiff_t begin = each * part + (part < more ? part : more);
+    return (fc_units){begin, begin + each + (part < more)};
+}
+
+void fc_stop(fc_run *run, fc_status status);
+
+/* What a run within this one may ask on this thread: run->interrupted on the calling one, else NULL. */
+int (*fc_question(const fc_run *run))(void);
+
+#endif
