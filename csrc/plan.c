@@ -1,63 +1,189 @@
-/* Which algorithm runs. */
+/* Which path runs: per op the ordered list of paths, the choice among them, and the plans that are made of it. */
+#include <stdlib.h>
 #include <string.h>
 
+#include "columns/columns.h"
 #include "conv/algorithm.h"
+#include "path.h"
+#include "pool/shared.h"
 
-/* The first that suits and does not refuse is taken; naive refuses nothing. */
-static const fc_conv_algorithm *const conv_algorithms[] = {
-    &fc_conv_fully_connected,
-    &fc_conv_direct,
-    &fc_conv_winograd,
-    &fc_conv_implicit_gemm,
-    &fc_conv_naive,
+/* A path that refuses a problem is passed over; so is one that doubts whether it is the one to take, unless it is asked
+ * for. The first of the rest is taken: naive refuses nothing and doubts nothing. */
+static const fc_path *const forward[] = {
+    &fc_path_fully_connected, &fc_path_direct, &fc_path_winograd, &fc_path_implicit_gemm, &fc_path_naive, NULL,
 };
-enum { CONV_ALGORITHMS = sizeof conv_algorithms / sizeof *conv_algorithms };
+static const fc_path *const backward_data[] = {
+    &fc_path_fully_connected, &fc_path_direct, &fc_path_winograd, &fc_path_implicit_gemm, &fc_path_naive, NULL,
+};
+static const fc_path *const backward_weights[] = {
+    &fc_path_fully_connected, &fc_path_direct, &fc_path_winograd, &fc_path_implicit_gemm, &fc_path_naive, NULL,
+};
 
-const char *fc_conv_algorithm_name(int index) {
-    return index < CONV_ALGORITHMS ? conv_algorithms[index]->name : NULL;
+static const fc_path *const pool_forward[] = {&fc_path_pool, NULL};
+static const fc_path *const avg_pool_backward[] = {&fc_path_avg_pool_backward, NULL};
+static const fc_path *const scatter[] = {&fc_path_scatter, NULL};
+static const fc_path *const im2col[] = {&fc_path_im2col, NULL};
+static const fc_path *const col2im[] = {&fc_path_col2im, NULL};
+
+static const fc_path *const *const paths[FC_OPS] = {
+    [FC_FORWARD] = forward,
+    [FC_BACKWARD_DATA] = backward_data,
+    [FC_BACKWARD_WEIGHTS] = backward_weights,
+    [FC_MAX_POOL] = pool_forward,
+    [FC_AVG_POOL] = pool_forward,
+    [FC_AVG_POOL_BACKWARD] = avg_pool_backward,
+    [FC_SCATTER] = scatter,
+    [FC_IM2COL] = im2col,
+    [FC_COL2IM] = col2im,
+};
+
+const char *fc_path_name(fc_op op, int index) { return paths[op][index] ? paths[op][index]->name : NULL; }
+
+/* Whether `name` is the path's, its algorithm's, or NULL. */
+static int is_named(const fc_path *path, const char *name) {
+    if (!name) return 1;
+    const size_t length = strlen(name);
+    return !strncmp(path->name, name, length) && (!path->name[length] || path->name[length] == '/');
 }
 
-static const fc_conv_algorithm *find(const char *name) {
-    for (int i = 0; i < CONV_ALGORITHMS; i++)
-        if (!strcmp(conv_algorithms[i]->name, name)) return conv_algorithms[i];
-    return NULL;
-}
-
-const char *fc_conv_refusal(fc_conv_op op, const char *algorithm, const fc_conv_problem *problem) {
-    const fc_conv_algorithm *found = find(algorithm);
-    return found ? found->refuses(op, problem) : "there is no algorithm of this name";
-}
-
-/* The named algorithm, or the first that suits; NULL if it refuses. */
-static const fc_conv_algorithm *choose(fc_conv_op op, const char *name, const fc_conv_problem *problem) {
-    for (int i = 0; i < CONV_ALGORITHMS; i++) {
-        const fc_conv_algorithm *candidate = conv_algorithms[i];
-        if (name ? strcmp(candidate->name, name) : candidate->suits && !candidate->suits(op, problem)) continue;
-        if (!candidate->refuses(op, problem)) return candidate;
+const char *fc_path_refusal(fc_op op, const char *name, const fc_problem *problem) {
+    const char *reason = "it has no path for this operation";
+    for (const fc_path *const *path = paths[op]; *path; path++) {
+        if (!is_named(*path, name)) continue;
+        reason = (*path)->refuses(*path, op, problem);
+        if (!reason) return NULL;
     }
-    return NULL;
+    return reason;
 }
 
-fc_status fc_conv_run(fc_conv_op op, const char *algorithm, const fc_conv_problem *problem,
-                      const fc_conv_arrays *arrays) {
-    const fc_conv_algorithm *chosen = choose(op, algorithm, problem);
-    return chosen ? chosen->run(op, problem, arrays) : FC_REFUSED;
+static const char *doubt_of(const fc_path *path, fc_op op, const fc_problem *problem, int of_algorithm) {
+    const char *reason = path->doubt ? path->doubt(path, op, problem) : NULL;
+    if (!reason && of_algorithm && path->algorithm) reason = path->algorithm->doubt(op, problem);
+    return reason;
 }
 
-fc_status fc_conv_prepare(const char *algorithm, const fc_conv_problem *problem,
-                          const fc_conv_arrays *arrays, fc_conv_weights **weights) {
-    const fc_conv_algorithm *chosen = choose(FC_FORWARD, algorithm, problem);
+int fc_find_candidate(fc_op op, const fc_problem *problem, int index, fc_candidate *candidate) {
+    const fc_path *path = paths[op][index];
+    if (!path) return 0;
+    *candidate = (fc_candidate){.name = path->name, .exact = path->exact, .refusal = path->refuses(path, op, problem)};
+    if (candidate->refusal) return 1;
+    candidate->doubt = doubt_of(path, op, problem, 1);
+    candidate->cycles = path->cycles ? path->cycles(path, op, problem) : 0;
+    return 1;
+}
+
+/* The path that was asked for, or the first of an algorithm, or of all, that has no doubt; of an algorithm that doubts
+ * all of its paths, the first that does not refuse. NULL: all that are named refuse. */
+static const fc_path *choose(fc_op op, const char *name, const fc_problem *problem) {
+    const fc_path *last_resort = NULL;
+    for (const fc_path *const *path = paths[op]; *path; path++) {
+        if (!is_named(*path, name) || (*path)->refuses(*path, op, problem)) continue;
+        if (name && !strcmp(name, (*path)->name)) return *path;
+        if (!doubt_of(*path, op, problem, !name)) return *path;
+        if (!last_resort) last_resort = *path;
+    }
+    return last_resort;
+}
+
+struct fc_plan_memory {
+    struct fc_plan_memory *next;
+    max_align_t bytes[];
+};
+
+void *fc_plan_allocate(fc_plan *plan, size_t bytes) {
+    struct fc_plan_memory *memory = calloc(1, sizeof *memory + bytes);
+    if (!memory) return NULL;
+    memory->next = plan->memory;
+    plan->memory = memory;
+    return memory->bytes;
+}
+
+/* Whether there are no images: then nothing is planned, and all there is to do is to clear gradients. */
+static int is_empty(fc_op op, const fc_problem *problem) {
+    switch (op) {
+    case FC_FORWARD:
+    case FC_BACKWARD_DATA:
+    case FC_BACKWARD_WEIGHTS:
+        return problem->conv.batch == 0;
+    case FC_MAX_POOL:
+    case FC_AVG_POOL:
+    case FC_AVG_POOL_BACKWARD:
+        return problem->pool.batch == 0;
+    case FC_SCATTER:
+        return problem->scatter.batch == 0;
+    case FC_IM2COL:
+    case FC_COL2IM:
+        return problem->columns.batch == 0;
+    default:
+        return 1;
+    }
+}
+
+static fc_status create(fc_op op, const fc_path *path, const fc_problem *problem, fc_plan **plan);
+
+/* The plan that takes over; where the path's own wish refuses, the last of the list, which never does. */
+static fc_status create_fallback(fc_plan *plan) {
+    if (!plan->path->fallback) return FC_OK;
+    const fc_path *path = choose(plan->op, plan->path->fallback, &plan->problem);
+    if (!path) path = choose(plan->op, "naive", &plan->problem);
+    return create(plan->op, path, &plan->problem, &plan->fallback);
+}
+
+static fc_status create(fc_op op, const fc_path *path, const fc_problem *problem, fc_plan **plan) {
+    fc_plan *made = calloc(1, sizeof *made);
+    *plan = NULL;
+    if (!made) return FC_NO_MEMORY;
+    made->op = op;
+    made->problem = *problem;
+    made->path = path;
+    fc_status status = FC_OK;
+    if (!is_empty(op, problem)) {
+        if (path->create) status = path->create(made);
+        if (status == FC_OK) status = create_fallback(made);
+    }
+    if (status == FC_OK) *plan = made;
+    else fc_plan_free(made);
+    return status;
+}
+
+fc_status fc_plan_create(fc_op op, const char *name, const fc_problem *problem, fc_plan **plan) {
+    const fc_path *path = choose(op, name, problem);
+    *plan = NULL;
+    return path ? create(op, path, problem, plan) : FC_REFUSED;
+}
+
+void fc_plan_free(fc_plan *plan) {
+    if (!plan) return;
+    fc_plan_free(plan->fallback);
+    for (struct fc_plan_memory *memory = plan->memory, *next; memory; memory = next) {
+        next = memory->next;
+        free(memory);
+    }
+    free(plan);
+}
+
+fc_status fc_plan_run(const fc_plan *plan, const fc_arrays *arrays, fc_question interrupted) {
+    if (is_empty(plan->op, &plan->problem)) {
+        if (plan->op == FC_BACKWARD_WEIGHTS) fc_conv_clear_gradients(&plan->problem.conv, arrays);
+        return FC_OK;
+    }
+    return plan->path->run(plan, arrays, interrupted);
+}
+
+fc_status fc_plan_prepare(const fc_plan *plan, const void *w, fc_question interrupted, fc_weights **weights) {
     *weights = NULL;
-    return chosen ? chosen->prepare(problem, arrays, weights) : FC_REFUSED;
+    if (!plan->path->prepare || is_empty(plan->op, &plan->problem)) return FC_OK;
+    return plan->path->prepare(plan, w, interrupted, weights);
 }
 
-void fc_conv_free_weights(fc_conv_weights *weights) {
+void fc_weights_free(fc_weights *weights) {
     if (weights) weights->free(weights);
 }
 
-void fc_conv_describe(const char *algorithm, const fc_conv_problem *problem,
-                      fc_conv_description *description) {
-    const fc_conv_algorithm *chosen = choose(FC_FORWARD, algorithm, problem);
-    *description = (fc_conv_description){.algorithm = chosen ? chosen->name : NULL};
-    if (chosen) chosen->describe(problem, description);
+void fc_plan_describe(const fc_plan *plan, fc_description *description) {
+    *description = (fc_description){
+        .path = plan->path->name,
+        .fallback = plan->fallback ? plan->fallback->path->name : NULL,
+    };
+    if (plan->path->describe && !is_empty(plan->op, &plan->problem)) plan->path->describe(plan, description);
 }

@@ -5,23 +5,26 @@ cdef extern from "fastconv.h" nogil:
         FC_INTERRUPTED
         FC_FORKED
         FC_REFUSED
+        FC_OUT_OF_RANGE
 
     ctypedef enum fc_dtype:
         FC_FLOAT32
         FC_FLOAT64
 
-    ctypedef enum fc_conv_op:
-        FC_FORWARD
-        FC_BACKWARD_DATA
-        FC_BACKWARD_WEIGHTS
+    ctypedef int (*fc_question)() noexcept nogil
 
-    ctypedef struct fc_conv_problem:
+    ctypedef struct fc_call:
         fc_dtype dtype
         int isa
         int threads
-        int (*interrupted)() noexcept nogil
+        fc_question interrupted
+
+    ctypedef struct fc_conv_problem:
+        fc_call call
         int accurate
         int relu
+        int has_w
+        int has_b
         ptrdiff_t batch
         ptrdiff_t groups
         ptrdiff_t in_channels
@@ -36,37 +39,6 @@ cdef extern from "fastconv.h" nogil:
         ptrdiff_t w_strides[5]
         ptrdiff_t y_strides[5]
 
-    ctypedef struct fc_conv_weights:
-        pass
-
-    ctypedef struct fc_conv_arrays:
-        void *x
-        void *w
-        void *b
-        void *y
-        const fc_conv_weights *prepared
-
-    ctypedef struct fc_conv_description:
-        const char *algorithm
-        const char *how
-        size_t workspace
-        size_t packed
-
-    int fastconv_get_num_threads()
-    void fastconv_set_num_threads(int count)
-    const char *fc_isa_name(int index)
-    int fc_isa_available(int index)
-    const char *fc_conv_algorithm_name(int index)
-    const char *fc_conv_refusal(fc_conv_op op, const char *algorithm,
-                                const fc_conv_problem *problem)
-    fc_status fc_conv_run(fc_conv_op op, const char *algorithm, const fc_conv_problem *problem,
-                          const fc_conv_arrays *arrays)
-    fc_status fc_conv_prepare(const char *algorithm, const fc_conv_problem *problem,
-                              const fc_conv_arrays *arrays, fc_conv_weights **weights)
-    void fc_conv_free_weights(fc_conv_weights *weights)
-    void fc_conv_describe(const char *algorithm, const fc_conv_problem *problem,
-                          fc_conv_description *description)
-
     ctypedef enum fc_element:
         FC_UINT8
         FC_INT8
@@ -77,15 +49,9 @@ cdef extern from "fastconv.h" nogil:
         FC_INT32
         FC_ELEMENT_FLOAT64
 
-    ctypedef enum fc_pool_op:
-        FC_MAX_POOL
-        FC_AVG_POOL
-
     ctypedef struct fc_pool_problem:
+        fc_call call
         fc_element element
-        int isa
-        int threads
-        int (*interrupted)() noexcept nogil
         int channels_last
         int adaptive
         ptrdiff_t batch
@@ -100,15 +66,8 @@ cdef extern from "fastconv.h" nogil:
         double divisor
         int count_include_pad
 
-    fc_status fc_pool_forward(fc_pool_op op, const fc_pool_problem *problem, const void *x, void *y,
-                              long long *indices)
-    fc_status fc_avg_pool_backward(const fc_pool_problem *problem, const void *dy, void *dx)
-
     ctypedef struct fc_scatter_problem:
-        fc_dtype dtype
-        int isa
-        int threads
-        int (*interrupted)() noexcept nogil
+        fc_call call
         int channels_last
         int add
         ptrdiff_t batch
@@ -116,14 +75,8 @@ cdef extern from "fastconv.h" nogil:
         ptrdiff_t count
         ptrdiff_t plane
 
-    fc_status fc_scatter(const fc_scatter_problem *problem, const void *dy,
-                         const long long *indices, void *dx)
-
     ctypedef struct fc_columns_problem:
-        fc_dtype dtype
-        int isa
-        int threads
-        int (*interrupted)() noexcept nogil
+        fc_call call
         ptrdiff_t batch
         ptrdiff_t channels
         ptrdiff_t in_size[3]
@@ -133,14 +86,73 @@ cdef extern from "fastconv.h" nogil:
         ptrdiff_t dilation[3]
         ptrdiff_t pad[3]
 
-    fc_status fc_im2col(const fc_columns_problem *problem, const void *x, void *cols)
-    fc_status fc_col2im(const fc_columns_problem *problem, const void *cols, void *x)
+    ctypedef enum fc_op:
+        FC_FORWARD
+        FC_BACKWARD_DATA
+        FC_BACKWARD_WEIGHTS
+        FC_MAX_POOL
+        FC_AVG_POOL
+        FC_AVG_POOL_BACKWARD
+        FC_SCATTER
+        FC_IM2COL
+        FC_COL2IM
+
+    ctypedef union fc_problem:
+        fc_call call
+        fc_conv_problem conv
+        fc_pool_problem pool
+        fc_scatter_problem scatter
+        fc_columns_problem columns
+
+    ctypedef struct fc_weights:
+        pass
+
+    ctypedef struct fc_arrays:
+        void *x
+        void *w
+        void *b
+        void *y
+        long long *indices
+        const fc_weights *weights
+
+    ctypedef struct fc_plan:
+        pass
+
+    ctypedef struct fc_candidate:
+        const char *name
+        int exact
+        const char *refusal
+        const char *doubt
+        double cycles
+
+    ctypedef struct fc_description:
+        const char *path
+        const char *fallback
+        const char *how
+        ptrdiff_t tile[2]
+        ptrdiff_t block[3]
+        ptrdiff_t tasks
+        size_t workspace
+        size_t packed
+
+    const char *fc_path_name(fc_op op, int index)
+    const char *fc_path_refusal(fc_op op, const char *path, const fc_problem *problem)
+    int fc_find_candidate(fc_op op, const fc_problem *problem, int index, fc_candidate *candidate)
+    fc_status fc_plan_create(fc_op op, const char *path, const fc_problem *problem, fc_plan **plan)
+    void fc_plan_free(fc_plan *plan)
+    fc_status fc_plan_run(const fc_plan *plan, const fc_arrays *arrays, fc_question interrupted)
+    fc_status fc_plan_prepare(const fc_plan *plan, const void *w, fc_question interrupted,
+                              fc_weights **weights)
+    void fc_weights_free(fc_weights *weights)
+    void fc_plan_describe(const fc_plan *plan, fc_description *description)
+
+    int fastconv_get_num_threads()
+    void fastconv_set_num_threads(int count)
+    const char *fc_isa_name(int index)
+    int fc_isa_available(int index)
 
     ctypedef struct fc_norm_problem:
-        fc_dtype dtype
-        int isa
-        int threads
-        int (*interrupted)() noexcept nogil
+        fc_call call
         ptrdiff_t outer
         ptrdiff_t channels
         ptrdiff_t inner
@@ -158,20 +170,14 @@ cdef extern from "fastconv.h" nogil:
         FC_SIGMOID
 
     ctypedef struct fc_activation_problem:
+        fc_call call
         fc_activation activation
-        fc_dtype dtype
-        int isa
-        int threads
-        int (*interrupted)() noexcept nogil
         ptrdiff_t count
 
     fc_status fc_activate(const fc_activation_problem *problem, const void *x, const void *dy, void *y)
 
     ctypedef struct fc_affine_problem:
-        fc_dtype dtype
-        int isa
-        int threads
-        int (*interrupted)() noexcept nogil
+        fc_call call
         ptrdiff_t rows
         ptrdiff_t cols
 
@@ -179,10 +185,7 @@ cdef extern from "fastconv.h" nogil:
     fc_status fc_sum_rows(const fc_affine_problem *problem, const void *dy, double *sums)
 
     ctypedef struct fc_softmax_problem:
-        fc_dtype dtype
-        int isa
-        int threads
-        int (*interrupted)() noexcept nogil
+        fc_call call
         ptrdiff_t batch
         ptrdiff_t classes
 

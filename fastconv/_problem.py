@@ -279,14 +279,6 @@ def plan_input(x, x_shape, dtype):
     return x
 
 
-def array_without_memory(shape, dtype):
-    """An array with the strides of a C-contiguous one, not to be read."""
-    steps = [dtype.itemsize]
-    for size in shape[:0:-1]:
-        steps.insert(0, steps[0] * max(size, 1))
-    return np.lib.stride_tricks.as_strided(np.empty(1, dtype), shape, steps)
-
-
 def bias_array(b, like, channels, name="b"):
     """The bias as a contiguous vector of `channels` elements in the dtype of `like`, or None."""
     if b is None:

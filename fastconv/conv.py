@@ -7,8 +7,23 @@ import numpy as np
 
 from . import _core, _problem, _values
 
-# In order of preference: "auto" takes the first that suits the problem.
-ALGORITHMS = _core.conv_algorithms()
+OPS = ("forward", "dx", "dw")
+
+
+def path_names():
+    """Every path of every op in order of preference."""
+    names = {}
+    for op in OPS:
+        names |= dict.fromkeys(_core.path_names(op))
+    # What refuses nothing is the last of all.
+    return tuple(sorted(names, key="naive".__eq__))
+
+
+PATHS = path_names()
+# What `algorithm` may be, beside "auto": a path, or an algorithm, which is any of its paths.
+ALGORITHMS = PATHS + tuple(
+    dict.fromkeys(name.partition("/")[0] for name in PATHS if "/" in name)
+)
 
 
 class ConvGradients(NamedTuple):
@@ -173,7 +188,9 @@ class ConvPlan:
 
     def _prepare(self):
         setting = _core.get_isa(), _core.get_accurate()
-        self._prepared = setting, _core.prepare_weights(self._asked, *self._arrays())
+        self._prepared = setting, _core.prepare_weights(
+            self._asked, self._problem, self._w, self._relu, self._b is not None
+        )
 
     def __getstate__(self):
         """Weights are arranged again where a copy is unpickled: for that processor."""
@@ -184,20 +201,17 @@ class ConvPlan:
         self.__dict__.update(state)
         self._prepare()
 
-    def _arrays(self):
-        """Arguments of _core's questions: arrays of the right strides, x and y without memory."""
-        problem, dtype = self._problem, self._w.dtype
-        x = _problem.array_without_memory(problem.x_shape, dtype)
-        y = _problem.array_without_memory(problem.y_shape, dtype)
-        return problem, x, self._w, y
+    def _described(self):
+        arguments = self._problem, self._w.dtype.char, self._relu, self._b is not None
+        return _core.describe_conv("forward", self._asked, *arguments)
 
     @property
     def algorithm(self):
-        return _core.describe(self._asked, *self._arrays())[0]
+        return self._described()["path"]
 
     @property
     def workspace_bytes(self):
-        return _core.describe(self._asked, *self._arrays())[2]
+        return self._described()["workspace_bytes"]
 
     def __call__(self, x, out=None):
         """y of `conv_forward(x, w, b)`; x of any strides, in the plan's shape and dtype."""
@@ -215,20 +229,19 @@ class ConvPlan:
 
     def __str__(self):
         problem = self._problem
-        algorithm, how, workspace, packed = _core.describe(self._asked, *self._arrays())
+        plan = self._described()
         lines = [
             f"ConvPlan: x {problem.x_shape}, w {self._w.shape} -> y {problem.y_shape}, "
             f"{self._w.dtype}, instruction set {_core.get_isa()}, {_core.get_threads()} thread(s)",
-            f"  algorithm  {algorithm}: "
+            f"  algorithm  {plan['path']}: "
             + ("as asked" if self._asked != "auto" else "the first that suits"),
-            f"  how        {how or 'nothing to do'}",
-            f"  workspace  {workspace / 2**20:.2f} MiB",
-            f"  weights    {packed / 2**20:.2f} MiB, arranged once",
+            f"  how        {plan['how'] or 'nothing to do'}",
+            f"  workspace  {plan['workspace_bytes'] / 2**20:.2f} MiB",
+            f"  weights    {plan['packed_bytes'] / 2**20:.2f} MiB, arranged once",
         ]
-        for name in ALGORITHMS:
-            reason = _core.refusal(name, *self._arrays())
-            if reason is not None:
-                lines.append(f"  refused    {name}: {reason}")
+        for row in _core.conv_candidates("forward", problem, self._w.dtype.char):
+            if row["refusal"] is not None:
+                lines.append(f"  refused    {row['path']}: {row['refusal']}")
         return "\n".join(lines)
 
 

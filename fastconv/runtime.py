@@ -26,7 +26,7 @@ def algorithms():
     >>> "naive" in fastconv.algorithms()
     True
     """
-    return conv.ALGORITHMS
+    return conv.PATHS
 
 
 def isas():

@@ -5,6 +5,7 @@
 #include "../kernels/kernels.h"
 #include "../platform/memory.h"
 #include "../platform/threads.h"
+#include "columns.h"
 
 /* A band of rows of x should stay in L1 or L2 while all taps are added to it. */
 static const ptrdiff_t BAND = 64 << 10;
@@ -137,36 +138,47 @@ static void col2im_task(void *context, int index) {
     fc_scratch_release(residues);
 }
 
-static job start(const fc_columns_problem *p, const void *source, void *target) {
-    job j = {.p = p, .kernels = fc_find_kernels(p->isa, p->dtype), .source = source, .target = target};
-    j.size = p->dtype == FC_FLOAT32 ? 4 : 8;
+static job start(const fc_columns_problem *p, const void *source, void *target, fc_question interrupted) {
+    job j = {.p = p, .kernels = fc_find_kernels(p->call.isa, p->call.dtype), .source = source, .target = target};
+    j.size = p->call.dtype == FC_FLOAT32 ? 4 : 8;
     j.taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
     j.pixels = p->out_size[0] * p->out_size[1] * p->out_size[2];
     j.plane = p->in_size[0] * p->in_size[1] * p->in_size[2];
     const double bytes = (double)p->batch * (double)p->channels * (double)j.taps * (double)j.pixels * (double)j.size;
-    const double threads = 1 + bytes / THREAD_BYTES;
-    j.run = fc_start(threads < p->threads ? (int)threads : p->threads, p->interrupted);
+    j.run = fc_start(fc_useful_threads(p->call.threads, bytes, THREAD_BYTES), interrupted);
     return j;
 }
 
-fc_status fc_im2col(const fc_columns_problem *p, const void *x, void *cols) {
-    job j = start(p, x, cols);
+static fc_status im2col(const fc_plan *plan, const fc_arrays *a, fc_question interrupted) {
+    const fc_columns_problem *p = &plan->problem.columns;
+    job j = start(p, a->x, a->y, interrupted);
     j.units = p->batch * p->channels * j.taps;
     j.parts = min(j.units, j.run.threads);
     fc_parallel(&j.run, (int)j.parts, im2col_task, &j);
     return (fc_status)j.run.status;
 }
 
-fc_status fc_col2im(const fc_columns_problem *p, const void *cols, void *x) {
-    job j = start(p, cols, x);
+static const char *refuses(const fc_path *path, fc_op op, const fc_problem *problem) {
+    const fc_columns_problem *p = &problem->columns;
+    const ptrdiff_t residues = min(p->stride[2], p->in_size[2]), pitch = quotient_up(p->in_size[2], residues);
+    const ptrdiff_t size = p->call.dtype == FC_FLOAT32 ? 4 : 8;
+    (void)path;
+    return op == FC_COL2IM && residues > 1 && residues * pitch * size > WORKSPACE
+               ? "a row split into the residues of the stride passes the workspace" : NULL;
+}
+
+static fc_status col2im(const fc_plan *plan, const fc_arrays *a, fc_question interrupted) {
+    const fc_columns_problem *p = &plan->problem.columns;
+    job j = start(p, a->y, a->x, interrupted);
     j.residues = min(p->stride[2], p->in_size[2]);
     j.pitch = quotient_up(p->in_size[2], j.residues);
-    const ptrdiff_t row = j.residues * j.pitch * j.size;
-    if (j.residues > 1 && row > WORKSPACE) return FC_REFUSED;
-    j.band = even_block(p->in_size[1], max(1, BAND / row));
+    j.band = even_block(p->in_size[1], max(1, BAND / (j.residues * j.pitch * j.size)));
     j.bands = quotient_up(p->in_size[1], j.band);
     j.units = p->batch * p->channels * p->in_size[0] * j.bands;
     j.parts = min(j.units, j.run.threads);
     fc_parallel(&j.run, (int)j.parts, col2im_task, &j);
     return (fc_status)j.run.status;
 }
+
+const fc_path fc_path_im2col = {.name = "columns", .exact = 1, .refuses = refuses, .run = im2col};
+const fc_path fc_path_col2im = {.name = "columns", .exact = 1, .refuses = refuses, .run = col2im};

@@ -7,8 +7,19 @@
 #include "../arithmetic.h"
 #include "../platform/memory.h"
 
-static const void *element(const fc_conv_job *j, const void *base, ptrdiff_t offset) {
-    return base ? (const char *)base + offset * j->size : NULL;
+/* Element `offset` of an array; of a plan, which has none, NULL. */
+static char *element(const fc_conv_job *j, void *base, ptrdiff_t offset) {
+    return base ? (char *)base + offset * j->size : NULL;
+}
+
+/* What a correlation reads and writes, of a call; `first`: its first weight and element of the bias. */
+static void bind(const fc_conv_job *j, fc_op op, ptrdiff_t first_w, ptrdiff_t first_bias, fc_correlation *c) {
+    if (!j->a) return;
+    const int back = op == FC_BACKWARD_DATA;
+    c->x = back ? j->a->y : j->a->x;
+    c->w = element(j, j->a->w, first_w);
+    c->bias = element(j, j->a->b, first_bias);
+    c->y = element(j, back ? j->a->x : j->a->y, c->y_first);
 }
 
 fc_axis fc_conv_forward_axis(const fc_conv_problem *p, int axis) {
@@ -32,12 +43,10 @@ fc_correlation fc_conv_forward_correlation(const fc_conv_job *j, ptrdiff_t g, pt
         const ptrdiff_t channel = i / p->kernel[0], t = i % p->kernel[0];
         const ptrdiff_t d = o * p->stride[0] - p->pad[0] + t * p->dilation[0];
         const int on_data = d >= 0 && d < p->in_size[0];
-        const ptrdiff_t offset =
-            (g * j->C + channel) * p->x_strides[1] + (on_data ? d * p->x_strides[2] : 0);
-        j->plane[i] = on_data ? element(j, j->a->x, offset) : NULL;
+        j->plane[i] = on_data ? (g * j->C + channel) * p->x_strides[1] + d * p->x_strides[2] : FC_ZEROS;
         j->w_plane[i] = channel * p->w_strides[1] + t * p->w_strides[2];
     }
-    return (fc_correlation){
+    fc_correlation c = {
         .images = p->batch,
         .x_image = p->x_strides[0],
         .y_image = p->y_strides[0],
@@ -48,12 +57,24 @@ fc_correlation fc_conv_forward_correlation(const fc_conv_job *j, ptrdiff_t g, pt
         .x_plane = j->plane,
         .w_plane = j->w_plane,
         .axis = {fc_conv_forward_axis(p, 1), fc_conv_forward_axis(p, 2)},
-        .w = element(j, j->a->w, g * j->K * p->w_strides[0]),
-        .bias = element(j, j->a->b, g * j->K),
-        .y = (void *)element(j, j->a->y, g * j->K * p->y_strides[1] + o * p->y_strides[2]),
+        .y_first = g * j->K * p->y_strides[1] + o * p->y_strides[2],
         .relu = p->relu,
         .padding_counts = 1,
     };
+    bind(j, FC_FORWARD, g * j->K * p->w_strides[0], g * j->K, &c);
+    return c;
+}
+
+fc_weights_gradient fc_conv_weights_gradient(const fc_conv_job *j, ptrdiff_t g, const fc_correlation *c) {
+    const fc_conv_problem *p = j->p;
+    fc_weights_gradient gradient = {.c = *c, .has_dw = p->has_w, .has_db = p->has_b};
+    gradient.c.w = gradient.c.bias = NULL;
+    gradient.c.y = NULL;
+    if (!j->a) return gradient;
+    gradient.dy = element(j, j->a->y, c->y_first);
+    if (p->has_w) gradient.dw = element(j, j->a->w, g * j->K * p->w_strides[0]);
+    if (p->has_b) gradient.db = element(j, j->a->b, g * j->K);
+    return gradient;
 }
 
 /* Taps so many apart reach the same positions of dx, modulo the stride. */
@@ -99,8 +120,7 @@ static ptrdiff_t backward_planes(const fc_conv_job *j, ptrdiff_t g, ptrdiff_t i)
             const ptrdiff_t scaled = i + p->pad[0] - t * p->dilation[0];
             if (scaled % p->stride[0]) continue;
             const ptrdiff_t o = scaled / p->stride[0];
-            j->plane[planes] =
-                element(j, j->a->y, (g * j->K + k) * p->y_strides[1] + o * p->y_strides[2]);
+            j->plane[planes] = (g * j->K + k) * p->y_strides[1] + o * p->y_strides[2];
             j->w_plane[planes++] = k * p->w_strides[0] + t * p->w_strides[2];
         }
     return planes;
@@ -111,21 +131,20 @@ fc_axis fc_conv_backward_axis(const fc_conv_problem *p, int axis) {
     return backward_axis(p, axis, 0, period_of(p, axis), &first);
 }
 
-fc_correlation fc_conv_deep_correlation(const fc_conv_job *j, fc_conv_op op, ptrdiff_t g, fc_axis *depth) {
+fc_correlation fc_conv_deep_correlation(const fc_conv_job *j, fc_op op, ptrdiff_t g, fc_axis *depth) {
     const fc_conv_problem *p = j->p;
     const int back = op == FC_BACKWARD_DATA;
     const ptrdiff_t C = back ? j->K : j->C, K = back ? j->C : j->K;
     const ptrdiff_t *from = back ? p->y_strides : p->x_strides, *to = back ? p->x_strides : p->y_strides;
     const ptrdiff_t w_channel = p->w_strides[back ? 0 : 1];
-    const void *source = back ? j->a->y : j->a->x, *target = back ? j->a->x : j->a->y;
     fc_axis axis[3];
     for (int i = 0; i < 3; i++) axis[i] = back ? fc_conv_backward_axis(p, i) : fc_conv_forward_axis(p, i);
     for (ptrdiff_t i = 0; i < C * p->kernel[0]; i++) {
-        j->plane[i] = element(j, source, (g * C + i % C) * from[1]);
+        j->plane[i] = (g * C + i % C) * from[1];
         j->w_plane[i] = i % C * w_channel + i / C * p->w_strides[2];
     }
     *depth = axis[0];
-    return (fc_correlation){
+    fc_correlation c = {
         .images = p->batch * axis[0].outputs,
         .x_image = from[0],
         .y_image = to[0],
@@ -136,16 +155,16 @@ fc_correlation fc_conv_deep_correlation(const fc_conv_job *j, fc_conv_op op, ptr
         .x_plane = j->plane,
         .w_plane = j->w_plane,
         .axis = {axis[1], axis[2]},
-        .w = element(j, j->a->w, g * j->K * p->w_strides[0]),
-        .bias = element(j, j->a->b, g * K),
-        .y = (void *)element(j, target, g * K * to[1]),
+        .y_first = g * K * to[1],
         .relu = op == FC_FORWARD && p->relu,
         .padding_counts = !back,
     };
+    bind(j, op, g * j->K * p->w_strides[0], g * K, &c);
+    return c;
 }
 
 static void backward_plane(fc_conv_job *j, ptrdiff_t g, ptrdiff_t i, const ptrdiff_t period[3],
-                           fc_conv_each each) {
+                           fc_conv_each each, void *context) {
     const fc_conv_problem *p = j->p;
     fc_correlation c = {
         .images = p->batch,
@@ -157,8 +176,6 @@ static void backward_plane(fc_conv_job *j, ptrdiff_t g, ptrdiff_t i, const ptrdi
         .planes = backward_planes(j, g, i),
         .x_plane = j->plane,
         .w_plane = j->w_plane,
-        .w = element(j, j->a->w, g * j->K * p->w_strides[0]),
-        .bias = element(j, j->a->b, g * j->C),
     };
     if (!c.planes) return;
     fc_correlation residue[FC_MAX_RESIDUES];
@@ -171,29 +188,29 @@ static void backward_plane(fc_conv_job *j, ptrdiff_t g, ptrdiff_t i, const ptrdi
         for (ptrdiff_t t = 0; t < p->kernel[2] && t < period[2]; t++) {
             c.axis[1] = backward_axis(p, 2, t, period[2], &first[1]);
             if (!c.axis[1].outputs) continue;
-            c.y = (void *)element(j, j->a->x,
-                                  g * j->C * p->x_strides[1] + i * p->x_strides[2] +
-                                      first[0] * p->x_strides[3] + first[1] * p->x_strides[4]);
+            c.y_first = g * j->C * p->x_strides[1] + i * p->x_strides[2] + first[0] * p->x_strides[3] +
+                        first[1] * p->x_strides[4];
+            bind(j, FC_BACKWARD_DATA, g * j->K * p->w_strides[0], g * j->C, &c);
             if (lines * residues + count == FC_MAX_RESIDUES) { /* too many for one call */
-                if (lines && j->run.status == FC_OK) each(j, residue, lines, residues);
+                if (lines && j->run.status == FC_OK) each(j, context, residue, lines, residues);
                 memmove(residue, residue + lines * residues, (size_t)count * sizeof *residue);
                 lines = 0;
             }
             if (count == FC_MAX_RESIDUES) {
-                if (j->run.status == FC_OK) each(j, residue, 1, count);
+                if (j->run.status == FC_OK) each(j, context, residue, 1, count);
                 count = 0;
             }
             residue[lines * residues + count++] = c;
         }
         if (lines && count != residues) {
-            if (j->run.status == FC_OK) each(j, residue, lines, residues);
+            if (j->run.status == FC_OK) each(j, context, residue, lines, residues);
             memmove(residue, residue + lines * residues, (size_t)count * sizeof *residue);
             lines = 0;
         }
         residues = count;
         lines += count > 0;
     }
-    if (lines && j->run.status == FC_OK) each(j, residue, lines, residues);
+    if (lines && j->run.status == FC_OK) each(j, context, residue, lines, residues);
 }
 
 /* Whether every position of dx is reached by some tap, so that all of dx will be written. */
@@ -261,20 +278,19 @@ static void fill(fc_conv_job *j) {
     else memset(j->a->x, 0, (size_t)(p->batch * p->in_channels * n[0] * n[1] * n[2] * j->size));
 }
 
-void fc_conv_backward_data(fc_conv_job *j, ptrdiff_t groups, fc_conv_each each) {
+void fc_conv_backward_data(fc_conv_job *j, ptrdiff_t groups, fc_conv_each each, void *context) {
     const fc_conv_problem *p = j->p;
     ptrdiff_t period[3];
     for (int axis = 0; axis < 3; axis++) period[axis] = period_of(p, axis);
-    if (!covers(p, period)) fill(j);
+    if (j->a && !covers(p, period)) fill(j);
     for (ptrdiff_t g = 0; g < groups; g++)
         for (ptrdiff_t i = 0; i < p->in_size[0] && !fc_stopped(&j->run); i++)
-            backward_plane(j, g, i, period, each);
-    if (!fc_conv_weights_are_finite(j)) fc_conv_repair_edges(p, j->a, &j->run);
+            backward_plane(j, g, i, period, each, context);
+    if (j->a && !fc_conv_weights_are_finite(j)) fc_naive_repair_edges(p, j->a, &j->run);
 }
 
-/* Without images there is nothing to sum. */
-void fc_conv_clear_weight_gradients(const fc_conv_problem *p, const fc_conv_arrays *a) {
-    const size_t size = p->dtype == FC_FLOAT32 ? 4 : 8, K = (size_t)p->out_channels;
+void fc_conv_clear_gradients(const fc_conv_problem *p, const fc_arrays *a) {
+    const size_t size = p->call.dtype == FC_FLOAT32 ? 4 : 8, K = (size_t)p->out_channels;
     const ptrdiff_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
     if (a->w) memset(a->w, 0, K * (size_t)(p->in_channels / p->groups * taps) * size);
     if (a->b) memset(a->b, 0, K * size);
@@ -289,18 +305,24 @@ int fc_conv_useful_threads(const fc_conv_problem *p) {
                   ((double)p->in_channels / (double)p->groups);
     for (int axis = 0; axis < 3; axis++)
         work *= (double)p->kernel[axis] * (double)p->out_size[axis];
-    const double threads = 1 + work / THREAD_WORK;
-    return threads < p->threads ? (int)threads : p->threads;
+    return fc_useful_threads(p->call.threads, work, THREAD_WORK);
 }
 
-fc_conv_job fc_conv_start(const fc_conv_problem *p, const fc_conv_arrays *a) {
+fc_conv_job fc_conv_start(const fc_conv_problem *p, const fc_arrays *a, fc_question interrupted) {
     const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
-    fc_conv_job j = {p, a, fc_find_kernels(p->isa, p->dtype), p->dtype == FC_FLOAT32 ? 4 : 8, C, K,
-             fc_start(fc_conv_useful_threads(p), p->interrupted), NULL, NULL};
+    fc_conv_job j = {
+        .p = p,
+        .a = a,
+        .kernels = fc_find_kernels(p->call.isa, p->call.dtype),
+        .size = p->call.dtype == FC_FLOAT32 ? 4 : 8,
+        .C = C,
+        .K = K,
+        .run = fc_start(fc_conv_useful_threads(p), interrupted),
+    };
     j.run.flush = 1;
-    const ptrdiff_t planes = (C > K ? C : K) * p->kernel[0];
-    j.plane = fc_scratch_acquire((sizeof *j.plane + sizeof *j.w_plane) * (size_t)planes);
-    if (j.plane) j.w_plane = (ptrdiff_t *)(j.plane + planes);
+    const ptrdiff_t planes = max(C, K) * p->kernel[0];
+    j.plane = fc_scratch_acquire(2 * sizeof *j.plane * (size_t)planes);
+    if (j.plane) j.w_plane = j.plane + planes;
     return j;
 }
 

@@ -1,27 +1,28 @@
-/* Forward and backward data of a problem as correlations (gemm/correlate.h), for the algorithms that run
+/* Forward and backward data of a problem as correlations (correlation.h), for the algorithms that run
  * them. Groups differ by constant offsets; a third spatial axis adds planes: (channel, tap of the depth
  * axis). */
 #ifndef FC_CONV_CORRELATIONS_H
 #define FC_CONV_CORRELATIONS_H
 
-#include "gemm/correlate.h"
+#include "../kernels/kernels.h"
 #include "algorithm.h"
+#include "correlation.h"
 
 typedef struct {
     const fc_conv_problem *p;
-    const fc_conv_arrays *a;
+    const fc_arrays *a; /* NULL: a plan is made, of correlations without addresses */
     const fc_kernels *kernels;
     ptrdiff_t size; /* bytes of an element */
     ptrdiff_t C, K; /* channels of a group */
     fc_run run;
-    const void **plane; /* lists of C or K times the taps of the depth axis; NULL if there is no memory */
+    ptrdiff_t *plane; /* lists of C or K times the taps of the depth axis; NULL if there is no memory */
     ptrdiff_t *w_plane;
 } fc_conv_job;
 
-/* Threads that are worth waking, of p->threads. */
+/* Threads that are worth waking, of the call's. */
 int fc_conv_useful_threads(const fc_conv_problem *p);
 
-fc_conv_job fc_conv_start(const fc_conv_problem *p, const fc_conv_arrays *a);
+fc_conv_job fc_conv_start(const fc_conv_problem *p, const fc_arrays *a, fc_question interrupted);
 fc_status fc_conv_end(fc_conv_job *j);
 
 /* An axis of the forward: 0, 1, 2. */
@@ -32,22 +33,23 @@ fc_axis fc_conv_backward_axis(const fc_conv_problem *p, int axis);
 /* The correlation whose y is output plane o of group g: of the forward, and of dw. It uses the lists. */
 fc_correlation fc_conv_forward_correlation(const fc_conv_job *j, ptrdiff_t g, ptrdiff_t o);
 
+/* The adjoint in the weights of a correlation of output planes of group g. */
+fc_weights_gradient fc_conv_weights_gradient(const fc_conv_job *j, ptrdiff_t g, const fc_correlation *c);
+
 /* Correlations whose targets differ by their residues of the stride: `lines` along the height, and of each
  * `residues` along the width; FC_MAX_RESIDUES at most. */
-typedef void (*fc_conv_each)(fc_conv_job *j, const fc_correlation *residue, int lines, int residues);
+typedef void (*fc_conv_each)(fc_conv_job *j, void *context, const fc_correlation *residue, int lines, int residues);
 
 /* All output planes at once of the forward and of dw, or all planes of dx where the depth axis has stride 1, as images:
  * image i of the correlation is plane i % depth->outputs of image i / depth->outputs. Of dx, where the other axes have
  * a stride, what fc_conv_backward_axis says. Its planes are those of a tap of the depth axis after those of another,
  * listed where each channel begins. It uses the lists. */
-fc_correlation fc_conv_deep_correlation(const fc_conv_job *j, fc_conv_op op, ptrdiff_t g, fc_axis *depth);
+fc_correlation fc_conv_deep_correlation(const fc_conv_job *j, fc_op op, ptrdiff_t g, fc_axis *depth);
 
 int fc_conv_weights_are_finite(const fc_conv_job *j);
 
-/* Fills and sums all of dx: calls `each` for the planes and residues of the first `groups` groups. */
-void fc_conv_backward_data(fc_conv_job *j, ptrdiff_t groups, fc_conv_each each);
-
-/* dw and db of no images. */
-void fc_conv_clear_weight_gradients(const fc_conv_problem *p, const fc_conv_arrays *a);
+/* Calls `each` for the planes and residues of the first `groups` groups; in a call also fills what they do not write, and
+ * mends what zeros beside dy and weights that are not finite make NaN. */
+void fc_conv_backward_data(fc_conv_job *j, ptrdiff_t groups, fc_conv_each each, void *context);
 
 #endif

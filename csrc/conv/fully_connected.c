@@ -19,7 +19,7 @@ typedef struct {
 
 typedef struct {
     const fc_conv_problem *p;
-    const fc_conv_arrays *a;
+    const fc_arrays *a;
     const fc_kernels *kernels;
     ptrdiff_t size;    /* bytes of an element */
     ptrdiff_t C, K, D; /* of a group */
@@ -60,8 +60,9 @@ static int are_alike(const fc_conv_problem *p) {
     return 1;
 }
 
-static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
-    (void)op;
+static const char *refuses(const fc_path *path, fc_op op, const fc_problem *problem) {
+    const fc_conv_problem *p = &problem->conv;
+    (void)path, (void)op;
     for (int axis = 0; axis < 3; axis++)
         if (p->out_size[axis] != 1 || p->pad[axis] || p->in_size[axis] != p->kernel[axis] ||
             (p->kernel[axis] > 1 && p->dilation[axis] > 1))
@@ -75,7 +76,7 @@ static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
  * 1000 filters (both named in turn, one thread): dx won up to 256 images (1.1 to 4.3), dw up to 512, but of short rows
  * (D = 64 of 128 images 0.85 to 1.1); forward, which adds up the lanes of each product, from D = 10 * N on, from
  * 16 * N on where weights are packed before, with few filters far sooner (10 of 128 images: D = 128). */
-static int suits(fc_conv_op op, const fc_conv_problem *p) {
+static int suits(fc_op op, const fc_conv_problem *p) {
     const ptrdiff_t N = p->batch, K = p->out_channels / p->groups, D = p->in_channels / p->groups * taps(p);
     if (op == FC_BACKWARD_DATA) return N <= 256;
     if (op == FC_BACKWARD_WEIGHTS) return N <= 512 && (K <= 16 || D >= N);
@@ -250,11 +251,11 @@ static void backward_weights_task(void *context, int part) {
     if (j->a->b && part == j->parts - 1) backward_bias(j);
 }
 
-static job start(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arrays *a) {
+static job start(fc_op op, const fc_conv_problem *p, const fc_arrays *a, fc_question interrupted) {
     const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups, D = C * taps(p);
     const ptrdiff_t threads = fc_conv_useful_threads(p), N = p->batch;
-    job j = {p, a, fc_find_kernels(p->isa, p->dtype), p->dtype == FC_FLOAT32 ? 4 : 8, C, K, D,
-             .run = fc_start((int)threads, p->interrupted)};
+    job j = {p, a, fc_find_kernels(p->call.isa, p->call.dtype), p->call.dtype == FC_FLOAT32 ? 4 : 8, C, K, D,
+             .run = fc_start((int)threads, interrupted)};
     j.run.flush = 1;
     const ptrdiff_t lanes = j.kernels->lanes, line = FC_LINE / j.size;
     if (op == FC_FORWARD) {
@@ -280,13 +281,15 @@ static job start(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arrays *
     return j;
 }
 
-static fc_status run(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arrays *a) {
-    if (p->batch == 0) {
-        if (op == FC_BACKWARD_WEIGHTS) fc_conv_clear_weight_gradients(p, a);
-        return FC_OK;
-    }
-    job j = start(op, p, a);
-    const int is_biased = op == FC_BACKWARD_DATA && a->b;
+static const char *doubt(fc_op op, const fc_problem *problem) {
+    return suits(op, &problem->conv) ? NULL : "weights that are packed are estimated to take less time";
+}
+
+static fc_status run(const fc_plan *plan, const fc_arrays *a, fc_question interrupted) {
+    const fc_conv_problem *p = &plan->problem.conv;
+    const fc_op op = plan->op;
+    job j = start(op, p, a, interrupted);
+    const int is_biased = op == FC_BACKWARD_DATA && p->has_b;
     const size_t bytes = op == FC_FORWARD         ? (size_t)j.parts * j.bytes
                          : op == FC_BACKWARD_DATA ? (size_t)(is_biased ? p->groups * j.D * j.size : 0)
                                                   : (size_t)p->out_channels * sizeof(double);
@@ -299,16 +302,10 @@ static fc_status run(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arra
     return (fc_status)j.run.status;
 }
 
-/* Weights are read where they lie. */
-static fc_status prepare(const fc_conv_problem *p, const fc_conv_arrays *a, fc_conv_weights **weights) {
-    (void)p, (void)a, (void)weights;
-    return FC_OK;
-}
-
-static void describe(const fc_conv_problem *p, fc_conv_description *d) {
-    const fc_conv_arrays none = {0};
-    if (p->batch == 0) return;
-    const job j = start(FC_FORWARD, p, &none);
+static void describe(const fc_plan *plan, fc_description *d) {
+    const fc_arrays none = {0};
+    if (plan->op != FC_FORWARD) return;
+    const job j = start(FC_FORWARD, &plan->problem.conv, &none, NULL);
     snprintf(d->how, sizeof d->how,
              "dot products of %td elements, %td at a time, blocks of %td images by %td filters, "
              "weights read where they lie",
@@ -316,4 +313,9 @@ static void describe(const fc_conv_problem *p, fc_conv_description *d) {
     d->workspace = (size_t)j.parts * j.bytes;
 }
 
-const fc_conv_algorithm fc_conv_fully_connected = {"fully_connected", refuses, suits, run, prepare, describe};
+static const fc_algorithm algorithm = {doubt};
+
+const fc_path fc_path_fully_connected = {
+    .name = "fully_connected", .algorithm = &algorithm, .exact = 1, .refuses = refuses, .run = run,
+    .describe = describe,
+};

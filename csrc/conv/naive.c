@@ -32,42 +32,43 @@ static int is_edge(const fc_conv_problem *p, const ptrdiff_t i[3]) {
 #include "naive.tmpl.h"
 #undef FC_DTYPE
 
-static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
-    (void)op;
-    (void)p;
+static const char *refuses(const fc_path *path, fc_op op, const fc_problem *problem) {
+    (void)path, (void)op, (void)problem;
     return NULL;
 }
 
-static fc_status run(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arrays *a) {
-    const int is_float = p->dtype == FC_FLOAT32;
-    fc_run r = fc_start(1, p->interrupted);
-    switch (op) {
+static fc_status run(const fc_plan *plan, const fc_arrays *a, fc_question interrupted) {
+    const fc_conv_problem *p = &plan->problem.conv;
+    const int is_float = p->call.dtype == FC_FLOAT32;
+    fc_run r = fc_start(1, interrupted);
+    switch (plan->op) {
     case FC_FORWARD:
         (is_float ? forward_float : forward_double)(p, a, &r);
         break;
     case FC_BACKWARD_DATA:
         (is_float ? backward_data_float : backward_data_double)(p, a, &r, 0);
         break;
-    case FC_BACKWARD_WEIGHTS:
-        if (a->w) (is_float ? backward_weights_float : backward_weights_double)(p, a, &r);
-        if (a->b) (is_float ? backward_bias_float : backward_bias_double)(p, a);
-        break;
+    default:
+        if (p->has_w) (is_float ? backward_weights_float : backward_weights_double)(p, a, &r);
+        if (p->has_b) (is_float ? backward_bias_float : backward_bias_double)(p, a);
     }
     return (fc_status)r.status;
 }
 
-void fc_conv_repair_edges(const fc_conv_problem *p, const fc_conv_arrays *a, fc_run *r) {
-    (p->dtype == FC_FLOAT32 ? backward_data_float : backward_data_double)(p, a, r, 1);
+void fc_naive_repair_edges(const fc_conv_problem *p, const fc_arrays *a, fc_run *r) {
+    (p->call.dtype == FC_FLOAT32 ? backward_data_float : backward_data_double)(p, a, r, 1);
 }
 
-static fc_status prepare(const fc_conv_problem *p, const fc_conv_arrays *a, fc_conv_weights **weights) {
-    (void)p, (void)a, (void)weights;
-    return FC_OK;
+fc_status fc_naive_weights(const fc_conv_problem *p, const fc_arrays *a, fc_question interrupted) {
+    fc_run r = fc_start(1, interrupted);
+    (p->call.dtype == FC_FLOAT32 ? backward_weights_float : backward_weights_double)(p, a, &r);
+    return (fc_status)r.status;
 }
 
-static void describe(const fc_conv_problem *p, fc_conv_description *d) {
-    (void)p;
+static void describe(const fc_plan *plan, fc_description *d) {
+    (void)plan;
     snprintf(d->how, sizeof d->how, "the defining sums one by one, in double");
+    d->tasks = 1;
 }
 
-const fc_conv_algorithm fc_conv_naive = {"naive", refuses, NULL, run, prepare, describe};
+const fc_path fc_path_naive = {.name = "naive", .exact = 1, .refuses = refuses, .run = run, .describe = describe};

@@ -11,7 +11,7 @@ static double FC_JOIN(padded_, FC_DTYPE)(const fc_conv_problem *p, const FC_DTYP
     return x[n * s[0] + c * s[1] + i_d * s[2] + i_h * s[3] + i_w * s[4]];
 }
 
-static void FC_JOIN(forward_, FC_DTYPE)(const fc_conv_problem *p, const fc_conv_arrays *a,
+static void FC_JOIN(forward_, FC_DTYPE)(const fc_conv_problem *p, const fc_arrays *a,
                                         fc_run *r) {
     const FC_DTYPE *x = a->x, *w = a->w, *b = a->b;
     FC_DTYPE *y = a->y;
@@ -38,7 +38,7 @@ static void FC_JOIN(forward_, FC_DTYPE)(const fc_conv_problem *p, const fc_conv_
 }
 
 /* dx at one position; a sum that is NaN stays NaN, and may end there. */
-static FC_DTYPE FC_JOIN(data_gradient_, FC_DTYPE)(const fc_conv_problem *p, const fc_conv_arrays *a,
+static FC_DTYPE FC_JOIN(data_gradient_, FC_DTYPE)(const fc_conv_problem *p, const fc_arrays *a,
                                                   ptrdiff_t n, ptrdiff_t c, const ptrdiff_t i[3],
                                                   int end_at_nan) {
     const FC_DTYPE *dy = a->y, *w = a->w, *b = a->b;
@@ -61,7 +61,7 @@ static FC_DTYPE FC_JOIN(data_gradient_, FC_DTYPE)(const fc_conv_problem *p, cons
 }
 
 /* All of dx, or only what is NaN and has a tap beside dy. */
-static void FC_JOIN(backward_data_, FC_DTYPE)(const fc_conv_problem *p, const fc_conv_arrays *a,
+static void FC_JOIN(backward_data_, FC_DTYPE)(const fc_conv_problem *p, const fc_arrays *a,
                                               fc_run *r, int only_nan_at_edges) {
     FC_DTYPE *dx = a->x;
     const ptrdiff_t *xs = p->x_strides;
@@ -77,7 +77,7 @@ static void FC_JOIN(backward_data_, FC_DTYPE)(const fc_conv_problem *p, const fc
     }
 }
 
-static void FC_JOIN(backward_weights_, FC_DTYPE)(const fc_conv_problem *p, const fc_conv_arrays *a,
+static void FC_JOIN(backward_weights_, FC_DTYPE)(const fc_conv_problem *p, const fc_arrays *a,
                                                  fc_run *r) {
     const FC_DTYPE *dy = a->y, *x = a->x;
     FC_DTYPE *dw = a->w;
@@ -102,7 +102,7 @@ static void FC_JOIN(backward_weights_, FC_DTYPE)(const fc_conv_problem *p, const
     }
 }
 
-static void FC_JOIN(backward_bias_, FC_DTYPE)(const fc_conv_problem *p, const fc_conv_arrays *a) {
+static void FC_JOIN(backward_bias_, FC_DTYPE)(const fc_conv_problem *p, const fc_arrays *a) {
     const FC_DTYPE *dy = a->y;
     FC_DTYPE *db = a->b;
     const ptrdiff_t *ys = p->y_strides;

@@ -129,13 +129,13 @@ static void fill_image(const fc_kernels *kernels, ptrdiff_t size, const fc_block
 }
 
 void fc_fill_block(const fc_kernels *kernels, ptrdiff_t size, const fc_blocks *b,
-                   const fc_block *block, const void *const *planes, ptrdiff_t first, ptrdiff_t last,
+                   const fc_block *block, const char *x, const ptrdiff_t *planes, ptrdiff_t first, ptrdiff_t last,
                    char *target) {
     const ptrdiff_t at_once = b->adjacent ? last - first : 1;
     for (ptrdiff_t plane = first; plane < last; plane += at_once, target += b->plane_stride * size)
         for (ptrdiff_t n = 0; n < block->count[0]; n++) {
-            const char *source = planes[plane];
-            if (source) source += (block->start[0] + n) * b->x_image * size;
+            const char *source =
+                planes[plane] == FC_ZEROS ? NULL : x + (planes[plane] + (block->start[0] + n) * b->x_image) * size;
             fill_image(kernels, size, b, block, at_once, source, target + n * b->pitch[0] * size);
         }
 }
@@ -147,14 +147,14 @@ static void find_positions(const fc_axis *a, ptrdiff_t start, ptrdiff_t count, p
     *last = min(a->size - 1, (start + count - 1) * a->stride + a->tap + max(across, 0));
 }
 
-fc_runs fc_find_runs(ptrdiff_t size, const fc_blocks *b, const fc_block *block, const void *const *planes,
-                     ptrdiff_t first, ptrdiff_t last, ptrdiff_t *offsets, ptrdiff_t max_runs) {
+fc_runs fc_find_runs(const fc_blocks *b, const fc_block *block, const ptrdiff_t *planes, ptrdiff_t first,
+                     ptrdiff_t last, ptrdiff_t *offsets, ptrdiff_t max_runs) {
     const fc_axis *h = &b->axis[0], *w = &b->axis[1];
     fc_runs runs = {0};
     ptrdiff_t top, bottom, left, right;
     find_positions(h, block->start[1], block->count[1], &top, &bottom);
     find_positions(w, block->start[2], block->count[2], &left, &right);
-    if (bottom < top || right < left || block->count[2] == 0 || !planes[first]) return runs;
+    if (bottom < top || right < left || block->count[2] == 0 || planes[first] == FC_ZEROS) return runs;
     /* Rows are a run where they are about as long as they are apart. */
     const ptrdiff_t row = (right - left) * w->source_stride + 1;
     if (w->source_stride != 1 || (bottom > top && (h->source_stride < 0 || h->source_stride > 2 * row))) return runs;
@@ -162,8 +162,7 @@ fc_runs fc_find_runs(ptrdiff_t size, const fc_blocks *b, const fc_block *block, 
     runs.length = (bottom - top) * h->source_stride + row;
     const ptrdiff_t from = top * h->source_stride + left * w->source_stride + block->start[0] * b->x_image;
     for (ptrdiff_t plane = first; plane < last; plane++)
-        for (ptrdiff_t n = 0; planes[plane] && n < block->count[0]; n++)
-            offsets[runs.count++] =
-                ((const char *)planes[plane] - (const char *)planes[first]) / size + from + n * b->x_image;
+        for (ptrdiff_t n = 0; planes[plane] != FC_ZEROS && n < block->count[0]; n++)
+            offsets[runs.count++] = planes[plane] - planes[first] + from + n * b->x_image;
     return runs;
 }

@@ -5,6 +5,9 @@
 #include "../kernels/kernels.h"
 #include "axis.h"
 
+/* The offset of a plane that lies in the padding and is all zeros. */
+#define FC_ZEROS PTRDIFF_MIN
+
 /* How a problem is cut: `size` outputs a block, in images, rows, columns. */
 typedef struct {
     const fc_axis *axis; /* height, width */
@@ -43,14 +46,15 @@ typedef struct {
     ptrdiff_t count, length;
 } fc_runs;
 
-/* What a block reads of planes[first..last), as runs at offsets[i] elements from planes[first], at most `max_runs`. */
-fc_runs fc_find_runs(ptrdiff_t size, const fc_blocks *blocks, const fc_block *block, const void *const *planes,
-                     ptrdiff_t first, ptrdiff_t last, ptrdiff_t *offsets, ptrdiff_t max_runs);
+/* What a block reads of planes[first..last), offsets of image 0 of each, as runs at offsets[i] elements from
+ * planes[first], at most `max_runs`. */
+fc_runs fc_find_runs(const fc_blocks *blocks, const fc_block *block, const ptrdiff_t *planes, ptrdiff_t first,
+                     ptrdiff_t last, ptrdiff_t *offsets, ptrdiff_t max_runs);
 
-/* Copies planes[first..last) (image 0 of each; NULL is zeros) to a block's copy: plane p of them at
+/* Copies planes[first..last), offsets from x of image 0 of each, to a block's copy: plane p of them at
  * target + p * plane_stride, or + p where inner > 1. `size`: bytes of an element. */
 void fc_fill_block(const fc_kernels *kernels, ptrdiff_t size, const fc_blocks *blocks,
-                   const fc_block *block, const void *const *planes, ptrdiff_t first, ptrdiff_t last,
+                   const fc_block *block, const char *x, const ptrdiff_t *planes, ptrdiff_t first, ptrdiff_t last,
                    char *target);
 
 #endif

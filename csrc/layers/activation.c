@@ -30,12 +30,12 @@ static void activate_task(void *context, int index) {
 }
 
 fc_status fc_activate(const fc_activation_problem *p, const void *x, const void *dy, void *y) {
-    const ptrdiff_t size = p->dtype == FC_FLOAT32 ? 4 : 8;
-    const double useful = 1 + (double)p->count * (double)size / THREAD_BYTES;
+    const ptrdiff_t size = p->call.dtype == FC_FLOAT32 ? 4 : 8;
+    const double bytes = (double)p->count * (double)size;
     job j = {
         .activation = p->activation,
-        .kernels = &fc_find_kernels(p->isa, p->dtype)->activation,
-        .run = fc_start(useful < p->threads ? (int)useful : p->threads, p->interrupted),
+        .kernels = &fc_find_kernels(p->call.isa, p->call.dtype)->activation,
+        .run = fc_start(fc_useful_threads(p->call.threads, bytes, THREAD_BYTES), p->call.interrupted),
         .x = x,
         .dy = dy,
         .y = y,

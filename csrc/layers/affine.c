@@ -23,12 +23,12 @@ typedef struct {
 } job;
 
 static job start(const fc_affine_problem *p, const void *y, const void *bias) {
-    const ptrdiff_t size = p->dtype == FC_FLOAT32 ? 4 : 8;
-    const double useful = 1 + (double)p->rows * (double)p->cols * (double)size / THREAD_BYTES;
+    const ptrdiff_t size = p->call.dtype == FC_FLOAT32 ? 4 : 8;
+    const double bytes = (double)p->rows * (double)p->cols * (double)size;
     job j = {
         .p = p,
-        .kernels = fc_find_kernels(p->isa, p->dtype),
-        .run = fc_start(useful < p->threads ? (int)useful : p->threads, p->interrupted),
+        .kernels = fc_find_kernels(p->call.isa, p->call.dtype),
+        .run = fc_start(fc_useful_threads(p->call.threads, bytes, THREAD_BYTES), p->call.interrupted),
         .bias = bias,
         .y = (char *)y,
         .size = size,

@@ -104,11 +104,10 @@ static void run_task(void *context, int index) {
 }
 
 static job start(const fc_norm_problem *p, const double *mean, const void *x, const void *dy, void *y) {
-    job j = {.p = p, .kernels = fc_find_kernels(p->isa, p->dtype), .x = x, .dy = dy, .y = y, .mean = mean};
-    j.size = p->dtype == FC_FLOAT32 ? 4 : 8;
+    job j = {.p = p, .kernels = fc_find_kernels(p->call.isa, p->call.dtype), .x = x, .dy = dy, .y = y, .mean = mean};
+    j.size = p->call.dtype == FC_FLOAT32 ? 4 : 8;
     const double bytes = (double)p->outer * (double)p->channels * (double)p->inner * (double)j.size;
-    const double threads = 1 + bytes / THREAD_BYTES;
-    j.run = fc_start(threads < p->threads ? (int)threads : p->threads, p->interrupted);
+    j.run = fc_start(fc_useful_threads(p->call.threads, bytes, THREAD_BYTES), p->call.interrupted);
     const ptrdiff_t length = by_rows(&j) ? p->outer : p->inner;
     j.images = by_rows(&j) || y ? 1 : quotient_up(p->outer, max(1, MAX_STATISTICS / p->channels));
     const ptrdiff_t others = by_rows(&j) ? 1 : quotient_up(p->outer, j.images);

@@ -31,7 +31,7 @@ static void blocks_task(void *context, int index) {
         for (ptrdiff_t n = block * j->rows; n < end; n++) {
             const ptrdiff_t label = (ptrdiff_t)j->labels[n];
             if ((size_t)label >= (size_t)p->classes) { /* the caller's array has changed since it was checked */
-                fc_stop(&j->run, FC_REFUSED);
+                fc_stop(&j->run, FC_OUT_OF_RANGE);
                 return;
             }
             loss += j->kernels->softmax(p->classes, j->scores + n * j->row_bytes, label, 1 / (double)p->batch,
@@ -43,15 +43,15 @@ static void blocks_task(void *context, int index) {
 
 fc_status fc_softmax_cross_entropy(const fc_softmax_problem *p, const void *scores, const long long *labels,
                                    double *loss, void *gradient) {
-    const double useful = 1 + (double)p->batch * (double)p->classes / THREAD_ELEMENTS;
+    const double elements = (double)p->batch * (double)p->classes;
     job j = {
         .p = p,
-        .kernels = &fc_find_kernels(p->isa, p->dtype)->activation,
-        .run = fc_start(useful < p->threads ? (int)useful : p->threads, p->interrupted),
+        .kernels = &fc_find_kernels(p->call.isa, p->call.dtype)->activation,
+        .run = fc_start(fc_useful_threads(p->call.threads, elements, THREAD_ELEMENTS), p->call.interrupted),
         .scores = scores,
         .labels = labels,
         .gradient = gradient,
-        .row_bytes = p->classes * (p->dtype == FC_FLOAT32 ? 4 : 8),
+        .row_bytes = p->classes * (p->call.dtype == FC_FLOAT32 ? 4 : 8),
         .rows = max(1, BLOCK / p->classes),
     };
     j.blocks = quotient_up(p->batch, j.rows);

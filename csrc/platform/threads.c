@@ -208,7 +208,7 @@ void fc_parallel(fc_run *run, int parts, void (*task)(void *context, int part), 
     run_parts(run->flush, 0, 1, parts, task, context);
 }
 
-fc_run fc_start(int threads, int (*interrupted)(void)) {
+fc_run fc_start(int threads, fc_question interrupted) {
     return (fc_run){.threads = threads, .interrupted = interrupted, .mode = fc_get_float_mode(),
                     .owner = pthread_self(), .status = FC_OK};
 }
@@ -218,19 +218,19 @@ int fc_stopped(fc_run *run) {
     return atomic_load_explicit(&run->status, memory_order_relaxed) != FC_OK;
 }
 
-int (*fc_question(const fc_run *run))(void) {
+fc_question fc_question_here(const fc_run *run) {
     return pthread_equal(run->owner, pthread_self()) ? run->interrupted : NULL;
 }
 
 #else /* no threads */
 
-int (*fc_question(const fc_run *run))(void) { return run->interrupted; }
+fc_question fc_question_here(const fc_run *run) { return run->interrupted; }
 
 void fc_parallel(fc_run *run, int parts, void (*task)(void *context, int part), void *context) {
     run_parts(run->flush, 0, 1, parts, task, context);
 }
 
-fc_run fc_start(int threads, int (*interrupted)(void)) {
+fc_run fc_start(int threads, fc_question interrupted) {
     return (fc_run){.threads = threads, .interrupted = interrupted, .mode = fc_get_float_mode(), .status = FC_OK};
 }
 

@@ -8,7 +8,7 @@
 /* One call of an entry point, shared by its tasks. */
 typedef struct {
     int threads;
-    int (*interrupted)(void); /* asked now and then on the calling thread; may be NULL */
+    fc_question interrupted;  /* may be NULL */
     double next_question;     /* seconds on the monotonic clock */
     fc_float_mode mode;       /* the calling thread's */
     int flush;                /* denormal numbers count as zero in tasks, where each may take a hundred times as long */
@@ -16,8 +16,14 @@ typedef struct {
     FC_ATOMIC int status;     /* fc_status: the first that was not FC_OK */
 } fc_run;
 
+/* How many of `threads` are worth waking for so much work, of which each further one needs `of_a_thread`. */
+static inline int fc_useful_threads(int threads, double work, double of_a_thread) {
+    const double useful = 1 + work / of_a_thread;
+    return useful < threads ? (int)useful : threads;
+}
+
 /* A run of at most `threads` threads, to be started by the calling one. */
-fc_run fc_start(int threads, int (*interrupted)(void));
+fc_run fc_start(int threads, fc_question interrupted);
 
 /* Runs task(context, part) for 0 <= part < parts on at most run->threads threads, the calling one
  * among them, and returns when all are done. Inside a task, or while another caller has the pool,
@@ -46,6 +52,6 @@ static inline fc_units fc_units_of(ptrdiff_t units, ptrdiff_t parts, ptrdiff_t p
 void fc_stop(fc_run *run, fc_status status);
 
 /* What a run within this one may ask on this thread: run->interrupted on the calling one, else NULL. */
-int (*fc_question(const fc_run *run))(void);
+fc_question fc_question_here(const fc_run *run);
 
 #endif

@@ -224,17 +224,13 @@ static int is_whole(const job *j) {
     return j->inner == 1 && !p->adaptive;
 }
 
-fc_status fc_avg_pool_backward(const fc_pool_problem *problem, const void *dy, void *dx) {
-    if (problem->batch == 0) return FC_OK;
-    if (fc_pool_is_too_large(problem)) return FC_REFUSED;
+/* A job without arrays; whether its workspace is small enough. */
+static int plan(const fc_pool_problem *problem, job *made) {
     const fc_pool_problem regular = fc_pool_regular(problem), *p = &regular;
     const fc_dtype dtype = fc_pool_dtype(p->element);
     job j = {
         .p = regular,
-        .kernels = fc_find_kernels(p->isa, dtype),
-        .run = fc_start(p->threads, p->interrupted),
-        .dy = dy,
-        .dx = dx,
+        .kernels = fc_find_kernels(p->call.isa, dtype),
         .size = dtype == FC_FLOAT32 ? 4 : 8,
         .inner = p->channels_last ? p->channels : 1,
     };
@@ -253,78 +249,31 @@ fc_status fc_avg_pool_backward(const fc_pool_problem *problem, const void *dy, v
     j.planes = p->batch * p->channels / j.inner;
     j.units = j.planes * p->in_size[0] * p->in_size[1];
     j.parts = min(j.units, fc_pool_threads(p));
-    const double rows = ((double)j.depths * (double)j.slots + 3) * (double)row_elements(&j);
-    const double others = 2 * (double)j.margin * (double)j.inner + 2 * (double)p->in_size[2];
-    if (8 * (rows + others) > (double)FC_POOL_WORKSPACE) return FC_REFUSED;
-    const int whole = is_whole(&j);
-    if (whole) j.parts = min(j.planes, j.run.threads);
+    if (is_whole(&j)) j.parts = min(j.planes, p->call.threads);
     j.divisor = p->divisor != 0 ? p->divisor
                                 : fc_pool_cells(p, 0, 0) * fc_pool_cells(p, 1, 0) * fc_pool_cells(p, 2, 0);
-    fc_parallel(&j.run, (int)j.parts, whole ? whole_task : is_direct(&j) ? direct_task : backward_task, &j);
+    const double rows = ((double)j.depths * (double)j.slots + 3) * (double)row_elements(&j);
+    const double others = 2 * (double)j.margin * (double)j.inner + 2 * (double)p->in_size[2];
+    *made = j;
+    return 8 * (rows + others) <= (double)FC_POOL_WORKSPACE;
+}
+
+static const char *refuses(const fc_path *path, fc_op op, const fc_problem *problem) {
+    job j;
+    (void)path, (void)op;
+    if (problem->pool.batch == 0) return NULL;
+    if (fc_pool_is_too_large(&problem->pool)) return "a plane has 2**31 positions or more";
+    return plan(&problem->pool, &j) ? NULL : "the rows that windows need pass the workspace";
+}
+
+static fc_status run(const fc_plan *made, const fc_arrays *a, fc_question interrupted) {
+    job j;
+    if (!plan(&made->problem.pool, &j)) return FC_REFUSED;
+    j.run = fc_start(made->problem.call.threads, interrupted);
+    j.dy = a->y;
+    j.dx = a->x;
+    fc_parallel(&j.run, (int)j.parts, is_whole(&j) ? whole_task : is_direct(&j) ? direct_task : backward_task, &j);
     return (fc_status)j.run.status;
 }
 
-typedef struct {
-    const fc_scatter_problem *p;
-    const fc_kernels *kernels;
-    fc_run run;
-    const char *source;
-    const long long *indices;
-    char *target;
-    ptrdiff_t size, chunk, chunks, units, parts; /* units: planes, or chunks of channels of images */
-} scatter;
-
-/* Outputs between two questions whether to stop. */
-enum { PIECE = 64 << 10 };
-
-static void scatter_task(void *context, int index) {
-    scatter *j = context;
-    const fc_scatter_problem *p = j->p;
-    const fc_units share = fc_units_of(j->units, j->parts, index);
-    for (ptrdiff_t u = share.begin; u < share.end; u++) {
-        if (fc_stopped_at(&j->run, u - share.begin, p->plane * j->size)) return;
-        fc_scattered shape = {p->count, 1, 1, p->plane, p->add};
-        ptrdiff_t from = u * p->count, to = u * p->plane;
-        if (p->channels_last) {
-            const ptrdiff_t image = u / j->chunks, c = u % j->chunks * j->chunk;
-            shape.channels = min(j->chunk, p->channels - c);
-            shape.stride = p->channels;
-            from = image * p->count * p->channels + c;
-            to = image * p->plane * p->channels + c;
-            for (ptrdiff_t i = 0; i < (j->chunks == 1 ? 1 : p->plane); i++)
-                memset(j->target + (to + i * p->channels) * j->size, 0,
-                       (size_t)((j->chunks == 1 ? p->plane * p->channels : shape.channels) * j->size));
-        } else {
-            memset(j->target + to * j->size, 0, (size_t)(p->plane * j->size));
-        }
-        for (ptrdiff_t i = 0; i < p->count && !fc_stopped_at(&j->run, i / PIECE, PIECE); i += PIECE) {
-            shape.count = min(PIECE, p->count - i);
-            if (!j->kernels->pool.scatter(&shape, j->source + (from + i * shape.stride) * j->size,
-                                          (const int64_t *)j->indices + from + i * shape.stride,
-                                          j->target + to * j->size))
-                fc_stop(&j->run, FC_REFUSED);
-        }
-    }
-}
-
-fc_status fc_scatter(const fc_scatter_problem *p, const void *dy, const long long *indices, void *dx) {
-    if (p->batch == 0) return FC_OK;
-    const double bytes = (double)p->batch * (double)p->channels * (double)(p->plane + 3 * p->count) * 4;
-    const double threads = 1 + bytes / FC_POOL_THREAD_BYTES;
-    scatter j = {
-        .p = p,
-        .kernels = fc_find_kernels(p->isa, p->dtype),
-        .run = fc_start(threads < p->threads ? (int)threads : p->threads, p->interrupted),
-        .source = dy,
-        .indices = indices,
-        .target = dx,
-        .size = p->dtype == FC_FLOAT32 ? 4 : 8,
-    };
-    /* A chunk is whole lines, so that threads do not write to the same ones. */
-    j.chunk = p->channels_last && p->batch < j.run.threads ? max(16, even_block(p->channels, 64)) : p->channels;
-    j.chunks = quotient_up(p->channels, j.chunk);
-    j.units = p->batch * (p->channels_last ? j.chunks : p->channels);
-    j.parts = min(j.units, j.run.threads);
-    fc_parallel(&j.run, (int)j.parts, scatter_task, &j);
-    return (fc_status)j.run.status;
-}
+const fc_path fc_path_avg_pool_backward = {.name = "pool", .exact = 1, .refuses = refuses, .run = run};

@@ -104,8 +104,7 @@ int fc_pool_threads(const fc_pool_problem *p) {
     }
     const double bytes = (double)p->batch * (double)p->channels * (in + 3 * out) *
                          (double)fc_element_size(p->element);
-    const double threads = 1 + bytes / FC_POOL_THREAD_BYTES;
-    return threads < p->threads ? (int)threads : p->threads;
+    return fc_useful_threads(p->call.threads, bytes, FC_POOL_THREAD_BYTES);
 }
 
 typedef struct {
@@ -114,6 +113,7 @@ typedef struct {
     fc_run run;
     const char *x;
     char *y;
+    int has_indices;    /* a maximum */
     long long *indices; /* NULL: average */
     ptrdiff_t element, size, column; /* bytes: of x and y, of a value while pooling, of its column */
     ptrdiff_t inner;                 /* channels that lie side by side, or 1 */
@@ -155,7 +155,7 @@ typedef struct {
 } lane;
 
 static ptrdiff_t pooled_size(const job *j) {
-    return j->indices ? j->size + j->column : (ptrdiff_t)sizeof(double);
+    return j->has_indices ? j->size + j->column : (ptrdiff_t)sizeof(double);
 }
 
 static ptrdiff_t row_elements(const job *j) { return j->block * j->inner + FC_POOL_SLACK; }
@@ -171,8 +171,8 @@ static size_t lay_out(const job *j, lane *l, char *base) {
     const ptrdiff_t kept = j->taps[0] * j->slots, window = j->taps[0] * j->taps[1];
     const ptrdiff_t elements = row_elements(j), span = min(reach(j), j->p.in_size[2]);
     size_t used = 0;
-    l->values = fc_carve(base, &used, kept * elements * (j->indices ? j->size : 8));
-    l->columns = fc_carve(base, &used, j->indices ? kept * elements * j->column : 0);
+    l->values = fc_carve(base, &used, kept * elements * (j->has_indices ? j->size : 8));
+    l->columns = fc_carve(base, &used, j->has_indices ? kept * elements * j->column : 0);
     l->held = fc_carve(base, &used, kept * (ptrdiff_t)sizeof *l->held);
     l->rows = fc_carve(base, &used, window * (ptrdiff_t)sizeof *l->rows);
     l->sums = fc_carve(base, &used, window * (ptrdiff_t)sizeof *l->sums);
@@ -187,7 +187,7 @@ static size_t lay_out(const job *j, lane *l, char *base) {
     l->residues = fc_carve(base, &used, residues * (ptrdiff_t)sizeof *l->residues);
     l->split = fc_carve(base, &used, residues * j->pitch * j->size);
     l->wide = fc_carve(base, &used, j->direct ? 0 : (span * j->inner + FC_POOL_SLACK) * j->size);
-    l->divisors = fc_carve(base, &used, j->indices ? 0 : elements * 8);
+    l->divisors = fc_carve(base, &used, j->has_indices ? 0 : elements * 8);
     l->result = fc_carve(base, &used, j->element != j->size ? elements * j->size : 0);
     return used;
 }
@@ -198,7 +198,7 @@ static void set_column(const job *j, char *table, ptrdiff_t i, ptrdiff_t value) 
 }
 
 static void fill(const job *j, char *target, ptrdiff_t first, ptrdiff_t last) {
-    const double value = j->indices ? -INFINITY : 0;
+    const double value = j->has_indices ? -INFINITY : 0;
     if (j->size == 4)
         for (ptrdiff_t i = first; i < last; i++) ((float *)target)[i] = (float)value;
     else
@@ -292,12 +292,12 @@ static void pool_row(const job *j, lane *l, const char *x, ptrdiff_t kept) {
     const fc_pool_kernels *k = &j->kernels->pool;
     const fc_pool_problem *p = &j->p;
     const ptrdiff_t elements = row_elements(j), inner = j->inner, step = p->dilation[2];
-    char *values = l->values + kept * elements * (j->indices ? j->size : 8);
+    char *values = l->values + kept * elements * (j->has_indices ? j->size : 8);
     char *columns = l->columns + kept * elements * j->column;
     if (j->pitch) {
         split_row(j, l, x);
         const fc_pool_row row = {l->count * inner, p->kernel[2], l->tap, l->first, l->column, step};
-        if (j->indices) k->max_row(&row, values, columns);
+        if (j->has_indices) k->max_row(&row, values, columns);
         else k->sum_row(&row, (double *)values);
         return;
     }
@@ -307,13 +307,13 @@ static void pool_row(const job *j, lane *l, const char *x, ptrdiff_t kept) {
     for (ptrdiff_t i = 0; i < l->count; i++) {
         const fc_range w = {l->start[i], l->count_on[i]};
         const char *source = data + (w.first - from) * inner * j->size;
-        char *value = values + i * inner * (j->indices ? j->size : 8);
+        char *value = values + i * inner * (j->has_indices ? j->size : 8);
         char *column = columns + i * inner * j->column;
-        if (inner > 1 && j->indices)
+        if (inner > 1 && j->has_indices)
             k->max_channels(inner, w.count, source, step * inner, w.first, step, value, column);
         else if (inner > 1)
             k->sum_channels(inner, w.count, source, step * inner, (double *)value);
-        else if (j->indices)
+        else if (j->has_indices)
             set_column(j, column, 0, w.first + step * k->max_run(w.count, source, step, value));
         else
             *(double *)value = k->sum_run(w.count, source);
@@ -351,7 +351,7 @@ static void output_row(const job *j, lane *l, ptrdiff_t o_height) {
                 pool_row(j, l, x, kept);
                 l->held[kept] = row;
             }
-            const char *values = l->values + kept * elements * (j->indices ? j->size : 8);
+            const char *values = l->values + kept * elements * (j->has_indices ? j->size : 8);
             l->sums[rows] = (const double *)values;
             l->rows[rows++] = (fc_pooled_row){values, l->columns + kept * elements * j->column,
                                               row * p->in_size[2]};
@@ -362,10 +362,10 @@ static void output_row(const job *j, lane *l, ptrdiff_t o_height) {
     const fc_pool_windows windows = {j->inner, l->count, rows, p->dilation[2], l->row, l->base,
                                      l->start, l->count_on, j->inner};
     const fc_pool_kernels *k = &j->kernels->pool;
-    if (!j->indices)
+    if (!j->has_indices)
         set_divisors(j, l, fc_pool_cells(p, 0, l->o_depth) * fc_pool_cells(p, 1, o_height));
-    if (j->indices && j->direct) k->max_windows(&windows, target, (int64_t *)j->indices + at);
-    else if (j->indices) k->max_rows(count, rows, l->rows, target, (int64_t *)j->indices + at);
+    if (j->has_indices && j->direct) k->max_windows(&windows, target, (int64_t *)j->indices + at);
+    else if (j->has_indices) k->max_rows(count, rows, l->rows, target, (int64_t *)j->indices + at);
     else if (j->direct) k->sum_windows(&windows, l->divisors, target);
     else k->sum_rows(count, rows, l->sums, l->divisors, target);
     if (target != y) j->kernels->pool.narrow(p->element, count, target, y);
@@ -410,7 +410,7 @@ static void whole_task(void *context, int index) {
     const double divisor = j->p.divisor != 0 ? j->p.divisor : (double)count;
     for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped_at(&j->run, u - share.begin, count * j->size); u++) {
         const char *x = j->x + u * count * j->size;
-        if (j->indices) {
+        if (j->has_indices) {
             j->indices[u] = j->kernels->pool.max_run(count, x, 1, j->y + u * j->size);
             continue;
         }
@@ -436,7 +436,7 @@ static int is_direct(const job *j) {
     const double rows = (double)p->kernel[0] * (double)p->kernel[1], taps = (double)p->kernel[2];
     const double fresh = (double)p->kernel[0] * (double)min(p->kernel[1], p->stride[1]);
     const double kept = fresh * taps + rows + 2;
-    if (!j->indices && p->dilation[2] == 1 && taps <= FC_POOL_COLUMNS &&
+    if (!j->has_indices && p->dilation[2] == 1 && taps <= FC_POOL_COLUMNS &&
         rows * (double)min(p->stride[2], p->kernel[2]) + taps <= kept + taps) return 1;
     return rows * taps <= kept;
 }
@@ -448,7 +448,7 @@ static int channels_are_enough(const job *j) {
     const fc_pool_problem *p = &j->p;
     const double outputs = (double)p->out_size[2], taps = (double)p->kernel[2], lanes = (double)j->kernels->lanes;
     const double copied = (double)min(p->kernel[2], p->stride[2]);
-    if (j->indices ? 2 * j->inner > j->kernels->lanes : j->inner >= (j->size == 4 ? lanes / 2 : lanes)) return 1;
+    if (j->has_indices ? 2 * j->inner > j->kernels->lanes : j->inner >= (j->size == 4 ? lanes / 2 : lanes)) return 1;
     const double rows = 1.5 * outputs * copied + 20 * copied + (outputs * (double)j->inner / lanes + 1) * taps;
     return rows > outputs * (taps + 8);
 }
@@ -458,7 +458,7 @@ static int windows_are_few(const job *j) {
     const fc_pool_problem *p = &j->p;
     const ptrdiff_t lanes = j->kernels->lanes, outputs = p->out_size[2], taps = p->kernel[2];
     if (j->inner > 1) return channels_are_enough(j);
-    if (!j->indices && p->dilation[2] > 1) return 0; /* runs are summed whole */
+    if (!j->has_indices && p->dilation[2] > 1) return 0; /* runs are summed whole */
     return quotient_up(outputs, lanes) * taps > outputs * (quotient_up(taps, lanes) + 8);
 }
 
@@ -489,28 +489,44 @@ static fc_status plan(job *j) {
     return lay_out(j, &l, NULL) > FC_POOL_WORKSPACE ? FC_REFUSED : FC_OK;
 }
 
-fc_status fc_pool_forward(fc_pool_op op, const fc_pool_problem *problem, const void *x, void *y,
-                          long long *indices) {
-    if (problem->batch == 0) return FC_OK;
-    if (fc_pool_is_too_large(problem)) return FC_REFUSED;
+/* A job without arrays, of which those of one call are bound. */
+static job job_of(fc_op op, const fc_pool_problem *problem) {
     const fc_pool_problem regular = fc_pool_regular(problem);
     const fc_dtype dtype = fc_pool_dtype(problem->element);
-    job j = {
+    return (job){
         .p = joined(&regular),
-        .kernels = fc_find_kernels(problem->isa, dtype),
-        .run = fc_start(problem->threads, problem->interrupted),
-        .x = x,
-        .y = y,
-        .indices = op == FC_MAX_POOL ? indices : NULL,
+        .kernels = fc_find_kernels(problem->call.isa, dtype),
+        .has_indices = op == FC_MAX_POOL,
         .element = fc_element_size(problem->element),
         .size = dtype == FC_FLOAT32 ? 4 : 8,
         .inner = problem->channels_last ? problem->channels : 1,
+        .column = fc_find_kernels(problem->call.isa, dtype)->pool.column_size,
+        .planes = problem->channels_last ? problem->batch : problem->batch * problem->channels,
     };
-    const fc_status status = fc_pool_by_lines(&j.p, j.kernels, x, y, j.indices);
-    if (status != FC_REFUSED) return status;
-    j.column = j.kernels->pool.column_size;
-    j.planes = problem->batch * problem->channels / j.inner;
+}
+
+static const char *refuses(const fc_path *path, fc_op op, const fc_problem *problem) {
+    const fc_pool_problem *p = &problem->pool;
+    (void)path;
+    if (p->batch == 0) return NULL;
+    if (fc_pool_is_too_large(p)) return "a plane has 2**31 positions or more";
+    job j = job_of(op, p);
+    if (fc_pool_suits_lines(&j.p, j.kernels, op)) return NULL;
+    return plan(&j) == FC_OK ? NULL : "the rows that windows need pass the workspace";
+}
+
+static fc_status run(const fc_plan *made, const fc_arrays *a, fc_question interrupted) {
+    job j = job_of(made->op, &made->problem.pool);
+    long long *indices = made->op == FC_MAX_POOL ? a->indices : NULL;
+    j.run = fc_start(made->problem.call.threads, interrupted);
+    if (fc_pool_suits_lines(&j.p, j.kernels, made->op))
+        return fc_pool_by_lines(&j.p, j.kernels, a->x, a->y, indices, interrupted);
+    j.x = a->x;
+    j.y = a->y;
+    j.indices = indices;
     if (plan(&j) != FC_OK) return FC_REFUSED;
     fc_parallel(&j.run, (int)j.parts, is_whole(&j) ? whole_task : pool_task, &j);
     return (fc_status)j.run.status;
 }
+
+const fc_path fc_path_pool = {.name = "pool", .exact = 1, .refuses = refuses, .run = run};

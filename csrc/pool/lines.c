@@ -11,6 +11,7 @@ typedef struct {
     fc_run run;
     const char *x;
     char *y;
+    int has_indices;    /* a maximum */
     long long *indices; /* NULL: average */
     ptrdiff_t size, planes, units, parts;
     ptrdiff_t whole; /* lines of an output plane before the first that lacks rows below */
@@ -30,18 +31,18 @@ enum { LONGEST = 1 << 13 };
 static int pays(const job *j) {
     const fc_pool_problem *p = &j->p;
     const double size = (double)j->size, ROW = 170;
-    const double TAP = j->indices ? 0.11 * size : 0.31, KEPT = j->indices ? 0.081 * size : 0.28;
+    const double TAP = j->has_indices ? 0.11 * size : 0.31, KEPT = j->has_indices ? 0.081 * size : 0.28;
     const double rows = (double)(p->kernel[0] * p->kernel[1]), taps = (double)p->kernel[2];
     const double width = (double)(quotient_up(p->out_size[2], j->kernels->lanes) * j->kernels->lanes);
     const double fresh = (double)(p->kernel[0] * min(p->kernel[1], p->stride[1]));
-    if (rows == 1) return j->indices != NULL;
+    if (rows == 1) return j->has_indices;
     return rows * taps * width * TAP <= fresh * (ROW + taps * width * KEPT) + rows * width * KEPT;
 }
 
 /* Whether padding cuts no more windows at an end of a line than a vector has. */
 static int one_vector_is_cut(const job *j) {
     const fc_pool_problem *p = &j->p;
-    const ptrdiff_t lanes = j->indices || j->size == 8 ? j->kernels->lanes : j->kernels->lanes / 2;
+    const ptrdiff_t lanes = j->has_indices || j->size == 8 ? j->kernels->lanes : j->kernels->lanes / 2;
     const ptrdiff_t beyond = p->in_size[2] + p->pad[2] - p->kernel[2];
     const ptrdiff_t whole = beyond < 0 ? 0 : beyond / p->stride[2] + 1;
     return quotient_up(p->pad[2], p->stride[2]) <= lanes && p->out_size[2] - whole <= lanes;
@@ -63,7 +64,7 @@ static void lines_task(void *context, int index) {
     const fc_units share = fc_units_of(j->units, j->parts, index);
     const ptrdiff_t width = p->in_size[2], outputs = p->out_size[2], step = p->stride[1] * width;
     const ptrdiff_t plane = p->in_size[0] * p->in_size[1] * width, elements = j->planes * plane;
-    const ptrdiff_t slots = j->indices ? 0 : (outputs + FC_POOL_SLACK) * (ptrdiff_t)sizeof(double);
+    const ptrdiff_t slots = j->has_indices ? 0 : (outputs + FC_POOL_SLACK) * (ptrdiff_t)sizeof(double);
     size_t used = 0;
     char *base = fc_scratch_acquire(fc_aligned((ptrdiff_t)j->kernels->pool.cut_size) + 2 * fc_aligned(slots));
     if (!base) {
@@ -79,7 +80,7 @@ static void lines_task(void *context, int index) {
     ptrdiff_t row[FC_POOL_LINE_ROWS], lines, calls = 0;
     fc_pool_lines run = {.outputs = outputs, .width = width, .pad = p->pad[2], .taps = p->kernel[2],
                          .stride = p->stride[2], .row = row, .row_step = step};
-    j->kernels->pool.cut_line(&run, j->indices != NULL, cut);
+    j->kernels->pool.cut_line(&run, j->has_indices, cut);
     for (ptrdiff_t u = share.begin; u < share.end; u += lines) {
         const ptrdiff_t group = u / p->out_size[1], o_height = u % p->out_size[1];
         const ptrdiff_t o_depth = group % p->out_size[0], first = group / p->out_size[0] * plane;
@@ -98,7 +99,7 @@ static void lines_task(void *context, int index) {
                     ((d.first + a * p->dilation[0]) * p->in_size[1] + h.first + b * p->dilation[1]) * width;
         const char *x = j->x + first * j->size;
         char *y = j->y + u * outputs * j->size;
-        if (j->indices) {
+        if (j->has_indices) {
             j->kernels->pool.max_lines(&run, cut, x, y, (int64_t *)j->indices + u * outputs);
             continue;
         }
@@ -111,19 +112,28 @@ static void lines_task(void *context, int index) {
     fc_scratch_release(base);
 }
 
-fc_status fc_pool_by_lines(const fc_pool_problem *p, const fc_kernels *kernels, const void *x, void *y,
-                           long long *indices) {
-    job j = {
+static job job_of(const fc_pool_problem *p, const fc_kernels *kernels, int has_indices) {
+    return (job){
         .p = *p,
         .kernels = kernels,
-        .run = fc_start(p->threads, p->interrupted),
-        .x = x,
-        .y = y,
-        .indices = indices,
+        .has_indices = has_indices,
         .size = fc_pool_dtype(p->element) == FC_FLOAT32 ? 4 : 8,
         .planes = p->batch * p->channels,
     };
-    if (!suits(&j)) return FC_REFUSED;
+}
+
+int fc_pool_suits_lines(const fc_pool_problem *p, const fc_kernels *kernels, fc_op op) {
+    const job j = job_of(p, kernels, op == FC_MAX_POOL);
+    return suits(&j);
+}
+
+fc_status fc_pool_by_lines(const fc_pool_problem *p, const fc_kernels *kernels, const void *x, void *y,
+                           long long *indices, fc_question interrupted) {
+    job j = job_of(p, kernels, indices != NULL);
+    j.run = fc_start(p->call.threads, interrupted);
+    j.x = x;
+    j.y = y;
+    j.indices = indices;
     const ptrdiff_t beyond = p->in_size[1] + p->pad[1] - (p->kernel[1] - 1) * p->dilation[1] - 1;
     j.whole = beyond < 0 ? 0 : min(p->out_size[1], beyond / p->stride[1] + 1);
     j.units = j.planes * p->out_size[0] * p->out_size[1];

@@ -32,7 +32,7 @@ static void set_strides(ptrdiff_t *strides, ptrdiff_t channels, const ptrdiff_t 
 
 static int problem_of(const shape *s, fc_dtype dtype, int last, fc_conv_problem *p) {
     memset(p, 0, sizeof *p);
-    p->dtype = dtype;
+    p->call.dtype = dtype;
     p->batch = s->N;
     p->groups = s->G;
     p->in_channels = s->C * s->G;
@@ -94,25 +94,28 @@ static void check_near(const char *what, const shape *s, fc_dtype dtype, const v
 }
 
 /* The same forward call with its weights arranged before. */
-static void run_prepared(const char *what, const shape *s, const char *name, const fc_conv_problem *p,
-                         fc_conv_arrays arrays, const void *expected, size_t bytes) {
-    fc_conv_weights *prepared;
-    fc_conv_description description;
+static void run_prepared(const char *what, const shape *s, const char *name, const fc_problem *p, fc_arrays arrays,
+                         const void *expected, size_t bytes) {
+    fc_plan *plan;
+    fc_weights *weights;
+    fc_description description;
     char label[140];
     snprintf(label, sizeof label, "y of prepared %s", what);
-    if (fc_conv_prepare(name, p, &arrays, &prepared) != FC_OK) printf("FAILED to prepare\n"), failed++;
-    arrays.prepared = prepared;
+    if (fc_plan_create(FC_FORWARD, name, p, &plan) != FC_OK) printf("FAILED to plan\n"), failed++;
+    if (fc_plan_prepare(plan, arrays.w, NULL, &weights) != FC_OK) printf("FAILED to prepare\n"), failed++;
+    arrays.weights = weights;
     void *y = arrays.y;
     void *own = malloc(bytes);
     memcpy(own, y, bytes);
     memset(y, 0x7e, bytes);
-    if (fc_conv_run(FC_FORWARD, name, p, &arrays) != FC_OK) printf("FAILED to run prepared\n"), failed++;
+    if (fc_plan_run(plan, &arrays, NULL) != FC_OK) printf("FAILED to run prepared\n"), failed++;
     check(label, s, y, expected, bytes);
     memcpy(y, own, bytes);
     free(own);
-    fc_conv_free_weights(prepared);
-    fc_conv_describe(name, p, &description);
-    if (strcmp(description.algorithm, name)) printf("FAILED to describe %s\n", name), failed++;
+    fc_plan_describe(plan, &description);
+    if (strcmp(description.path, name)) printf("FAILED to describe %s\n", name), failed++;
+    fc_weights_free(weights);
+    fc_plan_free(plan);
 }
 
 static void run(const shape *s, fc_dtype dtype, int last, int at_end, int relu) {
@@ -136,47 +139,45 @@ static void run(const shape *s, fc_dtype dtype, int last, int at_end, int relu) 
     fill(dy, ny, dtype);
     p.relu = relu;
     p.accurate = (int)(s->K % 2);
-    for (int algorithm = 0, done = 0; !done; algorithm++) {
-        /* The naive loops come last in the list, and first here. */
-        const char *name = algorithm ? fc_conv_algorithm_name(algorithm - 1) : "naive";
-        if (!strcmp(name, "naive") && algorithm) break;
+    p.has_w = p.has_b = 1;
+    fc_arrays forward[2], data[2], weights[2];
+    for (int i = 0; i < 2; i++) {
+        forward[i] = (fc_arrays){.x = x, .w = w, .b = b, .y = y[i]};
+        data[i] = (fc_arrays){.x = dx[i], .w = w, .y = dy};
+        weights[i] = (fc_arrays){.x = x, .w = dw[i], .b = db[i], .y = dy};
+    }
+    const fc_arrays *const arrays[] = {forward, data, weights};
+    static const char *const names[] = {"y", "dx", "dw", "db"};
+    void *const *results[] = {y, dx, dw, db};
+    const size_t counts[] = {ny, nx, nw, nb};
+    for (int op = 0; op < 3; op++) {
+        fc_problem problem = {.conv = p};
+        problem.conv.has_b = op != FC_BACKWARD_DATA;
+        problem.call.isa = 0;
+        problem.call.threads = 1;
+        if (run_plan((fc_op)op, "naive", &problem, &arrays[op][0]) != FC_OK) printf("FAILED to run naive\n"), failed++;
         for (int isa = 0; fc_isa_name(isa); isa++) {
             if (!fc_isa_available(isa)) continue;
-            const int i = algorithm > 0;
-            fc_conv_arrays forward = {.x = x, .w = w, .b = b, .y = y[i]};
-            const fc_conv_arrays data = {.x = dx[i], .w = w, .y = dy};
-            const fc_conv_arrays weights = {.x = x, .w = dw[i], .b = db[i], .y = dy};
-            char what[100];
-            p.isa = isa;
-            p.threads = 1 + (isa + (int)s->N) % 3;
-            const fc_conv_op ops[] = {FC_FORWARD, FC_BACKWARD_DATA, FC_BACKWARD_WEIGHTS};
-            const fc_conv_arrays *const arrays[] = {&forward, &data, &weights};
-            int refused[3];
-            for (int op = 0; op < 3; op++) refused[op] = fc_conv_refusal(ops[op], name, &p) != NULL;
-            const int exact = strcmp(name, "winograd") != 0;
-            memset(y[i], 0x7e, ny * size);
-            memset(dx[i], 0x7e, nx * size);
-            memset(dw[i], 0x7e, nw * size);
-            memset(db[i], 0x7e, nb * size);
-            for (int op = 0; op < 3; op++)
-                if (!refused[op] && fc_conv_run(ops[op], name, &p, arrays[op]) != FC_OK)
-                    printf("FAILED to run %s\n", name), failed++;
-            if (!i) break;
-            snprintf(what, sizeof what, "%s %s %s%s", name, fc_isa_name(isa),
-                     dtype == FC_FLOAT32 ? "float32" : "float64", last ? " channels last" : "");
-            if (exact && !refused[0]) run_prepared(what, s, name, &p, forward, y[0], ny * size);
-            for (int op = 0; op < 4; op++) {
-                if (refused[op < 2 ? op : 2]) continue;
-                static const char *const names[] = {"y", "dx", "dw", "db"};
-                void *const *results[] = {y, dx, dw, db};
-                const size_t counts[] = {ny, nx, nw, nb};
-                char label[120];
-                snprintf(label, sizeof label, "%s of %s", names[op], what);
-                if (exact) check(label, s, results[op][1], results[op][0], counts[op] * size);
-                else check_near(label, s, dtype, results[op][1], results[op][0], counts[op]);
+            problem.call.isa = isa;
+            problem.call.threads = 1 + (isa + (int)s->N) % 3;
+            fc_candidate candidate;
+            for (int index = 0; fc_find_candidate((fc_op)op, &problem, index, &candidate); index++) {
+                char what[120], label[140];
+                if (candidate.refusal || !strcmp(candidate.name, "naive")) continue;
+                for (int r = op; r < (op < 2 ? op + 1 : 4); r++) memset(results[r][1], 0x7e, counts[r] * size);
+                if (run_plan((fc_op)op, candidate.name, &problem, &arrays[op][1]) != FC_OK)
+                    printf("FAILED to run %s\n", candidate.name), failed++;
+                snprintf(what, sizeof what, "%s %s %s%s", candidate.name, fc_isa_name(isa),
+                         dtype == FC_FLOAT32 ? "float32" : "float64", last ? " channels last" : "");
+                if (candidate.exact && op == FC_FORWARD)
+                    run_prepared(what, s, candidate.name, &problem, forward[1], y[0], ny * size);
+                for (int r = op; r < (op < 2 ? op + 1 : 4); r++) {
+                    snprintf(label, sizeof label, "%s of %s", names[r], what);
+                    if (candidate.exact) check(label, s, results[r][1], results[r][0], counts[r] * size);
+                    else check_near(label, s, dtype, results[r][1], results[r][0], counts[r]);
+                }
             }
         }
-        done = !fc_conv_algorithm_name(algorithm);
     }
     release_all();
 }

@@ -6,6 +6,19 @@
 
 #include "guarded.h"
 
+static fc_call call_of(fc_dtype dtype, int isa) {
+    return (fc_call){.dtype = dtype, .isa = isa, .threads = 1 + isa % 3};
+}
+
+/* What a plan of the op gives. */
+static fc_status run_plan(fc_op op, const char *path, const fc_problem *problem, const fc_arrays *arrays) {
+    fc_plan *plan;
+    fc_status status = fc_plan_create(op, path, problem, &plan);
+    if (status == FC_OK) status = fc_plan_run(plan, arrays, NULL);
+    fc_plan_free(plan);
+    return status;
+}
+
 /* One random problem, used by every operator. */
 typedef struct {
     ptrdiff_t N, C, size[3], kernel[3], stride[3], dilation[3], pad[3], pad_after[3], out[3];
@@ -97,7 +110,7 @@ static int window_of(const operand *o, ptrdiff_t q, ptrdiff_t *positions) {
 }
 
 static fc_pool_problem pool_of(const operand *o, int isa) {
-    fc_pool_problem p = {.element = o->element, .isa = isa, .threads = 1 + isa % 3, .batch = o->N,
+    fc_pool_problem p = {.call = call_of(FC_FLOAT32, isa), .element = o->element, .batch = o->N,
                          .channels = o->C, .channels_last = o->last, .adaptive = o->adaptive};
     memcpy(p.in_size, o->size, sizeof p.in_size);
     memcpy(p.kernel, o->kernel, sizeof p.kernel);
@@ -129,13 +142,14 @@ static void max_pools(const operand *o, int isa, const void *x, ptrdiff_t *posit
                 put(expected, place(o, n, c, q, outputs), o->element, most);
                 index[place(o, n, c, q, outputs)] = (double)best;
             }
-    if (fc_pool_forward(FC_MAX_POOL, &p, x, y, indices) != FC_OK) printf("FAILED to pool\n"), failed++;
+    const fc_arrays arrays = {.x = (void *)x, .y = y, .indices = indices};
+    if (run_plan(FC_MAX_POOL, NULL, &(fc_problem){.pool = p}, &arrays) != FC_OK) printf("FAILED to pool\n"), failed++;
     for (ptrdiff_t i = 0; i < count; i++) found[i] = (double)indices[i];
     same("max pool", o, y, expected, count, o->element, 0);
     same("index of max pool", o, found, index, count, FC_ELEMENT_FLOAT64, 0);
     if (o->element == FC_ELEMENT_FLOAT32 || o->element == FC_ELEMENT_FLOAT64) {
         const fc_scatter_problem s = {
-            .dtype = size == 4 ? FC_FLOAT32 : FC_FLOAT64, .isa = isa, .threads = 1 + isa % 3,
+            .call = call_of(size == 4 ? FC_FLOAT32 : FC_FLOAT64, isa),
             .channels_last = o->last, .add = 1, .batch = o->N, .channels = o->C, .count = outputs,
             .plane = plane};
         const ptrdiff_t elements = o->N * o->C * plane;
@@ -148,10 +162,11 @@ static void max_pools(const operand *o, int isa, const void *x, ptrdiff_t *posit
                     const ptrdiff_t to = place(o, n, c, (ptrdiff_t)indices[from], plane);
                     put(sums, to, o->element, get(sums, to, o->element) + get(y, from, o->element));
                 }
-        if (fc_scatter(&s, y, indices, dx) != FC_OK) printf("FAILED to scatter\n"), failed++;
+        const fc_arrays scattered = {.x = dx, .y = y, .indices = indices};
+        if (run_plan(FC_SCATTER, NULL, &(fc_problem){.scatter = s}, &scattered) != FC_OK) printf("FAILED to scatter\n"), failed++;
         same("scatter", o, dx, sums, elements, o->element, 0);
         indices[count / 2] = plane;
-        if (fc_scatter(&s, y, indices, dx) != FC_REFUSED) printf("FAILED to refuse\n"), failed++;
+        if (run_plan(FC_SCATTER, NULL, &(fc_problem){.scatter = s}, &scattered) != FC_OUT_OF_RANGE) printf("FAILED to refuse\n"), failed++;
         free(sums);
     }
     free(expected), free(index), free(found);
@@ -190,19 +205,20 @@ static void average_pools(const operand *o, int isa, const void *x, int count_in
                         get(expected, place(o, n, c, q, outputs), o->element) / cells;
             }
     for (ptrdiff_t i = 0; i < o->N * o->C * plane; i++) put(rounded, i, o->element, sums[i]);
-    if (fc_pool_forward(FC_AVG_POOL, &p, x, y, NULL) != FC_OK) printf("FAILED to average\n"), failed++;
+    const fc_arrays forward = {.x = (void *)x, .y = y};
+    if (run_plan(FC_AVG_POOL, NULL, &(fc_problem){.pool = p}, &forward) != FC_OK)
+        printf("FAILED to average\n"), failed++;
     const double tolerance = size == 4 ? 2e-7 : 1e-14;
     same("average pool", o, y, expected, count, o->element, 0);
     if (o->dilation[0] == 1 && o->dilation[1] == 1 && o->dilation[2] == 1) {
-        if (fc_avg_pool_backward(&p, y, dx) != FC_OK) printf("FAILED to share out\n"), failed++;
+        if (run_plan(FC_AVG_POOL_BACKWARD, NULL, &(fc_problem){.pool = p}, &(fc_arrays){.x = dx, .y = y}) != FC_OK) printf("FAILED to share out\n"), failed++;
         same("dx of average pool", o, dx, rounded, o->N * o->C * plane, o->element, tolerance);
     }
     free(expected), free(sums), free(rounded);
 }
 
 static void columns(const operand *o, int isa, const void *x) {
-    fc_columns_problem p = {.dtype = bytes_of(o->element) == 4 ? FC_FLOAT32 : FC_FLOAT64, .isa = isa,
-                            .threads = 1 + isa % 3, .batch = o->N, .channels = o->C};
+    fc_columns_problem p = {.call = call_of(bytes_of(o->element) == 4 ? FC_FLOAT32 : FC_FLOAT64, isa), .batch = o->N, .channels = o->C};
     memcpy(p.in_size, o->size, sizeof p.in_size);
     memcpy(p.kernel, o->kernel, sizeof p.kernel);
     memcpy(p.out_size, o->out, sizeof p.out_size);
@@ -225,7 +241,10 @@ static void columns(const operand *o, int isa, const void *x) {
         put(expected, i, o->element, value);
         if (inside) put(sums, at, o->element, get(sums, at, o->element) + value);
     }
-    if (fc_im2col(&p, x, cols) != FC_OK || fc_col2im(&p, cols, back) != FC_OK)
+    const fc_problem problem = {.columns = p};
+    const fc_arrays there = {.x = (void *)x, .y = cols}, and_back = {.x = back, .y = cols};
+    if (run_plan(FC_IM2COL, NULL, &problem, &there) != FC_OK ||
+        run_plan(FC_COL2IM, NULL, &problem, &and_back) != FC_OK)
         printf("FAILED to run columns\n"), failed++;
     same("im2col", o, cols, expected, count, o->element, 0);
     same("col2im", o, back, sums, elements, o->element, 0);
@@ -235,7 +254,7 @@ static void columns(const operand *o, int isa, const void *x) {
 /* Every run of channels as a row of scores, its label the row's number; y and expected: room for the gradient. */
 static void softmax(const operand *o, int isa, int threads, const void *scores, void *y, void *expected) {
     const ptrdiff_t classes = o->C, batch = o->N * volume(o->size);
-    const fc_softmax_problem p = {bytes_of(o->element) == 4 ? FC_FLOAT32 : FC_FLOAT64, isa, threads, NULL, batch,
+    const fc_softmax_problem p = {{bytes_of(o->element) == 4 ? FC_FLOAT32 : FC_FLOAT64, isa, threads, NULL}, batch,
                                   classes};
     long long *labels = guarded((size_t)batch * sizeof *labels, o->at_end);
     double got, loss = 0;
@@ -251,14 +270,14 @@ static void softmax(const operand *o, int isa, int threads, const void *scores, 
     }
     if (fc_softmax_cross_entropy(&p, scores, labels, &got, y) != FC_OK)
         printf("FAILED to run softmax\n"), failed++;
-    same("softmax's gradient", o, y, expected, batch * classes, o->element, p.dtype == FC_FLOAT32 ? 3e-7 : 1e-14);
-    same("softmax's loss", o, &got, &loss, 1, FC_ELEMENT_FLOAT64, p.dtype == FC_FLOAT32 ? 3e-8 : 1e-13);
+    same("softmax's gradient", o, y, expected, batch * classes, o->element, p.call.dtype == FC_FLOAT32 ? 3e-7 : 1e-14);
+    same("softmax's loss", o, &got, &loss, 1, FC_ELEMENT_FLOAT64, p.call.dtype == FC_FLOAT32 ? 3e-8 : 1e-13);
 }
 
 /* Every run of channels as a row of y. */
 static void affine(const operand *o, int isa, int threads, const void *x, void *y, void *expected) {
     const ptrdiff_t cols = o->C, rows = o->N * volume(o->size);
-    const fc_affine_problem p = {bytes_of(o->element) == 4 ? FC_FLOAT32 : FC_FLOAT64, isa, threads, NULL, rows, cols};
+    const fc_affine_problem p = {{bytes_of(o->element) == 4 ? FC_FLOAT32 : FC_FLOAT64, isa, threads, NULL}, rows, cols};
     double *got = guarded((size_t)cols * sizeof *got, o->at_end), *sums = calloc((size_t)cols, sizeof *sums);
     for (ptrdiff_t i = 0; i < rows * cols; i++) {
         sums[i % cols] += get(x, i, o->element);
@@ -267,15 +286,15 @@ static void affine(const operand *o, int isa, int threads, const void *x, void *
     }
     if (fc_add_bias(&p, x, y) != FC_OK || fc_sum_rows(&p, x, got) != FC_OK)
         printf("FAILED to run affine\n"), failed++;
-    same("y with its bias", o, y, expected, rows * cols, o->element, p.dtype == FC_FLOAT32 ? 1e-7 : 1e-15);
+    same("y with its bias", o, y, expected, rows * cols, o->element, p.call.dtype == FC_FLOAT32 ? 1e-7 : 1e-15);
     same("db", o, got, sums, cols, FC_ELEMENT_FLOAT64, 1e-12);
     free(sums);
 }
 
 static void norms(const operand *o, int isa, const void *x) {
     const ptrdiff_t plane = volume(o->size), elements = o->N * o->C * plane;
-    const fc_norm_problem p = {.dtype = bytes_of(o->element) == 4 ? FC_FLOAT32 : FC_FLOAT64, .isa = isa,
-                               .threads = 1 + isa % 3, .outer = o->last ? o->N * plane : o->N,
+    const fc_norm_problem p = {.call = call_of(bytes_of(o->element) == 4 ? FC_FLOAT32 : FC_FLOAT64, isa),
+                               .outer = o->last ? o->N * plane : o->N,
                                .channels = o->C, .inner = o->last ? 1 : plane};
     const size_t size = bytes_of(o->element), room = (size_t)o->C * sizeof(double);
     double *got[4], *expected[4];
@@ -318,7 +337,7 @@ static void norms(const operand *o, int isa, const void *x) {
     for (int i = 0; i < 4; i++)
         same("statistics", o, got[i], expected[i], o->C, FC_ELEMENT_FLOAT64, 1e-10);
     same("scaled", o, y, dx, elements, o->element, size == 4 ? 3e-7 : 1e-12);
-    fc_activation_problem a = {FC_RELU, p.dtype, isa, p.threads, NULL, elements};
+    fc_activation_problem a = {p.call, FC_RELU, elements};
     fc_activate(&a, x, x, y);
     for (ptrdiff_t i = 0; i < elements; i++)
         put(dx, i, o->element, get(x, i, o->element) > 0 ? get(x, i, o->element) : 0);
@@ -327,8 +346,8 @@ static void norms(const operand *o, int isa, const void *x) {
     fc_activate(&a, x, NULL, y);
     for (ptrdiff_t i = 0; i < elements; i++) put(dx, i, o->element, 1 / (1 + exp(-get(x, i, o->element))));
     same("sigmoid", o, y, dx, elements, o->element, size == 4 ? 3e-7 : 1e-14);
-    softmax(o, isa, p.threads, x, y, dx);
-    affine(o, isa, p.threads, x, y, dx);
+    softmax(o, isa, p.call.threads, x, y, dx);
+    affine(o, isa, p.call.threads, x, y, dx);
     free(dx);
     for (int i = 0; i < 4; i++) free(expected[i]);
 }

@@ -59,8 +59,7 @@ static void fix_padding(fc_direct_plan *p) {
     const fc_axis *h = &p->c->axis[0], *w = &p->c->axis[1];
     p->parts = 0;
     if (p->spread || b->count[1] * b->count[2] > 1 || b->residues[1].residues > FC_MAX_RESIDUES) return;
-    for (ptrdiff_t i = 0; i < p->c->planes; i++)
-        if (!p->c->x_plane[i]) return;
+    if (!fc_has_all_planes(p->c)) return;
     const ptrdiff_t w_stride = p->planar ? b->inner : w->source_stride;
     const ptrdiff_t h_stride = p->planar ? w->size * b->inner : h->source_stride;
     const ptrdiff_t top = b->residues[0].first, step = b->residues[1].stride;
@@ -95,8 +94,7 @@ static int is_planar(const fc_correlation *c, const fc_groups *groups, ptrdiff_t
     if (c->rows > 1 || groups->count < lanes / 2 || w->outputs > lanes / 2 || positions > MAX_PLANAR ||
         h->outputs * w->outputs > MAX_PLANAR)
         return 0;
-    for (ptrdiff_t i = 0; i < c->planes; i++)
-        if (!c->x_plane[i]) return 0;
+    if (!fc_has_all_planes(c)) return 0;
     return (w->size == 1 || w->source_stride == 1) && (h->size == 1 || h->source_stride == w->size) &&
            (w->outputs == 1 || w->target_stride == 1) && (h->outputs == 1 || h->target_stride == w->outputs);
 }
@@ -105,7 +103,7 @@ fc_direct_plan fc_plan_direct(const fc_kernels *kernels, ptrdiff_t size, const f
                               const fc_groups *groups, int residues, const fc_direct_plan *like) {
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     fc_direct_plan p = {.kernels = kernels, .size = size, .c = c, .groups = *groups, .together = 1};
-    const int side_by_side = groups->x == c->planes && (c->planes == 1 || fc_are_adjacent(c, size));
+    const int side_by_side = groups->x == c->planes && (c->planes == 1 || fc_are_adjacent(c));
     p.by_channel = c->rows == 1 && groups->count > 1 && groups->x == 1 && groups->y == 1;
     p.planar = !p.by_channel && residues == 1 && is_planar(c, groups, kernels->lanes) &&
                !fc_direct_is_narrow(kernels, c);
@@ -195,14 +193,14 @@ void fc_direct_fill(const fc_direct_plan *p, const fc_direct_place *place, char 
     const fc_correlation *c = p->c;
     const ptrdiff_t stride = p->blocks.plane_stride * p->size, image = place->block.start[0] * c->x_image;
     if (p->spread) { /* all planes of all groups at once */
-        const char *first = c->x_plane[0];
-        const void *source = first ? first + place->group * p->groups.x * p->size : NULL;
-        fc_fill_block(p->kernels, p->size, &p->blocks, &place->block, &source, 0, place->groups * c->planes, copy);
+        const char *groups = c->x + place->group * p->groups.x * p->size;
+        fc_fill_block(p->kernels, p->size, &p->blocks, &place->block, groups, c->x_plane, 0, place->groups * c->planes,
+                      copy);
         return;
     }
     for (ptrdiff_t g = 0; g < (p->by_channel ? 1 : place->groups); g++)
         for (ptrdiff_t plane = 0; plane < c->planes; plane++, copy += stride) {
-            const char *first = c->x_plane[plane];
+            const char *first = fc_plane(c, plane, p->size);
             if (first) first += (place->group + g) * p->groups.x * p->size;
             if (p->planar) {
                 char *gathered = copy + p->gather - plane * stride;
@@ -214,8 +212,8 @@ void fc_direct_fill(const fc_direct_plan *p, const fc_direct_place *place, char 
                 continue;
             }
             if (!p->parts) {
-                const void *source = first;
-                fc_fill_block(p->kernels, p->size, &p->blocks, &place->block, &source, 0,
+                const ptrdiff_t from = first ? 0 : FC_ZEROS;
+                fc_fill_block(p->kernels, p->size, &p->blocks, &place->block, first, &from, 0,
                               p->by_channel ? place->groups : 1, copy);
             }
             for (int i = 0; i < p->parts; i++) {

@@ -213,15 +213,15 @@ static void forward_task(void *context, int index) {
 }
 
 /* Whether the residues are all those of the stride; brings them into the order of their targets. */
-static int order_residues(fc_correlation *residue, int residues, ptrdiff_t size) {
+static int order_residues(fc_correlation *residue, int residues) {
     for (int i = 1; i < residues; i++)
-        for (int k = i; k > 0 && (char *)residue[k].y < (char *)residue[k - 1].y; k--) {
+        for (int k = i; k > 0 && residue[k].y_first < residue[k - 1].y_first; k--) {
             const fc_correlation other = residue[k];
             residue[k] = residue[k - 1];
             residue[k - 1] = other;
         }
     for (int i = 0; i < residues; i++) {
-        if ((char *)residue[i].y != (char *)residue[0].y + i * size) return 0;
+        if (residue[i].y_first != residue[0].y_first + i) return 0;
         if (residue[i].axis[1].outputs > 1 && residue[i].axis[1].target_stride != residues) return 0;
     }
     return residues > 1;
@@ -233,7 +233,7 @@ static void plan_forward(forward_job *f, fc_conv_job *j, fc_correlation *residue
     const int count = lines * residues;
     *f = (forward_job){.run = &j->run, .lines = lines, .residues = residues, .interleaved = 1};
     for (int line = 0; line < lines; line++)
-        f->interleaved &= order_residues(residue + line * residues, residues, j->size);
+        f->interleaved &= order_residues(residue + line * residues, residues);
     fc_direct_plan like = fc_plan_direct(j->kernels, j->size, residue, groups, count, NULL);
     for (int i = 1; i < count; i++) {
         const fc_direct_plan p = fc_plan_direct(j->kernels, j->size, &residue[i], groups, count, NULL);
@@ -288,7 +288,8 @@ static void correlate(fc_conv_job *j, const fc_correlation *given, int lines, in
     fc_scratch_release(packed);
 }
 
-static void correlate_each(fc_conv_job *j, const fc_correlation *residue, int lines, int residues) {
+static void correlate_each(fc_conv_job *j, void *context, const fc_correlation *residue, int lines, int residues) {
+    (void)context;
     const fc_conv_problem *p = j->p;
     const fc_groups groups = {p->groups, j->K * p->y_strides[1], j->K * p->w_strides[0], j->C * p->x_strides[1]};
     correlate(j, residue, lines, residues, &groups);
@@ -299,7 +300,9 @@ static fc_groups forward_groups(const fc_conv_job *j) {
     return (fc_groups){p->groups, j->C * p->x_strides[1], j->K * p->w_strides[0], j->K * p->y_strides[1]};
 }
 
-static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
+static const char *refuses(const fc_path *path, fc_op op, const fc_problem *problem) {
+    const fc_conv_problem *p = &problem->conv;
+    (void)path;
     const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
     const double planes = (double)(op == FC_BACKWARD_DATA ? K : C) * (double)p->kernel[0];
     double bytes = 8 * (planes > FC_SIDE_BY_SIDE ? planes : FC_SIDE_BY_SIDE);
@@ -346,11 +349,11 @@ static int suits_gradient(const fc_conv_problem *p, ptrdiff_t C, ptrdiff_t K, do
  * Of 1728 problems of 1 to 8 channels by 8 to 64, 3x3 to 7x7 taps, strides 1 and 2, outputs 8 to 112 wide, and of
  * 250 of them in float64, the rules take 0.91 of the time of GEMMs alone in dx (the best of both: 0.90).
  * bench/choose.py --layers measures one. */
-static int suits(fc_conv_op op, const fc_conv_problem *p) {
+static int suits(fc_op op, const fc_conv_problem *p) {
     const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
     if (C == 1 && K == 1) return 1;
     if (p->kernel[1] * p->kernel[2] == 1 || p->out_size[2] < 8 || p->out_size[1] * p->out_size[2] < 32) return 0;
-    const ptrdiff_t lanes = fc_find_kernels(p->isa, p->dtype)->lanes, vectors = quotient_up(p->out_size[2], lanes);
+    const ptrdiff_t lanes = fc_find_kernels(p->call.isa, p->call.dtype)->lanes, vectors = quotient_up(p->out_size[2], lanes);
     const double fill = (double)p->out_size[2] / (double)(vectors * lanes);
     const int few = C * K <= MAX_PRODUCTS && C <= MAX_CHANNELS && K <= MAX_CHANNELS;
     const int planes = p->kernel[0] == 1 && p->out_size[1] > 1 && p->y_strides[4] == 1;
@@ -373,37 +376,28 @@ static void backward_weights(fc_conv_job *j) {
     const fc_groups groups = forward_groups(j);
     for (ptrdiff_t o = 0; o < j->p->out_size[0] && j->run.status == FC_OK; o++) {
         const fc_correlation c = fc_conv_forward_correlation(j, 0, o);
-        fc_direct_weights(j, &c, &groups, o > 0, o == j->p->out_size[0] - 1);
+        const fc_weights_gradient gradient = fc_conv_weights_gradient(j, 0, &c);
+        fc_direct_weights(j, &gradient, &groups, o > 0, o == j->p->out_size[0] - 1);
     }
 }
 
-static fc_status run(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arrays *a) {
-    if (p->batch == 0) {
-        if (op == FC_BACKWARD_WEIGHTS) fc_conv_clear_weight_gradients(p, a);
-        return FC_OK;
-    }
-    fc_conv_job j = fc_conv_start(p, a);
+static const char *doubt(fc_op op, const fc_problem *problem) {
+    return suits(op, &problem->conv) ? NULL : "gathered GEMMs are estimated to take less time";
+}
+
+static fc_status run(const fc_plan *plan, const fc_arrays *a, fc_question interrupted) {
+    fc_conv_job j = fc_conv_start(&plan->problem.conv, a, interrupted);
     if (!j.plane) return FC_NO_MEMORY;
-    if (op == FC_FORWARD) forward(&j);
-    else if (op == FC_BACKWARD_DATA) fc_conv_backward_data(&j, 1, correlate_each);
+    if (plan->op == FC_FORWARD) forward(&j);
+    else if (plan->op == FC_BACKWARD_DATA) fc_conv_backward_data(&j, 1, correlate_each, NULL);
     else backward_weights(&j);
     return fc_conv_end(&j);
 }
 
-/* Weights are read where they lie, or take a moment to arrange. */
-static fc_status prepare(const fc_conv_problem *p, const fc_conv_arrays *a, fc_conv_weights **weights) {
-    (void)p;
-    (void)a;
-    (void)weights;
-    return FC_OK;
-}
-
-/* Correlations of addresses that are not there yet. */
-static void describe(const fc_conv_problem *p, fc_conv_description *d) {
-    if (p->batch == 0) return;
-    static char anywhere[FC_ALIGNMENT];
-    const fc_conv_arrays arrays = {.x = anywhere, .w = anywhere, .y = anywhere};
-    fc_conv_job j = fc_conv_start(p, &arrays);
+static void describe(const fc_plan *plan, fc_description *d) {
+    const fc_conv_problem *p = &plan->problem.conv;
+    if (plan->op != FC_FORWARD) return;
+    fc_conv_job j = fc_conv_start(p, NULL, NULL);
     if (!j.plane) return;
     const fc_groups groups = forward_groups(&j);
     fc_correlation c = fc_conv_forward_correlation(&j, 0, p->out_size[0] / 2);
@@ -422,4 +416,8 @@ static void describe(const fc_conv_problem *p, fc_conv_description *d) {
     fc_conv_end(&j);
 }
 
-const fc_conv_algorithm fc_conv_direct = {"direct", refuses, suits, run, prepare, describe};
+static const fc_algorithm algorithm = {doubt};
+
+const fc_path fc_path_direct = {
+    .name = "direct", .algorithm = &algorithm, .exact = 1, .refuses = refuses, .run = run, .describe = describe,
+};

@@ -88,7 +88,7 @@ int fc_direct_rows_fit(const fc_kernels *kernels, const fc_correlation *c) {
 int fc_direct_is_narrow(const fc_kernels *kernels, const fc_correlation *c) {
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     if (!kernels->direct_narrow || !fc_direct_rows_fit(kernels, c)) return 0;
-    if (c->rows > 1 || c->planes != 1 || !c->x_plane[0]) return 0;
+    if (c->rows > 1 || c->planes != 1 || c->x_plane[0] == FC_ZEROS) return 0;
     if (h->stride > 1 || w->stride > 1 || (h->tap_step != 1 && h->tap_step != -1)) return 0;
     if ((h->taps != 3 && h->taps != 5 && h->taps != 7) || w->taps > min(h->taps, FC_NARROW_TAPS)) return 0;
     if (h->size < MIN_NARROW || h->size > MAX_NARROW || h->outputs > MAX_NARROW) return 0;
@@ -121,7 +121,7 @@ static void unit_sums(const rows_job *r, ptrdiff_t unit, const void **planes, co
         d.zeros = zeros;
         d.table = table;
         for (ptrdiff_t i = 0; i < c->planes; i++) {
-            const char *plane = c->x_plane[i];
+            const char *plane = fc_plane(c, i, size);
             planes[i] = plane ? plane + (image * c->x_image + group * r->groups->x) * size : NULL;
         }
         const char *w = (const char *)c->w + group * r->groups->w * size;
@@ -155,7 +155,7 @@ static void narrow_sums(const rows_job *r, ptrdiff_t unit) {
         .images = min(narrow_images(r), c->images - image),
         .x_image = c->x_image, .y_image = c->y_image,
     };
-    r->kernels->direct_narrow(&n, (const char *)c->x_plane[0] + (image * c->x_image + group * groups->x) * size,
+    r->kernels->direct_narrow(&n, fc_plane(c, 0, size) + (image * c->x_image + group * groups->x) * size,
                               (const char *)c->w + (group * groups->w + c->w_plane[0] + n.rows.residue[0].w) * size,
                               c->bias ? (const char *)c->bias + group * size : NULL,
                               (char *)c->y + (image * c->y_image + group * groups->y) * size);

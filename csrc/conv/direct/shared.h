@@ -79,8 +79,8 @@ static inline ptrdiff_t fc_direct_rows_entries(const fc_direct_rows *d) {
 int fc_direct_in_place(fc_conv_job *j, const fc_correlation *residue, int lines, int residues, const fc_groups *groups);
 size_t fc_direct_in_place_room(fc_conv_job *j, const fc_correlation *c, const fc_groups *groups);
 
-/* dw and db of all groups: w and bias of the correlation; `last`: nothing will be added. */
-void fc_direct_weights(fc_conv_job *j, const fc_correlation *c, const fc_groups *groups, int accumulate,
+/* dw and db of all groups; `last`: nothing will be added. */
+void fc_direct_weights(fc_conv_job *j, const fc_weights_gradient *gradient, const fc_groups *groups, int accumulate,
                        int last);
 
 #endif

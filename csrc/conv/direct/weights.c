@@ -19,7 +19,8 @@ static const ptrdiff_t SUMS_BYTES = 512 << 10;
 
 typedef struct {
     fc_conv_job *j;
-    const fc_correlation *c;
+    const fc_weights_gradient *gradient;
+    const fc_correlation *c; /* the gradient's */
     fc_direct_plan plan;
     int accumulate, last;
     int one_row;          /* of outputs: its vectors are blocked, not rows */
@@ -82,7 +83,7 @@ static void copy_dy(const gradient_job *g, const fc_block *block, ptrdiff_t offs
         .inner = p->blocks.inner,
         .adjacent = channels,
     };
-    const char *source = (const char *)g->c->y + offset * p->size;
+    const char *source = g->gradient->dy + offset * p->size;
     if (p->planar) {
         p->kernels->transpose(channels, h->outputs * w->outputs, source, p->groups.y, gathered, shape.inner);
         source = gathered;
@@ -115,8 +116,8 @@ static void add_band(const gradient_job *g, const fc_block *block, const char *c
         .others = p->others,
         .other = w->other_x,
     };
-    if (g->c->w) p->kernels->direct_gradient(&d, copy, dy, sums);
-    if (!g->c->bias) return;
+    if (g->gradient->has_dw) p->kernels->direct_gradient(&d, copy, dy, sums);
+    if (!g->gradient->has_db) return;
     const ptrdiff_t nowhere = 0;
     d.x_repeat = d.x_step = 0;
     d.taps = d.others = d.tap_step = 1;
@@ -140,12 +141,12 @@ static void add_rows(const gradient_job *g, const fc_direct_place *place, const 
     for (ptrdiff_t k = 0, channels; k < c->rows; k += channels) {
         channels = min(2, c->rows - k);
         for (ptrdiff_t plane = 0; plane < c->planes; plane++) {
-            const char *x = c->x_plane[plane];
+            const char *x = fc_plane(c, plane, p->size);
             if (x) x += (start[0] * c->x_image + place->group * p->groups.x) * p->size;
             char *sums = lanes_of_group + k * g->sums * lanes * p->size;
             p->kernels->direct_rows_gradient[channels - 1](
                 &d, x, dy + k * c->y_row * p->size, sums + plane * d.residue[0].taps * d.taps * lanes * p->size,
-                g->sums * lanes, c->bias && plane == 0 ? sums + (g->sums - 1) * lanes * p->size : NULL);
+                g->sums * lanes, g->gradient->has_db && plane == 0 ? sums + (g->sums - 1) * lanes * p->size : NULL);
         }
     }
 }
@@ -166,8 +167,8 @@ static void add_narrow(const gradient_job *g, const fc_direct_place *place, ptrd
     n.rows.origin += start[1];
     n.rows.outputs = place->block.count[1];
     p->kernels->direct_narrow_gradient(
-        &n, (const char *)c->x_plane[0] + (start[0] * c->x_image + place->group * p->groups.x) * p->size, dy, w->lanes,
-        c->bias ? w->lanes + (g->sums - 1) * lanes * p->size : NULL);
+        &n, fc_plane(c, 0, p->size) + (start[0] * c->x_image + place->group * p->groups.x) * p->size, dy, w->lanes,
+        g->gradient->has_db ? w->lanes + (g->sums - 1) * lanes * p->size : NULL);
 }
 
 /* Lanes beside the outputs multiply inputs by zeros, which must not matter where an input is infinite or
@@ -175,16 +176,15 @@ static void add_narrow(const gradient_job *g, const fc_direct_place *place, ptrd
 static void redo(const gradient_job *g, ptrdiff_t group) {
     fc_conv_job *j = g->j;
     fc_conv_problem p = *j->p;
-    fc_conv_arrays a = *j->a;
+    fc_arrays a = *j->a;
     p.groups = 1;
     p.in_channels = j->C;
     p.out_channels = j->K;
-    p.interrupted = fc_question(&j->run);
     a.x = (char *)a.x + group * g->plan.groups.x * j->size;
     a.y = (char *)a.y + group * g->plan.groups.y * j->size;
     a.w = (char *)a.w + group * g->plan.groups.w * j->size;
     a.b = NULL;
-    const fc_status status = fc_conv_naive.run(FC_BACKWARD_WEIGHTS, &p, &a);
+    const fc_status status = fc_naive_weights(&p, &a, fc_question_here(&j->run));
     if (status != FC_OK) fc_stop(&j->run, status);
 }
 
@@ -228,10 +228,11 @@ static void store_group(const gradient_job *g, ptrdiff_t bundle, ptrdiff_t i, co
         for (ptrdiff_t t = 0; t < g->sums; t++, totals += lanes) {
             double value = p->by_channel ? *totals : sum_of_lanes(totals, lanes);
             if (t == g->sums - 1) {
-                if (g->c->bias) fc_put_gradient(p->size, g->c->bias, group * g->c->rows + k, value, g->accumulate);
-            } else if (g->c->w) {
+                if (g->gradient->has_db)
+                    fc_put_gradient(p->size, g->gradient->db, group * g->c->rows + k, value, g->accumulate);
+            } else if (g->gradient->has_dw) {
                 const ptrdiff_t at = group * p->groups.w + k * g->c->w_row + other_w[t / g->taps];
-                value = fc_put_gradient(p->size, g->c->w, at + t % g->taps * tap, value, g->accumulate);
+                value = fc_put_gradient(p->size, g->gradient->dw, at + t % g->taps * tap, value, g->accumulate);
                 if (g->last && value != value && nan <= 0 && nan != -(int)k - 1)
                     nan = has_nan(g, group, k) ? -(int)k - 1 : 1;
             }
@@ -269,9 +270,9 @@ static void chunk_sums(gradient_job *g, ptrdiff_t bundle, ptrdiff_t chunk, works
                        start[2] * c->axis[1].target_stride + place.group * p->groups.y;
         if (g->in_place) {
             fc_direct_place own = place;
-            if (g->narrow) add_narrow(g, &place, images, (const char *)c->y + at * bytes, w);
+            if (g->narrow) add_narrow(g, &place, images, g->gradient->dy + at * bytes, w);
             for (ptrdiff_t i = 0; !g->narrow && i < place.groups; i++, own.group++, at += p->groups.y)
-                add_rows(g, &own, (const char *)c->y + at * bytes, w, w->lanes + i * c->rows * g->sums * lanes * bytes);
+                add_rows(g, &own, g->gradient->dy + at * bytes, w, w->lanes + i * c->rows * g->sums * lanes * bytes);
         } else if (p->by_channel) {
             copy_dy(g, &place.block, at, place.groups, w->gathered, w->dy);
             for (ptrdiff_t i = 0; i < place.groups; i += lanes)
@@ -322,7 +323,7 @@ static void run_task(void *context, int index) {
 /* Adds the totals of the chunks, one after the other. */
 static void combine(gradient_job *g, ptrdiff_t *tables) {
     const fc_direct_plan *p = &g->plan;
-    const fc_kernels *doubles = fc_find_kernels(g->j->p->isa, FC_FLOAT64);
+    const fc_kernels *doubles = fc_find_kernels(g->j->p->call.isa, FC_FLOAT64);
     fc_direct_tables(p, tables, tables + p->others);
     for (ptrdiff_t bundle = 0; bundle < p->bundles; bundle++) {
         double *totals = g->totals + bundle * g->chunks * g->elements;
@@ -333,13 +334,14 @@ static void combine(gradient_job *g, ptrdiff_t *tables) {
     }
 }
 
-void fc_direct_weights(fc_conv_job *j, const fc_correlation *c, const fc_groups *groups, int accumulate,
+void fc_direct_weights(fc_conv_job *j, const fc_weights_gradient *gradient, const fc_groups *groups, int accumulate,
                        int last) {
-    gradient_job g = {.j = j, .c = c, .plan = fc_plan_direct(j->kernels, j->size, c, groups, 1, NULL),
+    const fc_correlation *c = &gradient->c;
+    gradient_job g = {.j = j, .gradient = gradient, .c = c, .plan = fc_plan_direct(j->kernels, j->size, c, groups, 1, NULL),
                       .accumulate = accumulate, .last = last, .chunks = 1};
     const fc_direct_plan *p = &g.plan;
     const ptrdiff_t lanes = p->kernels->lanes;
-    g.in_place = c->w && !p->by_channel && fc_direct_rows_fit(p->kernels, c) &&
+    g.in_place = gradient->has_dw && !p->by_channel && fc_direct_rows_fit(p->kernels, c) &&
                  (c->axis[1].outputs == 1 || c->axis[1].target_stride == 1);
     if (g.in_place) {
         g.rows = fc_direct_rows_of(c, 1);

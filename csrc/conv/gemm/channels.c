@@ -103,7 +103,7 @@ void fc_plan_channels(fc_plan *p) {
     p->planes = even_block(c->planes, max(1, FC_CHAIN / fc_taps(p)));
     p->rows_of_b = p->planes * fc_taps(p) * p->panel * p->size <= NEAR_BYTES ? FC_ROWS_NEAR : FC_ROWS_FOLLOW;
     b->in_place = fc_is_inside(&b->axis[0]) && fc_is_inside(&b->axis[1]) && !is_spread(p);
-    for (ptrdiff_t i = 0; i < c->planes; i++) b->in_place &= c->x_plane[i] != NULL;
+    b->in_place &= fc_has_all_planes(c);
     b->inner = !b->in_place && b->adjacent ? p->planes : 1;
     choose_size(p);
     p->cycles = estimate(p, 1);
@@ -124,8 +124,7 @@ void fc_plan_pieces(fc_plan *p) {
     double share = 1;
     for (int a = 0; a < 2; a++) share *= fc_share_inside(&c->axis[a], &count[a]);
     if (count[0] * count[1] > FC_MAX_PIECES) return;
-    for (ptrdiff_t i = 0; i < c->planes; i++)
-        if (!c->x_plane[i]) return;
+    if (!fc_has_all_planes(c)) return;
     b->in_place = 1;
     b->inner = 1;
     choose_size(p);

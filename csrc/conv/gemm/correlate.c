@@ -10,14 +10,6 @@
 /* Cycles below which a choice takes longer than it gains. */
 static const double TOO_SHORT_TO_CHOOSE = 2000;
 
-int fc_are_adjacent(const fc_correlation *c, ptrdiff_t size) {
-    const char *first = c->x_plane[0];
-    if (c->planes == 1 || c->axis[1].source_stride < c->planes) return 0;
-    for (ptrdiff_t i = 0; i < c->planes; i++)
-        if (!c->x_plane[i] || (const char *)c->x_plane[i] != first + i * size) return 0;
-    return 1;
-}
-
 double fc_fill_cycles(const fc_plan *p) {
     const fc_blocks *b = &p->blocks;
     if (b->in_place) return 0;
@@ -98,7 +90,7 @@ static double row_cycles(const fc_plan *p) {
 static void choose(fc_plan *p, int cut_rows) {
     const fc_correlation *c = p->c;
     p->blocks = (fc_blocks){.axis = c->axis, .images = c->images, .x_image = c->x_image};
-    p->blocks.adjacent = fc_are_adjacent(c, p->size);
+    p->blocks.adjacent = fc_are_adjacent(c);
     for (int a = 0; a < 2; a++)
         p->blocks.residues[a] = fc_split_axis(&c->axis[a], min(c->axis[a].outputs, a ? 2048 : 64));
     fc_plan channels = *p, pieces = *p, rows = *p, apart = *p;
@@ -197,7 +189,7 @@ static void set_offsets(const fc_plan *p, const fc_workspace *ws, const fc_terms
     for (ptrdiff_t d = terms->first; d < terms->last;) {
         const ptrdiff_t plane = d / taps, end = min(terms->last, (plane + 1) * taps);
         const ptrdiff_t x_plane =
-            blocks->in_place ? ((const char *)c->x_plane[plane] - (const char *)c->x_plane[plane0]) / p->size
+            blocks->in_place ? c->x_plane[plane] - c->x_plane[plane0]
                              : (plane - plane0) * between_planes;
         ptrdiff_t s = d % taps / taps_w, t = d % taps % taps_w;
         for (ptrdiff_t row_end; d < end; d = row_end, s++, t = 0) {
@@ -286,9 +278,9 @@ static void plan_fetch(const fc_plan *p, fc_workspace *ws, const step *now, cons
     fc_fetch *f = &ws->fetch;
     *f = (fc_fetch){.offsets = f->offsets};
     if (!next) return;
-    const fc_runs runs = fc_find_runs(p->size, &p->blocks, &next->block, p->c->x_plane, next->plane, next->end,
-                                      f->offsets, FC_MAX_RUNS);
-    f->from = p->c->x_plane[next->plane];
+    const fc_runs runs = fc_find_runs(&p->blocks, &next->block, p->c->x_plane, next->plane, next->end, f->offsets,
+                                      FC_MAX_RUNS);
+    f->from = fc_plane(p->c, next->plane, p->size);
     f->rows = runs.count;
     fc_spread_fetch(f, p->size, runs.length, count_all_terms(p, now));
 }
@@ -320,7 +312,7 @@ static void run_residue(const fc_plan *p, fc_workspace *ws, const step *s, const
 
 static void run_step(const fc_plan *p, fc_workspace *ws, const step *s) {
     if (!p->blocks.in_place)
-        fc_fill_block(p->kernels, p->size, &p->blocks, &s->block, p->c->x_plane, s->plane, s->end, ws->copy);
+        fc_fill_block(p->kernels, p->size, &p->blocks, &s->block, p->c->x, p->c->x_plane, s->plane, s->end, ws->copy);
     for (int i = 0; i < p->residues; i++) {
         const fc_plan *residue = &p->residue[i];
         const fc_block block = block_of(residue, s);

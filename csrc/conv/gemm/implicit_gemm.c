@@ -5,22 +5,16 @@
 #include "../../arithmetic.h"
 #include "../../platform/memory.h"
 #include "../correlations.h"
+#include "correlate.h"
 
 /* The weights of each group in the arrangement of its correlations. */
 typedef struct {
-    fc_conv_weights common;
+    fc_weights common;
     ptrdiff_t groups;
     fc_packed packed[];
 } prepared;
 
-static const prepared *find_prepared(const fc_conv_job *j) {
-    const fc_conv_weights *weights = j->a->prepared;
-    if (!weights || weights->algorithm != &fc_conv_implicit_gemm || weights->isa != j->p->isa) return NULL;
-    return (const prepared *)weights;
-}
-
-static void forward(fc_conv_job *j) {
-    const prepared *weights = find_prepared(j);
+static void forward(fc_conv_job *j, const prepared *weights) {
     const ptrdiff_t depth = j->p->out_size[0];
     for (ptrdiff_t g = 0; g < j->p->groups; g++) {
         fc_packed own = {0};
@@ -41,11 +35,13 @@ static void backward_weights(fc_conv_job *j) {
     for (ptrdiff_t g = 0; g < j->p->groups; g++)
         for (ptrdiff_t o = 0; o < j->p->out_size[0] && j->run.status == FC_OK; o++) {
             const fc_correlation c = fc_conv_forward_correlation(j, g, o);
-            fc_correlate_weights(j->kernels, j->size, &j->run, &c, o > 0);
+            const fc_weights_gradient gradient = fc_conv_weights_gradient(j, g, &c);
+            fc_correlate_weights(j->kernels, j->size, &j->run, &gradient, o > 0);
         }
 }
 
-static void correlate_each(fc_conv_job *j, const fc_correlation *residue, int lines, int residues) {
+static void correlate_each(fc_conv_job *j, void *context, const fc_correlation *residue, int lines, int residues) {
+    (void)context;
     fc_correlate_residues(j->kernels, j->size, &j->run, residue, lines * residues);
 }
 
@@ -65,8 +61,10 @@ static double elements_of_a_row(const fc_axis axis[2]) {
 /* Kernels of that many taps are nobody's; without the bound their copies would not fit memory. */
 static const double MAX_ELEMENTS = 1 << 20;
 
-static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
+static const char *refuses(const fc_path *path, fc_op op, const fc_problem *problem) {
+    const fc_conv_problem *p = &problem->conv;
     fc_axis axis[2];
+    (void)path;
     for (int i = 0; i < 2; i++)
         axis[i] = op == FC_BACKWARD_DATA ? fc_conv_backward_axis(p, i + 1) : fc_conv_forward_axis(p, i + 1);
     return elements_of_a_row(axis) > MAX_ELEMENTS
@@ -74,39 +72,29 @@ static const char *refuses(fc_conv_op op, const fc_conv_problem *p) {
                : NULL;
 }
 
-static fc_status run(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arrays *a) {
-    if (p->batch == 0) {
-        if (op == FC_BACKWARD_WEIGHTS) fc_conv_clear_weight_gradients(p, a);
-        return FC_OK;
-    }
-    fc_conv_job j = fc_conv_start(p, a);
+static fc_status run(const fc_plan *plan, const fc_arrays *a, fc_question interrupted) {
+    fc_conv_job j = fc_conv_start(&plan->problem.conv, a, interrupted);
     if (!j.plane) return FC_NO_MEMORY;
-    if (op == FC_FORWARD) forward(&j);
-    else if (op == FC_BACKWARD_DATA) fc_conv_backward_data(&j, p->groups, correlate_each);
+    if (plan->op == FC_FORWARD) forward(&j, (const prepared *)fc_weights_of(plan, a));
+    else if (plan->op == FC_BACKWARD_DATA) fc_conv_backward_data(&j, plan->problem.conv.groups, correlate_each, NULL);
     else backward_weights(&j);
     return fc_conv_end(&j);
 }
 
-/* Arrays that are not there yet: only their strides and that they differ from NULL matter. */
-static fc_conv_arrays with_any_images(const fc_conv_arrays *a) {
-    static char image[FC_ALIGNMENT];
-    return (fc_conv_arrays){.x = image, .w = a ? a->w : image, .b = a ? a->b : NULL, .y = image};
-}
-
-static void free_prepared(fc_conv_weights *weights) {
+static void free_prepared(fc_weights *weights) {
     prepared *all = (prepared *)weights;
     for (ptrdiff_t g = 0; g < all->groups; g++) fc_scratch_release(all->packed[g].weights);
     free(all);
 }
 
-static fc_status prepare(const fc_conv_problem *p, const fc_conv_arrays *a, fc_conv_weights **weights) {
-    if (p->batch == 0) return FC_OK;
-    const fc_conv_arrays arrays = with_any_images(a);
+static fc_status prepare(const fc_plan *plan, const void *w, fc_question interrupted, fc_weights **weights) {
+    const fc_conv_problem *p = &plan->problem.conv;
+    const fc_arrays arrays = {.w = (void *)w};
     prepared *all = calloc(1, sizeof *all + (size_t)p->groups * sizeof *all->packed);
     if (!all) return FC_NO_MEMORY;
-    all->common = (fc_conv_weights){&fc_conv_implicit_gemm, p->isa, free_prepared};
+    all->common = (fc_weights){prepare, p->call.isa, free_prepared};
     all->groups = p->groups;
-    fc_conv_job j = fc_conv_start(p, &arrays);
+    fc_conv_job j = fc_conv_start(p, &arrays, interrupted);
     if (!j.plane) fc_stop(&j.run, FC_NO_MEMORY);
     for (ptrdiff_t g = 0; g < p->groups && j.run.status == FC_OK; g++) {
         const fc_correlation c = fc_conv_forward_correlation(&j, g, p->out_size[0] / 2);
@@ -118,10 +106,10 @@ static fc_status prepare(const fc_conv_problem *p, const fc_conv_arrays *a, fc_c
     return (fc_status)j.run.status;
 }
 
-static void describe(const fc_conv_problem *p, fc_conv_description *d) {
-    if (p->batch == 0) return;
-    const fc_conv_arrays arrays = with_any_images(NULL);
-    fc_conv_job j = fc_conv_start(p, &arrays);
+static void describe(const fc_plan *plan, fc_description *d) {
+    const fc_conv_problem *p = &plan->problem.conv;
+    if (plan->op != FC_FORWARD) return;
+    fc_conv_job j = fc_conv_start(p, NULL, NULL);
     if (!j.plane) return;
     const fc_correlation c = fc_conv_forward_correlation(&j, 0, p->out_size[0] / 2);
     d->workspace = fc_describe_correlation(j.kernels, j.size, &j.run, &c, d->how, sizeof d->how, &d->packed);
@@ -129,4 +117,6 @@ static void describe(const fc_conv_problem *p, fc_conv_description *d) {
     fc_scratch_release(j.plane);
 }
 
-const fc_conv_algorithm fc_conv_implicit_gemm = {"implicit_gemm", refuses, NULL, run, prepare, describe};
+const fc_path fc_path_implicit_gemm = {
+    .name = "implicit_gemm", .exact = 1, .refuses = refuses, .run = run, .prepare = prepare, .describe = describe,
+};

@@ -84,8 +84,8 @@ static int can_align(const fc_plan *p) {
     if (!b->in_place || !p->by_line || fc_taps(p) > 1 || b->axis[0].outputs > 1) return 0;
     if (b->axis[1].outputs < 256) return 0; /* the tiles at both ends would take more than is gained */
     for (ptrdiff_t i = 1; i < c->planes; i++)
-        if (((const char *)c->x_plane[i] - (const char *)c->x_plane[0]) % FC_LINE) return 0;
-    return (uintptr_t)c->x_plane[0] % (uintptr_t)p->size == 0;
+        if ((c->x_plane[i] - c->x_plane[0]) * p->size % FC_LINE) return 0;
+    return 1;
 }
 
 /* Whether rows of a block follow each other without a gap in its copy, as those of a 1x1 kernel do, and in y. */
@@ -112,8 +112,8 @@ void fc_plan_pixels(fc_plan *p) {
     b->in_place = w->stride * w->source_stride == 1 && fc_is_inside(h) && fc_is_inside(w) && h->source_stride >= 0;
     p->last_plane = c->x_plane[0];
     for (ptrdiff_t i = 0; i < c->planes; i++) {
-        b->in_place &= c->x_plane[i] != NULL;
-        if ((const char *)c->x_plane[i] > p->last_plane) p->last_plane = c->x_plane[i];
+        b->in_place &= c->x_plane[i] != FC_ZEROS;
+        p->last_plane = max(p->last_plane, c->x_plane[i]);
     }
     choose_size(p);
     const double images = (double)c->images;
@@ -143,7 +143,7 @@ static ptrdiff_t moved(const fc_plan *p, ptrdiff_t image, ptrdiff_t column) {
     const ptrdiff_t outputs = p->c->axis[1].outputs;
     if (column == 0 || column >= outputs) return min(column, outputs);
     const fc_block at = {.start = {image, 0, column}};
-    const char *first = (const char *)p->c->x_plane[0] + fc_block_offset(&p->blocks, &at) * p->size;
+    const char *first = fc_plane(p->c, 0, p->size) + fc_block_offset(&p->blocks, &at) * p->size;
     return min(outputs, column + to_line(p, first));
 }
 
@@ -186,8 +186,7 @@ static void store_positions(const fc_plan *p, const char *tile, ptrdiff_t tile_s
 /* Elements of the array from the first plane of `terms` in image 0 to its end. */
 static ptrdiff_t readable(const fc_plan *p, const fc_terms *terms) {
     const fc_correlation *c = p->c;
-    const char *first = c->x_plane[terms->block_first / fc_taps(p)];
-    ptrdiff_t end = (p->last_plane - first) / p->size + 1;
+    ptrdiff_t end = p->last_plane - c->x_plane[terms->block_first / fc_taps(p)] + 1;
     for (int i = 0; i < 2; i++) end += (c->axis[i].size - 1) * c->axis[i].source_stride;
     return end + max(c->x_image, 0) * (c->images - 1);
 }

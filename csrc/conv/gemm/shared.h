@@ -29,7 +29,7 @@ typedef struct fc_plan {
     int by_channel;      /* channels in the vector */
     int by_piece;        /* of those: blocks cut where taps leave the source, which are left out */
     int by_row;          /* of those: only above and below, of blocks that are copied */
-    const char *last_plane; /* highest address of c->x_plane */
+    ptrdiff_t last_plane; /* highest of c->x_plane */
     double cycles;       /* estimate of the whole */
     int by_chunk;        /* all blocks of a task of some planes, then all of the next: weights stay in L2 */
     int by_panel;        /* tasks share panels out, and pack them unless they are prepared; otherwise blocks */
@@ -162,7 +162,7 @@ static inline const char *fc_input(const fc_plan *p, const fc_workspace *ws, con
                                    const fc_terms *terms) {
     if (!p->blocks.in_place) return ws->copy;
     const ptrdiff_t plane = terms->block_first / fc_taps(p);
-    return (const char *)p->c->x_plane[plane] + fc_block_offset(&p->blocks, block) * p->size;
+    return p->c->x + p->c->x_plane[plane] * p->size + fc_block_offset(&p->blocks, block) * p->size;
 }
 
 /* Spreads f's rows of `length` elements over the next `terms` terms of tiles. */

@@ -39,7 +39,8 @@ enum { MAX_RUNS = 4096 };
 enum { STORED_ROWS = 48 };
 
 typedef struct {
-    const fc_correlation *c;
+    const fc_weights_gradient *gradient;
+    const fc_correlation *c; /* the gradient's */
     const fc_kernels *kernels;
     ptrdiff_t size;
     fc_run *run;
@@ -75,9 +76,8 @@ static const double MAX_INSIDE = 0.75;
 /* `may_leave_out`: dy is not known to hold what 0 * dy would make NaN. */
 static int may_go_by_tap(const plan *p, int may_leave_out) {
     const fc_correlation *c = p->c;
-    if (!may_leave_out || p->accumulate || !c->w || p->blocks.in_place || p->dy_in_place) return 0;
-    for (ptrdiff_t i = 0; i < c->planes; i++)
-        if (!c->x_plane[i]) return 0;
+    if (!may_leave_out || p->accumulate || !p->gradient->has_dw || p->blocks.in_place || p->dy_in_place) return 0;
+    if (!fc_has_all_planes(c)) return 0;
     const double inside = fc_share_inside(&c->axis[0], NULL) * fc_share_inside(&c->axis[1], NULL);
     if (p->blocks.adjacent && inside > MAX_INSIDE) return 0;
     const ptrdiff_t tiles = c->planes / p->rows * quotient_up(c->rows, p->vecs * p->kernels->lanes);
@@ -89,14 +89,13 @@ static void choose_blocks(plan *p, ptrdiff_t max_pixels) {
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     fc_blocks *b = &p->blocks;
     *b = (fc_blocks){.axis = c->axis, .images = c->images, .x_image = c->x_image, .inner = 1};
-    b->adjacent = fc_are_adjacent(c, p->size);
+    b->adjacent = fc_are_adjacent(c);
     for (int a = 0; a < 2; a++)
         b->residues[a] = fc_whole_axis(&c->axis[a], min(c->axis[a].outputs, a ? max_pixels : 32));
-    b->in_place = fc_is_inside(h) && fc_is_inside(w);
-    for (ptrdiff_t i = 0; i < c->planes; i++) b->in_place &= c->x_plane[i] != NULL;
+    b->in_place = fc_is_inside(h) && fc_is_inside(w) && fc_has_all_planes(c);
     /* Whole tiles, but not less than a vector, which is quicker to copy than part of one. */
     p->panel = quotient_up(p->kernels->lanes, p->rows) * p->rows;
-    if (!b->in_place || !b->adjacent || taps_of(p) > 1 || c->planes <= MAX_INNER || !c->w) p->panel = 0;
+    if (!b->in_place || !b->adjacent || taps_of(p) > 1 || c->planes <= MAX_INNER || !p->gradient->has_dw) p->panel = 0;
     const ptrdiff_t pixels = p->panel ? PANEL_PIXELS : max_pixels;
     b->size[2] = even_block(w->outputs, pixels);
     b->size[1] = even_block(h->outputs, pixels / b->size[2]);
@@ -120,7 +119,7 @@ static void choose_blocks(plan *p, ptrdiff_t max_pixels) {
 static int blocks_are_large(const plan *p) {
     const fc_correlation *c = p->c;
     const fc_blocks *b = &p->blocks;
-    if (!c->w || p->panel) return 0;
+    if (!p->gradient->has_dw || p->panel) return 0;
     if (!b->in_place) return p->planes < c->planes && p->planes * taps_of(p) < FEW_ROWS;
     const ptrdiff_t pixels = b->size[0] * b->size[1] * b->size[2], stride = c->axis[1].stride;
     return stride > 1 && pixels * c->rows * p->size > DY_BYTES &&
@@ -152,7 +151,7 @@ static void choose(plan *p, int may_leave_out) {
     const ptrdiff_t row_bytes = p->pitch * p->size, rows = c->planes * taps_of(p);
     p->partials = rows * row_bytes <= PARTIAL_BYTES ? min(MAX_PARTIALS, blocks) : 1;
     p->plane_tasks = 1;
-    if (p->partials > 1 || !c->w) return;
+    if (p->partials > 1 || !p->gradient->has_dw) return;
     /* Every sum is one task's, so their number may depend on the threads. */
     const ptrdiff_t threads = p->run->threads;
     p->plane_tasks = max(rows / TASK_ROWS, quotient_up(rows * row_bytes, TASK_BYTES));
@@ -174,13 +173,13 @@ typedef struct {
 static char *acquire(const plan *p, workspace *ws) {
     const fc_blocks *b = &p->blocks;
     const ptrdiff_t pixels = b->size[0] * b->size[1] * b->size[2];
-    const ptrdiff_t filled = !p->c->w ? 0 : p->panel ? quotient_up(p->planes, p->panel) * p->panel_stride
+    const ptrdiff_t filled = !p->gradient->has_dw ? 0 : p->panel ? quotient_up(p->planes, p->panel) * p->panel_stride
                                                         : (b->inner > 1 ? 1 : p->planes) * b->plane_stride;
     const ptrdiff_t task_rows = quotient_up(p->c->planes, p->plane_tasks) * taps_of(p);
     const size_t planes = fc_aligned(filled * p->size);
     const ptrdiff_t copied = quotient_up(p->channels, tile_channels(p)) * tile_channels(p);
     const size_t dy = p->dy_in_place ? 0 : fc_aligned(pixels * copied * p->size);
-    const size_t sums = p->sums || !p->c->w ? 0 : fc_aligned(task_rows * p->pitch * p->size);
+    const size_t sums = p->sums || !p->gradient->has_dw ? 0 : fc_aligned(task_rows * p->pitch * p->size);
     const size_t stored = fc_aligned(STORED_ROWS * FC_MAX_COLS * p->size);
     const size_t table = fc_aligned(pixels * (ptrdiff_t)sizeof(ptrdiff_t));
     const size_t runs = fc_aligned(MAX_RUNS * (ptrdiff_t)sizeof(ptrdiff_t));
@@ -217,7 +216,7 @@ static void set_offsets(const plan *p, const workspace *ws, const fc_block *bloc
 /* Image 0 and channel 0 of the block, in dy. */
 static const char *find_dy(const plan *p, const fc_block *block) {
     const fc_correlation *c = p->c;
-    return (const char *)c->y +
+    return p->gradient->dy +
            (block->start[0] * c->y_image + block->start[1] * c->axis[0].target_stride +
             block->start[2] * c->axis[1].target_stride) * p->size;
 }
@@ -278,7 +277,7 @@ static void fill_panels(const plan *p, const workspace *ws, const fc_block *bloc
     const fc_correlation *c = p->c;
     const ptrdiff_t *pitch = p->blocks.pitch;
     const ptrdiff_t offset = fc_block_offset(&p->blocks, block) + fc_tap_offset(&p->blocks, 0, 0);
-    const char *image = (const char *)c->x_plane[first] + offset * p->size;
+    const char *image = fc_plane(c, first, p->size) + offset * p->size;
     const ptrdiff_t whole = (last - first) / p->panel, rest = (last - first) % p->panel;
     char *target = ws->planes;
     for (ptrdiff_t n = 0; n < block->count[0]; n++)
@@ -330,7 +329,7 @@ static void multiply(const plan *p, workspace *ws, const fc_block *block, const 
             const ptrdiff_t plane = (row + i) / taps, tap = (row + i) % taps;
             const char *base = p->panel ? ws->planes + (row / p->panel * p->panel_stride + row % p->panel + i) * p->size
                                : p->blocks.in_place
-                                   ? (const char *)c->x_plane[plane0 + plane] +
+                                   ? fc_plane(c, plane0 + plane, p->size) +
                                          fc_block_offset(&p->blocks, block) * p->size
                                    : ws->planes + plane * (p->blocks.inner > 1 ? 1 : p->blocks.plane_stride) * p->size;
             x_rows[i] = base + fc_tap_offset(&p->blocks, tap / taps_w, tap % taps_w) * p->size;
@@ -387,7 +386,7 @@ static void multiply_by_tap(const plan *p, const workspace *ws, const fc_block *
         for (ptrdiff_t plane = plane0; plane < plane1; plane += p->rows) {
             const ptrdiff_t height = min(p->rows, plane1 - plane);
             for (ptrdiff_t i = 0; i < height; i++)
-                x_rows[i] = (const char *)c->x_plane[plane + i] + x * p->size;
+                x_rows[i] = fc_plane(c, plane + i, p->size) + x * p->size;
             for (ptrdiff_t column = channel0; column < channel1; column += p->vecs * k->lanes) {
                 const ptrdiff_t vecs = min(p->vecs, quotient_up(channel1 - column, k->lanes));
                 tile.b = find_column(p, ws->dy, column - channel0);
@@ -435,13 +434,13 @@ static void run_blocks(const plan *p, workspace *ws, char *sums, double *bias_su
         const fc_block block = fc_find_block(&p->blocks, index);
         if (index == block0 || memcmp(before.count, block.count, sizeof before.count) != 0) set_offsets(p, ws, &block);
         before = block;
-        const ptrdiff_t step = c->w ? p->planes : plane1 - plane0;
+        const ptrdiff_t step = p->gradient->has_dw ? p->planes : plane1 - plane0;
         for (ptrdiff_t first = plane0; first < plane1; first += step) {
             const ptrdiff_t last = min(plane1, first + step);
             if (p->panel)
                 fill_panels(p, ws, &block, first, last);
-            else if (c->w && !p->blocks.in_place)
-                fc_fill_block(p->kernels, p->size, &p->blocks, &block, c->x_plane, first, last, ws->planes);
+            else if (p->gradient->has_dw && !p->blocks.in_place)
+                fc_fill_block(p->kernels, p->size, &p->blocks, &block, c->x, c->x_plane, first, last, ws->planes);
             for (ptrdiff_t channel = channel0; channel < channel1; channel += p->channels) {
                 const ptrdiff_t end = min(channel1, channel + p->channels);
                 if (fc_stopped(p->run)) return;
@@ -450,7 +449,7 @@ static void run_blocks(const plan *p, workspace *ws, char *sums, double *bias_su
                     multiply_by_tap(p, ws, &block, sums - channel0 * p->size, index > block0, first, last,
                                     channel, end);
                     set_offsets(p, ws, &block);
-                } else if (c->w) {
+                } else if (p->gradient->has_dw) {
                     const ptrdiff_t row = (first - plane0) * taps_of(p);
                     /* The next channels of the block, its first ones again, or those of the next block. */
                     const int again = end < channel1 || last < plane1;
@@ -497,7 +496,7 @@ static void store_sums(const plan *p, const char *sums, char *stored, ptrdiff_t 
                 const ptrdiff_t offset = c->w_plane[plane] + h->weight + w->weight +
                                          tap / w->taps * h->weight_step + tap % w->taps * w->weight_step;
                 for (ptrdiff_t j = 0; j < channels; j++)
-                    targets[j] = (char *)c->w + (offset + (channel + j) * c->w_row) * size;
+                    targets[j] = p->gradient->dw + (offset + (channel + j) * c->w_row) * size;
                 p->kernels->store(channels, length, stored + (i - row) * size, STORED_ROWS, targets,
                                   in_order ? 1 : w->weight_step, p->accumulate, 0);
                 i += length;
@@ -522,11 +521,11 @@ static void run_task(void *context, int part) {
         const ptrdiff_t plane0 = c->planes * planes / p->plane_tasks;
         const ptrdiff_t plane1 = c->planes * (planes + 1) / p->plane_tasks;
         char *sums = p->sums ? p->sums + partial * c->planes * taps * p->pitch * p->size : ws.sums;
-        double *bias_sums = c->bias && planes == 0 ? p->bias_sums + partial * c->rows : NULL;
+        double *bias_sums = p->gradient->has_db && planes == 0 ? p->bias_sums + partial * c->rows : NULL;
         for (ptrdiff_t channel = 0; channel < c->rows; channel += p->channel_part) {
             run_blocks(p, &ws, sums, bias_sums, blocks * partial / p->partials,
                        blocks * (partial + 1) / p->partials, plane0, plane1, channel);
-            if (c->w && !p->sums) store_sums(p, sums, ws.stored, plane0, channel, 0, (plane1 - plane0) * taps);
+            if (p->gradient->has_dw && !p->sums) store_sums(p, sums, ws.stored, plane0, channel, 0, (plane1 - plane0) * taps);
         }
     }
     fc_scratch_release(scratch);
@@ -552,23 +551,24 @@ static void reduce(void *context, int part) {
 
 static void store_bias(const plan *p) {
     const fc_correlation *c = p->c;
-    for (ptrdiff_t i = 0; c->bias && i < c->rows; i++) {
+    for (ptrdiff_t i = 0; p->gradient->has_db && i < c->rows; i++) {
         double sum = 0;
         for (ptrdiff_t partial = 0; partial < p->partials; partial++)
             sum += p->bias_sums[partial * c->rows + i];
-        fc_put_gradient(p->size, c->bias, i, sum, p->accumulate);
+        fc_put_gradient(p->size, p->gradient->db, i, sum, p->accumulate);
     }
 }
 
 /* Whether it was done: not if terms were left out that count. */
 static int try_to_correlate(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
-                            const fc_correlation *c, int accumulate, int may_leave_out) {
+                            const fc_weights_gradient *gradient, int accumulate, int may_leave_out) {
+    const fc_correlation *c = &gradient->c;
     FC_ATOMIC int not_finite = 0;
-    plan p = {.c = c, .kernels = kernels, .size = element_size, .run = run, .accumulate = accumulate,
+    plan p = {.gradient = gradient, .c = c, .kernels = kernels, .size = element_size, .run = run, .accumulate = accumulate,
               .not_finite = &not_finite};
     choose(&p, may_leave_out);
     const size_t bias_bytes = fc_aligned(p.partials * c->rows * (ptrdiff_t)sizeof(double));
-    const size_t sum_bytes = c->w && p.partials > 1
+    const size_t sum_bytes = gradient->has_dw && p.partials > 1
                                  ? fc_aligned(p.partials * c->planes * taps_of(&p) * p.pitch * p.size) : 0;
     char *scratch = fc_scratch_acquire(bias_bytes + sum_bytes);
     if (!scratch) {
@@ -588,8 +588,8 @@ static int try_to_correlate(const fc_kernels *kernels, ptrdiff_t element_size, f
 }
 
 void fc_correlate_weights(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
-                          const fc_correlation *c, int accumulate) {
-    if (fc_correlate_weights_by_pixels(kernels, element_size, run, c, accumulate)) return;
-    if (!try_to_correlate(kernels, element_size, run, c, accumulate, 1))
-        try_to_correlate(kernels, element_size, run, c, accumulate, 0);
+                          const fc_weights_gradient *gradient, int accumulate) {
+    if (fc_correlate_weights_by_pixels(kernels, element_size, run, gradient, accumulate)) return;
+    if (!try_to_correlate(kernels, element_size, run, gradient, accumulate, 1))
+        try_to_correlate(kernels, element_size, run, gradient, accumulate, 0);
 }

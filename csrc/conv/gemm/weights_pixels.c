@@ -16,7 +16,8 @@ enum { BLOCK_BYTES = 256 << 10, SUMS_BYTES = 96 << 10 };
 enum { SAME_SETS = 2048 };
 
 typedef struct {
-    const fc_correlation *c;
+    const fc_weights_gradient *gradient;
+    const fc_correlation *c; /* the gradient's */
     const fc_kernels *kernels;
     ptrdiff_t size;
     fc_run *run;
@@ -43,7 +44,7 @@ static void choose(plan *p) {
     b->residues[0] = fc_whole_axis(h, min(h->outputs, 32));
     b->residues[1] = fc_split_axis(w, min(w->outputs, MAX_PIXELS));
     b->in_place = fc_is_inside(h) && fc_is_inside(w) && w->stride * w->source_stride == 1;
-    for (ptrdiff_t i = 0; i < c->planes; i++) b->in_place &= c->x_plane[i] != NULL;
+    b->in_place &= fc_has_all_planes(c);
     ptrdiff_t pixels = min(MAX_PIXELS, max(MIN_PIXELS, c->images * h->outputs * w->outputs / MAX_PARTIALS));
     for (p->bytes = BLOCK_BYTES + 1; p->bytes > BLOCK_BYTES && pixels >= lanes; pixels /= 2) {
         b->size[2] = min(w->outputs, quotient_up(even_block(w->outputs, pixels), lanes) * lanes);
@@ -89,7 +90,7 @@ static int is_quicker(const plan *p) {
 static int suits(const plan *p) {
     const fc_correlation *c = p->c;
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    if (!p->kernels->pixel_dots[0] || !c->w || w->target_stride != 1) return 0;
+    if (!p->kernels->pixel_dots[0] || !p->gradient->has_dw || w->target_stride != 1) return 0;
     return h->taps * w->taps > 1 || h->stride * w->stride == 1; /* 1x1 with stride 2: 0.7 to 1 */
 }
 
@@ -98,7 +99,7 @@ static int fits(const plan *p) {
     const ptrdiff_t *size = p->blocks.size, run = p->dense ? size[1] * size[2] : size[2];
     if (p->bytes > BLOCK_BYTES || p->elements * p->size > SUMS_BYTES || 2 * run < p->kernels->lanes) return 0;
     return !p->blocks.in_place || c->planes < 2 ||
-           ((const char *)c->x_plane[1] - (const char *)c->x_plane[0]) % SAME_SETS != 0;
+           (c->x_plane[1] - c->x_plane[0]) * p->size % SAME_SETS != 0;
 }
 
 typedef struct {
@@ -119,7 +120,7 @@ static void sum_dy(const plan *p, const fc_pixel_dots *d, ptrdiff_t channels, do
 
 static const char *find_dy(const plan *p, const fc_block *block) {
     const fc_correlation *c = p->c;
-    return (const char *)c->y + (block->start[0] * c->y_image + block->start[1] * c->axis[0].target_stride +
+    return p->gradient->dy + (block->start[0] * c->y_image + block->start[1] * c->axis[0].target_stride +
                                  block->start[2]) * p->size;
 }
 
@@ -128,8 +129,8 @@ static void add_block(const plan *p, const workspace *ws, const fc_block *block,
     const fc_correlation *c = p->c;
     const fc_axis *h = &c->axis[0];
     const char *x = ws->copy;
-    if (p->blocks.in_place) x = (const char *)c->x_plane[0] + fc_block_offset(&p->blocks, block) * p->size;
-    else fc_fill_block(p->kernels, p->size, &p->blocks, block, c->x_plane, 0, c->planes, ws->copy);
+    if (p->blocks.in_place) x = fc_plane(c, 0, p->size) + fc_block_offset(&p->blocks, block) * p->size;
+    else fc_fill_block(p->kernels, p->size, &p->blocks, block, c->x, c->x_plane, 0, c->planes, ws->copy);
     const char *y = find_dy(p, block), *y_next = find_dy(p, next);
     fc_pixel_dots d = {
         .images = block->count[0], .rows = block->count[1], .width = block->count[2],
@@ -166,7 +167,7 @@ static void run_task(void *context, int part) {
     ws.copy = scratch;
     ws.tap = (ptrdiff_t *)(scratch + copy);
     for (ptrdiff_t plane = 0, i = 0; plane < c->planes; plane++) {
-        const ptrdiff_t base = b->in_place ? ((const char *)c->x_plane[plane] - (const char *)c->x_plane[0]) / p->size
+        const ptrdiff_t base = b->in_place ? c->x_plane[plane] - c->x_plane[0]
                                            : plane * b->plane_stride;
         for (ptrdiff_t s = 0; s < c->axis[0].taps; s++)
             for (ptrdiff_t t = 0; t < c->axis[1].taps; t++) ws.tap[i++] = base + fc_tap_offset(b, s, t);
@@ -178,7 +179,7 @@ static void run_task(void *context, int part) {
         memset(sums, 0, (size_t)(p->elements * p->size));
         for (ptrdiff_t index = first; index < last && !fc_stopped(p->run); index++) {
             const fc_block block = fc_find_block(b, index), next = fc_find_block(b, min(index + 1, last - 1));
-            add_block(p, &ws, &block, &next, sums, c->bias ? p->bias_sums + partial * c->rows : NULL);
+            add_block(p, &ws, &block, &next, sums, p->gradient->has_db ? p->bias_sums + partial * c->rows : NULL);
         }
     }
     fc_scratch_release(scratch);
@@ -205,15 +206,17 @@ static void store_sums(const plan *p) {
                                          s * h->weight_step + t * w->weight_step;
                     const double sum =
                         p->size == 4 ? ((const float *)p->sums)[from] : ((const double *)p->sums)[from];
-                    fc_put_gradient(p->size, c->w, to, sum, p->accumulate);
+                    fc_put_gradient(p->size, p->gradient->dw, to, sum, p->accumulate);
                 }
-        if (c->bias) fc_put_gradient(p->size, c->bias, channel, p->bias_sums[channel], p->accumulate);
+        if (p->gradient->has_db)
+            fc_put_gradient(p->size, p->gradient->db, channel, p->bias_sums[channel], p->accumulate);
     }
 }
 
 int fc_correlate_weights_by_pixels(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
-                                   const fc_correlation *c, int accumulate) {
-    plan p = {.c = c, .kernels = kernels, .size = element_size, .run = run, .accumulate = accumulate};
+                                   const fc_weights_gradient *gradient, int accumulate) {
+    const fc_correlation *c = &gradient->c;
+    plan p = {.gradient = gradient, .c = c, .kernels = kernels, .size = element_size, .run = run, .accumulate = accumulate};
     if (!suits(&p)) return 0;
     choose(&p);
     if (!fits(&p) || !is_quicker(&p)) return 0;

@@ -46,7 +46,7 @@ static fc_winograd_form form_of(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t str
 }
 
 /* Kernels of 2x2 are not measured; the residues of a stride are. */
-fc_winograd_form fc_winograd_form_for(fc_conv_op op, const fc_conv_problem *p) {
+fc_winograd_form fc_winograd_form_for(fc_op op, const fc_conv_problem *p) {
     fc_winograd_form form = form_of(p->kernel[1], p->kernel[2],
                                     p->stride[1] == p->stride[2] ? p->stride[1] : 0, p->accurate);
     if (form.shape == FC_WINOGRAD_2X2 && form.stride == 1) return (fc_winograd_form){.points = 0};
@@ -60,19 +60,21 @@ fc_winograd_form fc_winograd_form_for(fc_conv_op op, const fc_conv_problem *p) {
 static ptrdiff_t dilation_of(const fc_conv_problem *p, int axis) { return p->kernel[axis] > 1 ? p->dilation[axis] : 1; }
 
 /* Outputs along an axis; of the residues of a stride, which have tiles in common, of one. */
-static ptrdiff_t outputs_along(fc_conv_op op, const fc_conv_problem *p, int axis) {
+static ptrdiff_t outputs_along(fc_op op, const fc_conv_problem *p, int axis) {
     return op == FC_BACKWARD_DATA ? quotient_up(p->in_size[axis], p->stride[axis]) : p->out_size[axis];
 }
 
 /* Tiles of all residues of a dilation. */
-static double tiles_along(fc_conv_op op, const fc_conv_problem *p, int axis) {
+static double tiles_along(fc_op op, const fc_conv_problem *p, int axis) {
     const ptrdiff_t of_residue = quotient_up(outputs_along(op, p, axis), dilation_of(p, axis));
     return (double)dilation_of(p, axis) * (double)quotient_up(of_residue, fc_winograd_form_for(op, p).tile[axis - 1]);
 }
 
 static int is_adjacent(const ptrdiff_t strides[5]) { return strides[1] == 1 || strides[4] == 1; }
 
-const char *fc_winograd_refuses(fc_conv_op op, const fc_conv_problem *p) {
+const char *fc_winograd_refuses(const fc_path *path, fc_op op, const fc_problem *problem) {
+    const fc_conv_problem *p = &problem->conv;
+    (void)path;
     const fc_winograd_form form = fc_winograd_form_for(op, p);
     if (op == FC_BACKWARD_DATA && p->stride[0] > 1) return "the stride of the first axis is not 1";
     if (!form.points && (p->stride[1] > 1 || p->stride[2] > 1)) return "the stride is not 1, or 2 of 3x3 kernels";
@@ -85,7 +87,7 @@ const char *fc_winograd_refuses(fc_conv_op op, const fc_conv_problem *p) {
     if (p->batch == 0) return NULL; /* whatever its strides are */
     if (!is_adjacent(p->x_strides) || !is_adjacent(p->y_strides)) return "neither channels nor columns are adjacent";
     const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
-    const ptrdiff_t size = p->dtype == FC_FLOAT64 ? 8 : 4;
+    const ptrdiff_t size = p->call.dtype == FC_FLOAT64 ? 8 : 4;
     const ptrdiff_t channels = (op == FC_BACKWARD_DATA ? K : C) * p->kernel[0];
     const int adjacent = (op == FC_BACKWARD_DATA ? p->y_strides : p->x_strides)[1] == 1;
     const double of_a_tile = op == FC_BACKWARD_WEIGHTS ? fc_winograd_weights_tile(&form, size)
@@ -134,7 +136,7 @@ static double share_inside(const fc_conv_problem *p, int axis) {
     return inside / ((double)p->out_size[axis] * (double)p->kernel[axis]);
 }
 
-int fc_winograd_suits(fc_conv_op op, const fc_conv_problem *p) {
+static int suits(fc_op op, const fc_conv_problem *p) {
     const fc_winograd_form form = fc_winograd_form_for(op, p);
     if (!form.points || (p->accurate && form.shape != FC_WINOGRAD_3X3_ACCURATE)) return 0;
     double C = (double)(p->in_channels / p->groups), K = (double)(p->out_channels / p->groups);
@@ -152,4 +154,8 @@ int fc_winograd_suits(fc_conv_op op, const fc_conv_problem *p) {
     else if (op == FC_BACKWARD_WEIGHTS) taps *= sqrt(inside);
     const double outputs = images * (double)outputs_along(op, p, 1) * (double)outputs_along(op, p, 2);
     return MARGIN * cycles < OF_A_TAP * taps * outputs;
+}
+
+const char *fc_winograd_doubt(fc_op op, const fc_problem *problem) {
+    return suits(op, &problem->conv) ? NULL : "gathered GEMMs are estimated to take less time";
 }

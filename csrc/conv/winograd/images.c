@@ -100,16 +100,15 @@ fc_winograd_tiles fc_winograd_tiles_of(const fc_winograd_grid *g, const fc_winog
 fc_winograd_images fc_winograd_input(const fc_correlation *c, const fc_axis *depth, ptrdiff_t first,
                                      ptrdiff_t channels, const fc_winograd_grid *g, ptrdiff_t size, ptrdiff_t lanes) {
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    const char *const *plane = (const char *const *)c->x_plane;
     const ptrdiff_t of_tap = c->planes / depth->taps;
     fc_winograd_images images = {
-        .base = plane[0],
+        .base = c->x ? c->x + c->x_plane[0] * size : NULL,
         .image = c->x_image,
         .plane = depth->source_stride,
         .row = h->source_stride,
         .row_step = g->row_step,
         .column = w->source_stride,
-        .channel = of_tap > 1 ? (plane[1] - plane[0]) / size : 1,
+        .channel = of_tap > 1 ? c->x_plane[1] - c->x_plane[0] : 1,
         .planes = depth->size,
         .rows = h->size,
         .columns = w->size,

@@ -22,10 +22,10 @@ typedef struct {
 } fc_winograd_form;
 
 /* That of a problem; of forward and dw the same. points are 0 if there is none. */
-fc_winograd_form fc_winograd_form_for(fc_conv_op op, const fc_conv_problem *p);
+fc_winograd_form fc_winograd_form_for(fc_op op, const fc_conv_problem *p);
 
-const char *fc_winograd_refuses(fc_conv_op op, const fc_conv_problem *p);
-int fc_winograd_suits(fc_conv_op op, const fc_conv_problem *p);
+const char *fc_winograd_refuses(const fc_path *path, fc_op op, const fc_problem *problem);
+const char *fc_winograd_doubt(fc_op op, const fc_problem *problem);
 
 /* Planes whose points are multiplied; those of a residue of a stride begin with a vector. */
 ptrdiff_t fc_winograd_planes(const fc_winograd_form *form, ptrdiff_t channels, ptrdiff_t lanes);
@@ -124,6 +124,6 @@ int fc_winograd_residue_lacks(const fc_winograd_filters *f, const ptrdiff_t resi
 ptrdiff_t fc_winograd_vecs(const fc_kernels *kernels, ptrdiff_t vectors, int widest);
 
 /* dw and db of a correlation of all planes; returns whether all sums are finite. */
-int fc_winograd_weights(fc_conv_job *j, const fc_correlation *c, const fc_axis *depth);
+int fc_winograd_weights(fc_conv_job *j, const fc_weights_gradient *gradient, const fc_axis *depth);
 
 #endif

@@ -29,7 +29,8 @@ enum { MIN_RANGE = 32 };
 
 /* A range of channels, for which a thread has this. */
 typedef struct {
-    const fc_correlation *c;
+    const fc_weights_gradient *gradient; /* of these channels */
+    const fc_correlation *c;             /* the gradient's */
     const fc_kernels *kernels;
     fc_run *run;
     ptrdiff_t size, lanes;
@@ -52,13 +53,14 @@ typedef struct {
 
 /* A problem cut into ranges and parts. */
 typedef struct {
-    const fc_correlation *c;     /* of all planes */
+    const fc_weights_gradient *gradient;
+    const fc_correlation *c;     /* the gradient's, of all planes */
     const fc_axis *depth;
     fc_conv_job *job;
     ptrdiff_t rows, planes;      /* channels of a range */
     ptrdiff_t row_ranges, plane_ranges, parts;
     fc_winograd_grid grid;
-    fc_correlation first;        /* the first range, than which none is larger: others have its register tiles */
+    fc_weights_gradient first;   /* the first range, than which none is larger: others have its register tiles */
     range largest;
     char *sums;                  /* [part][range][register tile] if there are several parts */
     ptrdiff_t sums_bytes;        /* of a range */
@@ -147,7 +149,7 @@ static int store_row(const range *j, char *sums, ptrdiff_t k, ptrdiff_t c0) {
     const ptrdiff_t size = j->size, lanes = j->lanes, planes = min(j->panel, j->planes - c0);
     const ptrdiff_t stride = j->grid.form.stride;
     const ptrdiff_t down = c->axis[0].weight_step, along = c->axis[1].weight_step;
-    char *dw = (char *)c->w + (k * c->w_row + c->axis[0].weight + c->axis[1].weight) * size;
+    char *dw = j->gradient->dw + (k * c->w_row + c->axis[0].weight + c->axis[1].weight) * size;
     const ptrdiff_t across = j->grid.form.taps[1], all = taps_of(j);
     const int packed = stride == 1 && (across == 1 || along == 1) && (across == all || down == across);
     char *taps = j->taps;
@@ -188,16 +190,16 @@ static int store_sums(const range *j, char *sums, ptrdiff_t panel, ptrdiff_t str
 }
 
 /* Output channels k to k + rows, and input channels i to i + planes. */
-static fc_correlation cut(const fc_correlation *all, ptrdiff_t size, ptrdiff_t k, ptrdiff_t rows, ptrdiff_t i,
-                          ptrdiff_t planes) {
-    fc_correlation c = *all;
-    c.rows = min(rows, all->rows - k);
-    c.w = (const char *)all->w + k * all->w_row * size;
-    c.y = (char *)all->y + k * all->y_row * size;
-    c.planes = min(planes, all->planes - i);
-    c.x_plane += i;
-    c.w_plane += i;
-    return c;
+static fc_weights_gradient cut(const fc_weights_gradient *all, ptrdiff_t size, ptrdiff_t k, ptrdiff_t rows,
+                               ptrdiff_t i, ptrdiff_t planes) {
+    fc_weights_gradient g = *all;
+    g.c.rows = min(rows, all->c.rows - k);
+    if (all->dw) g.dw = all->dw + k * all->c.w_row * size;
+    if (all->dy) g.dy = all->dy + k * all->c.y_row * size;
+    g.c.planes = min(planes, all->c.planes - i);
+    g.c.x_plane += i;
+    g.c.w_plane += i;
+    return g;
 }
 
 /* What does not depend on ranges nor threads: rows of tiles of a block. */
@@ -208,15 +210,16 @@ static ptrdiff_t lines_of(const plan *p) {
 }
 
 /* `like`: the largest range, whose register tiles, groups and copies it shall have; or NULL. */
-static range find_range(const plan *p, const fc_correlation *c, const range *like) {
+static range find_range(const plan *p, const fc_weights_gradient *gradient, const range *like) {
+    const fc_correlation *c = &gradient->c;
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    range j = {.c = c, .kernels = p->job->kernels, .run = &p->job->run, .size = p->job->size};
+    range j = {.gradient = gradient, .c = c, .kernels = p->job->kernels, .run = &p->job->run, .size = p->job->size};
     j.lanes = j.kernels->lanes;
     j.grid = p->grid;
     j.transforms = &j.kernels->winograd[j.grid.form.shape];
     j.x = fc_winograd_input(p->c, p->depth, c->x_plane - p->c->x_plane, c->planes, &j.grid, j.size, j.lanes);
     j.dy = (fc_winograd_images){
-        .base = c->y,
+        .base = gradient->dy,
         .image = c->y_image,
         .plane = p->depth->target_stride,
         .planes = p->depth->outputs,
@@ -275,8 +278,8 @@ static void set_tables(range *j) {
     for (ptrdiff_t k = 0; k < j->c->rows; k++) j->channel[k] = (k / j->lanes * j->m_strip + k % j->lanes) * j->size;
 }
 
-static fc_correlation correlation_of(const plan *p, ptrdiff_t number) {
-    return cut(p->c, p->job->size, number / p->plane_ranges * p->rows, p->rows,
+static fc_weights_gradient gradient_of(const plan *p, ptrdiff_t number) {
+    return cut(p->gradient, p->job->size, number / p->plane_ranges * p->rows, p->rows,
                number % p->plane_ranges * p->planes, p->planes);
 }
 
@@ -310,8 +313,8 @@ static void sum_task(void *context, int index) {
     char *base = share.begin < share.end ? fc_scratch_acquire(lay_out(p, &j, NULL)) : NULL;
     if (share.begin < share.end && !base) fc_stop(&p->job->run, FC_NO_MEMORY);
     for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped(&p->job->run); u++) {
-        const fc_correlation c = correlation_of(p, u / p->parts);
-        j = find_range(p, &c, &p->largest);
+        const fc_weights_gradient g = gradient_of(p, u / p->parts);
+        j = find_range(p, &g, &p->largest);
         lay_out(p, &j, base);
         set_tables(&j);
         sum_tiles(p, &j, u / p->parts, u % p->parts);
@@ -332,8 +335,8 @@ static void add_task(void *context, int index) {
     }
     for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped(&p->job->run); u++) {
         const ptrdiff_t number = u / of_each, at = u % of_each;
-        const fc_correlation c = correlation_of(p, number);
-        range j = find_range(p, &c, &p->largest);
+        const fc_weights_gradient g = gradient_of(p, number);
+        range j = find_range(p, &g, &p->largest);
         if (at >= j.panels * j.strips) continue;
         j.taps = taps;
         char *sums = p->sums + number * p->sums_bytes + at * tile;
@@ -347,17 +350,18 @@ static void add_task(void *context, int index) {
 static ptrdiff_t half(ptrdiff_t channels, ptrdiff_t lanes) { return quotient_up(channels, 2 * lanes) * lanes; }
 
 /* Cuts channels until a thread's workspace is enough, and until there are units for all threads. */
-static plan find_plan(fc_conv_job *cj, const fc_correlation *c, const fc_axis *depth) {
-    plan p = {.c = c, .depth = depth, .job = cj, .rows = c->rows, .planes = c->planes,
+static plan find_plan(fc_conv_job *cj, const fc_weights_gradient *gradient, const fc_axis *depth) {
+    const fc_correlation *c = &gradient->c;
+    plan p = {.gradient = gradient, .c = c, .depth = depth, .job = cj, .rows = c->rows, .planes = c->planes,
               .row_ranges = 1, .plane_ranges = 1, .parts = 1};
     const ptrdiff_t lanes = cj->kernels->lanes;
     p.grid = fc_winograd_grid_of(c, depth, fc_winograd_form_for(FC_BACKWARD_WEIGHTS, cj->p));
-    const range whole = find_range(&p, c, NULL);
+    const range whole = find_range(&p, gradient, NULL);
     const ptrdiff_t tiles = p.grid.all * p.grid.across;
     const ptrdiff_t parts = min(tiles / PART_TILES, PARTS_BYTES / sums_bytes(&whole));
     while (2 * p.parts <= min(parts, MAX_PARTS)) p.parts *= 2;
     for (;;) {
-        const fc_correlation first = correlation_of(&p, 0);
+        const fc_weights_gradient first = gradient_of(&p, 0);
         p.largest = find_range(&p, &first, NULL);
         p.sums_bytes = sums_bytes(&p.largest);
         const ptrdiff_t larger = max(p.rows, p.planes), units = p.row_ranges * p.plane_ranges * p.parts;
@@ -375,7 +379,7 @@ static void add_bias_sums(const plan *p) {
     for (ptrdiff_t k = 0; k < p->c->rows; k++) {
         double sum = 0;
         for (ptrdiff_t part = 0; part < p->parts; part++) sum += p->bias_sums[part * p->c->rows + k];
-        fc_put_gradient(p->job->size, p->c->bias, k, sum, 0);
+        fc_put_gradient(p->job->size, p->gradient->db, k, sum, 0);
     }
 }
 
@@ -384,13 +388,14 @@ double fc_winograd_weights_tile(const fc_winograd_form *form, ptrdiff_t size) {
     return (1 + (double)(form->stride * form->stride)) * (double)((form->points + 2 * side) * lanes * size);
 }
 
-int fc_winograd_weights(fc_conv_job *cj, const fc_correlation *c, const fc_axis *depth) {
-    plan p = find_plan(cj, c, depth);
-    p.first = correlation_of(&p, 0);
-    p.largest.c = &p.first;
+int fc_winograd_weights(fc_conv_job *cj, const fc_weights_gradient *gradient, const fc_axis *depth) {
+    plan p = find_plan(cj, gradient, depth);
+    p.first = gradient_of(&p, 0);
+    p.largest.gradient = &p.first;
+    p.largest.c = &p.first.c;
     fc_run *run = &cj->run;
     const size_t sums = p.parts > 1 ? (size_t)(p.parts * p.row_ranges * p.plane_ranges * p.sums_bytes) : 0;
-    const size_t bias = c->bias ? (size_t)(p.parts * c->rows) * sizeof(double) : 0;
+    const size_t bias = gradient->has_db ? (size_t)(p.parts * gradient->c.rows) * sizeof(double) : 0;
     char *base = sums + bias ? fc_scratch_acquire(sums + bias) : NULL;
     if (sums + bias && !base) {
         fc_stop(run, FC_NO_MEMORY);

@@ -34,7 +34,7 @@ static const ptrdiff_t WEIGHTS_BYTES = 10 << 20;
 
 /* The weights of each group, transformed. */
 typedef struct {
-    fc_conv_weights common;
+    fc_weights common;
     fc_winograd_shape shape;
     ptrdiff_t groups;
     char *transformed[];
@@ -219,7 +219,7 @@ static void redo_output(const job *j, const fc_winograd_place *place, ptrdiff_t 
             const ptrdiff_t at = place->image * c->x_image + plane * d->source_stride + row * h->source_stride +
                                  column * w->source_stride;
             const ptrdiff_t tap = h->weight + r * h->weight_step + w->weight + s * w->weight_step;
-            sum += (inside ? value_at(j, c->x_plane[i], at) : 0) *
+            sum += (inside ? value_at(j, c->x, c->x_plane[i] + at) : 0) *
                    value_at(j, c->w, k * c->w_row + c->w_plane[i] + tap);
         }
     }
@@ -292,7 +292,7 @@ static int store_line(const job *j, const fc_winograd_place *place, ptrdiff_t pa
     const ptrdiff_t rows = min(g->form.tile[0], quotient_up(outputs_of(j, 0, down) - place->row, g->row_step));
     const ptrdiff_t row = h->target_stride, column = axis->target_stride / turns;
     const int straight = c->y_row == 1;
-    char *y = (char *)c->y + (place->image * c->y_image + place->plane * j->depth->target_stride + place->row * row +
+    char *y = c->y + (place->image * c->y_image + place->plane * j->depth->target_stride + place->row * row +
                               down * (row / 2) + place->column * axis->target_stride + k0 * c->y_row) * size;
     ptrdiff_t all = 0;
     int finite = 1;
@@ -379,7 +379,7 @@ ptrdiff_t fc_winograd_vecs(const fc_kernels *kernels, ptrdiff_t vectors, int wid
     return vecs;
 }
 
-static job plan(fc_conv_op op, const fc_conv_job *cj, fc_run *run, const fc_correlation *c, const fc_axis *depth) {
+static job plan(fc_op op, const fc_conv_job *cj, fc_run *run, const fc_correlation *c, const fc_axis *depth) {
     job j = {.c = c, .depth = depth, .kernels = cj->kernels, .run = run, .size = cj->size,
              .lanes = cj->kernels->lanes};
     const ptrdiff_t lanes = j.lanes, vectors = quotient_up(c->rows, lanes);
@@ -451,7 +451,7 @@ static void transform_all(job *j) {
 }
 
 /* `transformed`: the weights of c, or NULL. Returns whether gathered GEMMs must do it again. */
-static int correlate(fc_conv_op op, fc_conv_job *cj, const fc_correlation *c, const fc_axis *depth, char *transformed) {
+static int correlate(fc_op op, fc_conv_job *cj, const fc_correlation *c, const fc_axis *depth, char *transformed) {
     job j = plan(op, cj, &cj->run, c, depth);
     j.weights = transformed;
     if (!transformed && shares_weights(&j)) transform_all(&j);
@@ -463,22 +463,14 @@ static int correlate(fc_conv_op op, fc_conv_job *cj, const fc_correlation *c, co
     return 0;
 }
 
-static const prepared *find_prepared(const fc_conv_job *j) {
-    const fc_conv_weights *weights = j->a->prepared;
-    if (!weights || weights->algorithm != &fc_conv_winograd || weights->isa != j->p->isa) return NULL;
-    const prepared *all = (const prepared *)weights;
-    return all->shape == fc_winograd_form_for(FC_FORWARD, j->p).shape ? all : NULL;
-}
-
-static fc_status run(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arrays *a) {
-    if (p->batch == 0) {
-        if (op == FC_BACKWARD_WEIGHTS) fc_conv_clear_weight_gradients(p, a);
-        return FC_OK;
-    }
-    fc_conv_job j = fc_conv_start(p, a);
+static fc_status run(const fc_plan *plan, const fc_arrays *a, fc_question interrupted) {
+    const fc_conv_problem *p = &plan->problem.conv;
+    const fc_op op = plan->op;
+    fc_conv_job j = fc_conv_start(p, a, interrupted);
     if (!j.plane) return FC_NO_MEMORY;
-    const prepared *all = find_prepared(&j);
-    int again = op == FC_BACKWARD_WEIGHTS && !a->w;
+    const prepared *all = (const prepared *)fc_weights_of(plan, a);
+    if (all && all->shape != fc_winograd_form_for(FC_FORWARD, p).shape) all = NULL;
+    int again = op == FC_BACKWARD_WEIGHTS && !p->has_w;
     for (ptrdiff_t g = 0; !again && g < p->groups && j.run.status == FC_OK; g++) {
         fc_axis depth;
         fc_correlation c = fc_conv_deep_correlation(&j, op, g, &depth);
@@ -486,35 +478,33 @@ static fc_status run(fc_conv_op op, const fc_conv_problem *p, const fc_conv_arra
             c.axis[i].outputs = quotient_up(p->in_size[i + 1], 2);
             c.axis[i].target_stride = 2 * p->x_strides[i + 3];
         }
-        if (op == FC_BACKWARD_WEIGHTS) again = !fc_winograd_weights(&j, &c, &depth);
-        else again = correlate(op, &j, &c, &depth, op == FC_FORWARD && all ? all->transformed[g] : NULL);
+        if (op == FC_BACKWARD_WEIGHTS) {
+            const fc_weights_gradient gradient = fc_conv_weights_gradient(&j, g, &c);
+            again = !fc_winograd_weights(&j, &gradient, &depth);
+        } else {
+            again = correlate(op, &j, &c, &depth, op == FC_FORWARD && all ? all->transformed[g] : NULL);
+        }
     }
-    if (op == FC_BACKWARD_DATA && !again && !fc_conv_weights_are_finite(&j)) fc_conv_repair_edges(p, a, &j.run);
+    if (op == FC_BACKWARD_DATA && !again && !fc_conv_weights_are_finite(&j)) fc_naive_repair_edges(p, a, &j.run);
     const fc_status status = fc_conv_end(&j);
-    return again && status == FC_OK ? fc_conv_implicit_gemm.run(op, p, a) : status;
+    return again && status == FC_OK ? plan->fallback->path->run(plan->fallback, a, interrupted) : status;
 }
 
-/* Arrays that are not there yet: only that they differ from NULL matters. */
-static fc_conv_arrays with_any_images(const fc_conv_arrays *a) {
-    static char image[FC_ALIGNMENT];
-    return (fc_conv_arrays){.x = image, .w = a ? a->w : image, .y = image};
-}
-
-static void free_prepared(fc_conv_weights *weights) {
+static void free_prepared(fc_weights *weights) {
     prepared *all = (prepared *)weights;
     for (ptrdiff_t g = 0; g < all->groups; g++) fc_scratch_release(all->transformed[g]);
     free(all);
 }
 
-static fc_status prepare(const fc_conv_problem *p, const fc_conv_arrays *a, fc_conv_weights **weights) {
-    if (p->batch == 0) return FC_OK;
-    const fc_conv_arrays arrays = with_any_images(a);
+static fc_status prepare(const fc_plan *made, const void *w, fc_question interrupted, fc_weights **weights) {
+    const fc_conv_problem *p = &made->problem.conv;
+    const fc_arrays arrays = {.w = (void *)w};
     prepared *all = calloc(1, sizeof *all + (size_t)p->groups * sizeof *all->transformed);
     if (!all) return FC_NO_MEMORY;
-    all->common = (fc_conv_weights){&fc_conv_winograd, p->isa, free_prepared};
+    all->common = (fc_weights){prepare, p->call.isa, free_prepared};
     all->shape = fc_winograd_form_for(FC_FORWARD, p).shape;
     all->groups = p->groups;
-    fc_conv_job cj = fc_conv_start(p, &arrays);
+    fc_conv_job cj = fc_conv_start(p, &arrays, interrupted);
     if (!cj.plane) fc_stop(&cj.run, FC_NO_MEMORY);
     for (ptrdiff_t g = 0; g < p->groups && cj.run.status == FC_OK; g++) {
         fc_axis depth;
@@ -529,10 +519,10 @@ static fc_status prepare(const fc_conv_problem *p, const fc_conv_arrays *a, fc_c
     return (fc_status)cj.run.status;
 }
 
-static void describe(const fc_conv_problem *p, fc_conv_description *d) {
-    if (p->batch == 0) return;
-    const fc_conv_arrays arrays = with_any_images(NULL);
-    fc_conv_job cj = fc_conv_start(p, &arrays);
+static void describe(const fc_plan *made, fc_description *d) {
+    const fc_conv_problem *p = &made->problem.conv;
+    if (made->op != FC_FORWARD) return;
+    fc_conv_job cj = fc_conv_start(p, NULL, NULL);
     if (!cj.plane) return;
     fc_axis depth;
     const fc_correlation c = fc_conv_deep_correlation(&cj, FC_FORWARD, 0, &depth);
@@ -548,4 +538,9 @@ static void describe(const fc_conv_problem *p, fc_conv_description *d) {
     fc_scratch_release(cj.plane);
 }
 
-const fc_conv_algorithm fc_conv_winograd = {"winograd", fc_winograd_refuses, fc_winograd_suits, run, prepare, describe};
+static const fc_algorithm algorithm = {fc_winograd_doubt};
+
+const fc_path fc_path_winograd = {
+    .name = "winograd", .algorithm = &algorithm, .fallback = "implicit_gemm", .refuses = fc_winograd_refuses,
+    .run = run, .prepare = prepare, .describe = describe,
+};
