@@ -1,5 +1,5 @@
 /* Depthwise convolutions, groups of few channels, dx of few input channels: every tap in place, over the planes
- * themselves (in_place.c), or over a padded copy of a band in L1 (kernels/direct_kernel.tmpl.h), all groups and
+ * themselves (in_place.c), or over a padded copy of a band in L1 (kernels/direct.tmpl.h), all groups and
  * images shared out among the threads. Pixels of a row are the vector, or, with channels last and one channel a
  * group, the channels are. */
 #include "shared.h"

@@ -5,7 +5,7 @@
  *                   * plane[n, c][p * h.stride + h.tap(s), q * w.stride + w.tap(t)]
  *
  * Every term of the sum is an offset into the planes, where they lie or in padded copies of blocks of
- * them, and an offset into the weights: gemm_kernel.tmpl.h gathers both. */
+ * them, and an offset into the weights: gemm.tmpl.h gathers both. */
 #ifndef FC_CORRELATE_H
 #define FC_CORRELATE_H
 
