@@ -131,6 +131,22 @@ static inline fc_float_mode fc_get_float_mode(void) { return 0; }
 static inline void fc_set_float_mode(fc_float_mode mode) { (void)mode; }
 #endif
 
+/* A line of a contract: what a caller has promised. Checked where FC_ASSERTS is defined, as in all builds of the C
+ * driver, else not evaluated. */
+#ifdef FC_ASSERTS
+#include <stdio.h>
+#include <stdlib.h>
+#define FC_ASSERT(condition)                                                                          \
+    do {                                                                                              \
+        if (!(condition)) {                                                                           \
+            fprintf(stderr, "%s:%d: broken contract: %s\n", __FILE__, __LINE__, #condition);          \
+            abort();                                                                                  \
+        }                                                                                             \
+    } while (0)
+#else
+#define FC_ASSERT(condition) ((void)sizeof(condition))
+#endif
+
 /* Pastes names after expanding them: FC_JOIN(forward_, FC_DTYPE). */
 #define FC_JOIN_(a, b) a##b
 #define FC_JOIN(a, b) FC_JOIN_(a, b)

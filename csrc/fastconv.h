@@ -160,8 +160,8 @@ void fc_plan_free(fc_plan *plan); /* NULL is allowed */
 
 fc_status fc_plan_run(const fc_plan *plan, const fc_arrays *arrays, fc_question interrupted);
 
-/* Arranges w for calls of this plan and of others like it, whose arrays may have other strides, which then may have less
- * use of it. `weights` is set to NULL where there is nothing to arrange. */
+/* Arranges w for calls of this plan and of others like it, whose arrays may have other strides, which then may have
+ * less use of it. `weights` is set to NULL where there is nothing to arrange. */
 fc_status fc_plan_prepare(const fc_plan *plan, const void *w, fc_question interrupted, fc_weights **weights);
 void fc_weights_free(fc_weights *weights); /* NULL is allowed */
 

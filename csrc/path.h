@@ -1,8 +1,8 @@
 /* What a path is: a row of the lists in plan.c, and what a plan holds of it.
  *
- * A path is one way to run an op, `algorithm/arrangement`. It can be asked, without arrays, whether it can do a problem,
- * whether it is the one to take, and what that is estimated to cost. Paths of one algorithm share its functions, which
- * find their own arrangement in `variant`. */
+ * A path is one way to run an op, `algorithm/arrangement`. It can be asked, without arrays, whether it can do a
+ * problem, whether it is the one to take, and what that is estimated to cost. Paths of one algorithm share its functions,
+ * which find their own arrangement in `variant`. */
 #ifndef FC_PATH_H
 #define FC_PATH_H
 
@@ -23,7 +23,7 @@ struct fc_path {
     const char *fallback;          /* the path or algorithm that the plan holds ready for values that are not finite */
     /* What it cannot do, as a sentence without a full stop, or NULL. */
     const char *(*refuses)(const fc_path *path, fc_op op, const fc_problem *problem);
-    /* Why another of its algorithm's paths is to be taken, or NULL; asked if it does not refuse. NULL: it has no doubt. */
+    /* Why another of its algorithm's paths is to be taken, or NULL; asked if it does not refuse. NULL: never. */
     const char *(*doubt)(const fc_path *path, fc_op op, const fc_problem *problem);
     /* Estimate in cycles of one thread, asked if it does not refuse; NULL: it has none. */
     double (*cycles)(const fc_path *path, fc_op op, const fc_problem *problem);
@@ -59,7 +59,8 @@ struct fc_weights {
 /* The weights of a call if this plan's algorithm made them for its instruction set, else NULL. */
 static inline const fc_weights *fc_weights_of(const fc_plan *plan, const fc_arrays *arrays) {
     const fc_weights *weights = arrays->weights;
-    return weights && weights->made_by == plan->path->prepare && weights->isa == plan->problem.call.isa ? weights : NULL;
+    if (!weights || weights->made_by != plan->path->prepare || weights->isa != plan->problem.call.isa) return NULL;
+    return weights;
 }
 
 #endif

@@ -11,7 +11,15 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCES = [ROOT / "tests/csrc/driver.c", *sorted((ROOT / "csrc").rglob("*.c"))]
 # -g1: the lines of a trace; all of -g would take half as long again to compile.
-FLAGS = ["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-Wall", "-Wextra", "-g1", f"-I{ROOT / 'csrc'}"]
+FLAGS = [
+    "-std=c11",
+    "-D_POSIX_C_SOURCE=200809L",
+    "-DFC_ASSERTS",
+    "-Wall",
+    "-Wextra",
+    "-g1",
+    f"-I{ROOT / 'csrc'}",
+]
 LIBRARIES = ["-pthread", "-lm"]
 ARM = ("aarch64-linux-gnu-gcc", "qemu-aarch64-static")
 # name: (compiler, its options, problems to run and of how many tails one, what runs the program).

@@ -33,6 +33,7 @@ C_ORDER = [
     "platform",
     "isa",
     "kernels",
+    "path",
     "arithmetic",
     "fastconv",
     "compiler",

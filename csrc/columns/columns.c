@@ -68,8 +68,8 @@ static void im2col_row(const job *j, ptrdiff_t u) {
         }
         const ptrdiff_t depth = o * p->stride[0] + offset[0];
         const ptrdiff_t height = in[1].first * p->stride[1] + offset[1];
-        const fc_padded_rows shape = {
-            .rows = in[1].last - in[1].first,
+        const fc_padded_lines shape = {
+            .lines = in[1].last - in[1].first,
             .before = in[2].first,
             .count = in[2].last - in[2].first,
             .after = Q - in[2].last,

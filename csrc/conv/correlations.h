@@ -48,8 +48,8 @@ fc_correlation fc_conv_deep_correlation(const fc_conv_job *j, fc_op op, ptrdiff_
 
 int fc_conv_weights_are_finite(const fc_conv_job *j);
 
-/* Calls `each` for the planes and residues of the first `groups` groups; in a call also fills what they do not write, and
- * mends what zeros beside dy and weights that are not finite make NaN. */
+/* Calls `each` for the planes and residues of the first `groups` groups; in a call also fills what they do not write,
+ * and mends what zeros beside dy and weights that are not finite make NaN. */
 void fc_conv_backward_data(fc_conv_job *j, ptrdiff_t groups, fc_conv_each each, void *context);
 
 #endif

@@ -3,7 +3,7 @@
  *
  *   y[n][k] = b[k] + x[n] . w[k]      dx[n] = sum over k of dy[n][k] * w[k]      dw[k] = sum over n of dy[n][k] * x[n]
  *
- * Rows of x and w are read where they lie (kernels/product_kernel.tmpl.h), the larger of them once: packed, weights
+ * Rows of x and w are read where they lie (kernels/product.tmpl.h), the larger of them once: packed, weights
  * of few images would be read, written and read again. What is shared out among threads, and how, changes no sum. */
 #include <stdio.h>
 #include <string.h>
@@ -153,7 +153,7 @@ static void forward(job *j, ptrdiff_t g, fc_units k, fc_units n, char *sums) {
 /* dx of some images at some positions. */
 static void backward_data(job *j, ptrdiff_t g, fc_units n, fc_units d, char *unused) {
     const fc_conv_problem *p = j->p;
-    const ptrdiff_t most = j->kernels->outer_rows, tiles = quotient_up(n.end - n.begin, most);
+    const ptrdiff_t most = j->kernels->outer_tile_rows, tiles = quotient_up(n.end - n.begin, most);
     (void)unused;
     for (ptrdiff_t k = 0; k < j->K; k += j->chunk)
         for (ptrdiff_t i = n.begin; i < n.end; i += most) {
@@ -184,7 +184,7 @@ static void backward_data(job *j, ptrdiff_t g, fc_units n, fc_units d, char *unu
 /* dw of some filters at some positions. */
 static void backward_weights(job *j, ptrdiff_t g, fc_units k, fc_units d, char *unused) {
     const fc_conv_problem *p = j->p;
-    const ptrdiff_t most = j->kernels->outer_rows;
+    const ptrdiff_t most = j->kernels->outer_tile_rows;
     (void)unused;
     for (ptrdiff_t n = 0; n < p->batch; n += j->chunk)
         for (ptrdiff_t i = k.begin; i < k.end; i += most) {
@@ -257,7 +257,7 @@ static job start(fc_op op, const fc_conv_problem *p, const fc_arrays *a, fc_ques
     job j = {p, a, fc_find_kernels(p->call.isa, p->call.dtype), p->call.dtype == FC_FLOAT32 ? 4 : 8, C, K, D,
              .run = fc_start((int)threads, interrupted)};
     j.run.flush = 1;
-    const ptrdiff_t lanes = j.kernels->lanes, line = FC_LINE / j.size;
+    const ptrdiff_t lanes = j.kernels->lanes, line = FC_CACHE_LINE / j.size;
     if (op == FC_FORWARD) {
         j.tile = even_block(N, FC_DOT_ROWS);
         const ptrdiff_t depth = N > j.tile ? ROW / j.size : CHAIN * lanes;
@@ -267,15 +267,15 @@ static job start(fc_op op, const fc_conv_problem *p, const fc_arrays *a, fc_ques
         j.bytes = fc_aligned(quotient_up(j.columns.block, j.tile) * j.size *
                              room_of_sums(j.kernels, j.rows.block, j.tile));
     } else if (op == FC_BACKWARD_DATA) {
-        const int few = N <= j.kernels->outer_rows;
+        const int few = N <= j.kernels->outer_tile_rows;
         j.columns = cut_up(D, (few ? 16384 : 2048) / j.size, line, p->groups, threads);
-        j.rows = cut_up(N, 128, j.kernels->outer_rows, j.columns.count * p->groups, threads);
+        j.rows = cut_up(N, 128, j.kernels->outer_tile_rows, j.columns.count * p->groups, threads);
         j.chunk = N <= 2 ? 8 : 64;
     } else {
         j.chunk = even_block(N, 256);
         const ptrdiff_t width = max(line, (256 << 10) / j.size / max(j.chunk, 1) / line * line);
         j.columns = cut_up(D, width, line, p->groups, 1);
-        j.rows = cut_up(K, 64, j.kernels->outer_rows, j.columns.count * p->groups, threads);
+        j.rows = cut_up(K, 64, j.kernels->outer_tile_rows, j.columns.count * p->groups, threads);
     }
     j.parts = (int)min(threads, p->groups * j.rows.count * j.columns.count);
     return j;

@@ -72,8 +72,8 @@ static void inside(ptrdiff_t origin, ptrdiff_t stride, ptrdiff_t size, ptrdiff_t
 
 /* Rows of `count` planes that lie side by side, each to a row of its own copy. */
 static void spread_rows(const fc_kernels *kernels, ptrdiff_t size, const fc_blocks *b,
-                        const fc_padded_rows *s, ptrdiff_t planes, const char *source, char *target) {
-    for (ptrdiff_t i = 0; i < s->rows; i++) {
+                        const fc_padded_lines *s, ptrdiff_t planes, const char *source, char *target) {
+    for (ptrdiff_t i = 0; i < s->lines; i++) {
         kernels->transpose(s->count, planes, source, s->step, target + s->before * size, b->plane_stride);
         for (ptrdiff_t plane = 0; plane < planes; plane++) {
             char *row = target + plane * b->plane_stride * size;
@@ -107,8 +107,8 @@ static void fill_image(const fc_kernels *kernels, ptrdiff_t size, const fc_block
                     if (z < first_row || z >= last_row)
                         memset(target + (copy * b->plane_stride + z * b->row_stride) * size, 0,
                                (size_t)(columns * b->inner * size));
-            const fc_padded_rows shape = {
-                .rows = last_row - first_row,
+            const fc_padded_lines shape = {
+                .lines = last_row - first_row,
                 .before = first,
                 .count = last - first,
                 .after = columns - last,
@@ -118,7 +118,7 @@ static void fill_image(const fc_kernels *kernels, ptrdiff_t size, const fc_block
                 .inner = b->inner,
                 .adjacent = planes,
             };
-            if (!shape.rows) continue;
+            if (!shape.lines) continue;
             const char *from = source + ((top + first_row * step_h) * h->source_stride +
                                          (left + first * step_w) * w->source_stride) * size;
             char *to = target + first_row * b->row_stride * size;

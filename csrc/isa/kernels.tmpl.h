@@ -14,27 +14,27 @@
  * DPOWER_OF_2(v): 2**n of the n + 1023 in the lowest bits of v. */
 #define FC_NAME(stage) FC_JOIN4(fc_##stage##_, FC_DTYPE, _, FC_ISA)
 
-#include "../kernels/gemm_kernel.tmpl.h"
-#include "../kernels/move_kernels.tmpl.h"
-#include "../kernels/direct_kernel.tmpl.h"
-#include "../kernels/product_kernel.tmpl.h"
-#include "../kernels/direct_rows_kernel.tmpl.h"
-#include "../kernels/direct_rows_gradient_kernel.tmpl.h"
-#include "../kernels/direct_narrow_kernel.tmpl.h"
-#include "../kernels/winograd_kernel.tmpl.h"
-#include "../kernels/pool_kernel.tmpl.h"
-#include "../kernels/pool_lines_kernel.tmpl.h"
-#include "../kernels/norm_kernel.tmpl.h"
-#include "../kernels/activation_kernel.tmpl.h"
+#include "../kernels/gemm.tmpl.h"
+#include "../kernels/move.tmpl.h"
+#include "../kernels/direct.tmpl.h"
+#include "../kernels/product.tmpl.h"
+#include "../kernels/direct_lines.tmpl.h"
+#include "../kernels/direct_lines_gradient.tmpl.h"
+#include "../kernels/direct_narrow.tmpl.h"
+#include "../kernels/winograd.tmpl.h"
+#include "../kernels/pool.tmpl.h"
+#include "../kernels/pool_lines.tmpl.h"
+#include "../kernels/norm.tmpl.h"
+#include "../kernels/activation.tmpl.h"
 
 const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
     .lanes = LANES,
 #if FC_REGISTERS >= 32
-    .rows = 8,
-    .vecs = 3,
+    .tile_rows = 8,
+    .tile_vectors = 3,
 #else
-    .rows = 4,
-    .vecs = 3,
+    .tile_rows = 4,
+    .tile_vectors = 3,
 #endif
     .gemm =
         {
@@ -82,14 +82,15 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
 #else
     .outer = {FC_NAME(outer_1), FC_NAME(outer_2), FC_NAME(outer_3), FC_NAME(outer_4)},
 #endif
-    .outer_rows = FC_OUTER_ROWS,
+    .outer_tile_rows = FC_OUTER_TILE_ROWS,
 #ifdef VLOAD_LANES
-    .direct_rows = {FC_NAME(direct_rows), FC_NAME(direct_rows_pair)},
+    .direct_lines = {FC_NAME(direct_lines), FC_NAME(direct_lines_pair)},
     .direct_narrow = FC_NAME(direct_narrow),
     .direct_narrow_gradient = FC_NAME(direct_narrow_gradient),
-    .direct_rows_gradient = {FC_NAME(direct_rows_gradient), FC_NAME(direct_rows_gradient_pair)},
+    .direct_lines_gradient = {FC_NAME(direct_lines_gradient), FC_NAME(direct_lines_gradient_pair)},
 #endif
-    .winograd_rows = {FC_WINOGRAD_ROWS(1), FC_WINOGRAD_ROWS(2), FC_WINOGRAD_ROWS(3), FC_WINOGRAD_ROWS(4)},
+    .winograd_tile_rows = {FC_WINOGRAD_TILE_ROWS(1), FC_WINOGRAD_TILE_ROWS(2), FC_WINOGRAD_TILE_ROWS(3),
+                           FC_WINOGRAD_TILE_ROWS(4)},
     .winograd_product = {FC_NAME(winograd_product_1), FC_NAME(winograd_product_2), FC_NAME(winograd_product_3)},
     .winograd_reduction = {FC_NAME(winograd_reduction_1), FC_NAME(winograd_reduction_2), FC_NAME(winograd_reduction_3),
                            FC_NAME(winograd_reduction_4)},
@@ -99,10 +100,10 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
     .pool =
         {
             .column_size = (int)sizeof(COLUMN),
-            .max_row = FC_NAME(max_row),
+            .max_along = FC_NAME(max_along),
             .max_channels = FC_NAME(max_channels),
             .max_run = FC_NAME(max_run),
-            .max_rows = FC_NAME(max_rows),
+            .max_across = FC_NAME(max_across),
             .max_windows = FC_NAME(max_windows),
             .sum_windows = FC_NAME(sum_windows),
 #ifdef VEVEN
@@ -111,12 +112,12 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
             .max_lines = FC_NAME(max_lines),
             .sum_lines = FC_NAME(sum_lines),
 #endif
-            .sum_row = FC_NAME(sum_row),
+            .sum_along = FC_NAME(sum_along),
             .sum_channels = FC_NAME(sum_channels),
             .sum_run = FC_NAME(sum_run),
-            .sum_rows = FC_NAME(sum_rows),
+            .sum_across = FC_NAME(sum_across),
             .shares = FC_NAME(shares),
-            .total_rows = FC_NAME(total_rows),
+            .total_across = FC_NAME(total_across),
             .spread = FC_NAME(spread),
             .interleave = FC_NAME(interleave),
             .scatter = FC_NAME(scatter),

@@ -139,7 +139,7 @@ static void backward_task(void *context, int index) {
                 l.held[kept] = row;
                 l.rows[rows++] = shares;
             }
-        j->kernels->pool.total_rows(count, rows, l.rows, totals);
+        j->kernels->pool.total_across(count, rows, l.rows, totals);
         /* The last vector may have passed the end of the row, where zeros belong. */
         for (ptrdiff_t i = count; i < count + FC_POOL_SLACK / 2; i++) totals[i] = 0;
         spread_row(j, &l, totals, j->dx + u * p->in_size[2] * j->inner * j->size);

@@ -1,4 +1,4 @@
-/* Max and average pools, forward: rows of windows first, then across rows (kernels/pool_kernel.tmpl.h); but small
+/* Max and average pools, forward: rows of windows first, then across rows (kernels/pool.tmpl.h); but small
  * windows of channels first by lines.c.
  *
  * The output is cut into rows, and these into blocks. Rows of x are pooled along once, kept while
@@ -137,14 +137,14 @@ typedef struct {
 typedef struct {
     char *values, *columns; /* the rows kept */
     ptrdiff_t *held;        /* which row of x each is, or -1 */
-    fc_pooled_row *rows;    /* those of one window */
+    fc_pooled_line *rows;    /* those of one window */
     const double **sums;
     const void **row;       /* ... or rows of x */
     ptrdiff_t *base;        /* and their places in the plane */
     ptrdiff_t *start, *count_on; /* first tap, and number of taps, on the data: of each output */
     ptrdiff_t from, end;    /* the positions that the block reaches */
     const void **tap;
-    char *first, *column;   /* fc_pool_row */
+    char *first, *column;   /* fc_line_windows */
     residue *residues;
     ptrdiff_t residue_count;
     char *split, *wide;     /* x split into residues, x widened */
@@ -281,7 +281,7 @@ static void split_row(const job *j, lane *l, const char *x) {
         for (ptrdiff_t t = 0; t < p->kernel[2]; t++) l->tap[t] = data + t * p->dilation[2] * position;
     for (ptrdiff_t i = 0; i < l->residue_count; i++) {
         const residue *f = &l->residues[i];
-        const fc_padded_rows row = {.rows = 1, .count = f->last - f->first, .step = p->stride[2] * j->inner,
+        const fc_padded_lines row = {.lines = 1, .count = f->last - f->first, .step = p->stride[2] * j->inner,
                                     .inner = j->inner, .adjacent = j->inner};
         if (row.count > 0) j->kernels->pad(&row, data + f->offset * position, f->target + f->first * position);
     }
@@ -296,9 +296,9 @@ static void pool_row(const job *j, lane *l, const char *x, ptrdiff_t kept) {
     char *columns = l->columns + kept * elements * j->column;
     if (j->pitch) {
         split_row(j, l, x);
-        const fc_pool_row row = {l->count * inner, p->kernel[2], l->tap, l->first, l->column, step};
-        if (j->has_indices) k->max_row(&row, values, columns);
-        else k->sum_row(&row, (double *)values);
+        const fc_line_windows row = {l->count * inner, p->kernel[2], l->tap, l->first, l->column, step};
+        if (j->has_indices) k->max_along(&row, values, columns);
+        else k->sum_along(&row, (double *)values);
         return;
     }
     const ptrdiff_t from = l->from;
@@ -353,7 +353,7 @@ static void output_row(const job *j, lane *l, ptrdiff_t o_height) {
             }
             const char *values = l->values + kept * elements * (j->has_indices ? j->size : 8);
             l->sums[rows] = (const double *)values;
-            l->rows[rows++] = (fc_pooled_row){values, l->columns + kept * elements * j->column,
+            l->rows[rows++] = (fc_pooled_line){values, l->columns + kept * elements * j->column,
                                               row * p->in_size[2]};
         }
     const ptrdiff_t o_row = (l->plane * p->out_size[0] + l->o_depth) * p->out_size[1] + o_height;
@@ -365,9 +365,9 @@ static void output_row(const job *j, lane *l, ptrdiff_t o_height) {
     if (!j->has_indices)
         set_divisors(j, l, fc_pool_cells(p, 0, l->o_depth) * fc_pool_cells(p, 1, o_height));
     if (j->has_indices && j->direct) k->max_windows(&windows, target, (int64_t *)j->indices + at);
-    else if (j->has_indices) k->max_rows(count, rows, l->rows, target, (int64_t *)j->indices + at);
+    else if (j->has_indices) k->max_across(count, rows, l->rows, target, (int64_t *)j->indices + at);
     else if (j->direct) k->sum_windows(&windows, l->divisors, target);
-    else k->sum_rows(count, rows, l->sums, l->divisors, target);
+    else k->sum_across(count, rows, l->sums, l->divisors, target);
     if (target != y) j->kernels->pool.narrow(p->element, count, target, y);
 }
 

@@ -1,4 +1,4 @@
-/* Pools of small windows of channels first: whole lines straight from x to y (kernels/pool_lines_kernel.tmpl.h). Rows
+/* Pools of small windows of channels first: whole lines straight from x to y (kernels/pool_lines.tmpl.h). Rows
  * that windows share are read again, but nothing is copied or kept: that took most of the time of short rows. */
 #include "../arithmetic.h"
 #include "../platform/memory.h"

@@ -37,8 +37,8 @@ ptrdiff_t fc_element_size(fc_element element);
 int fc_pool_is_too_large(const fc_pool_problem *p);
 int fc_pool_threads(const fc_pool_problem *p);
 
-/* Small windows, a column or two apart, of channels first: whether they are to be pooled line by line; and that, indices
- * being NULL for averages. */
+/* Small windows, a column or two apart, of channels first: whether they are to be pooled line by line; and that,
+ * indices being NULL for averages. */
 int fc_pool_suits_lines(const fc_pool_problem *p, const fc_kernels *kernels, fc_op op);
 fc_status fc_pool_by_lines(const fc_pool_problem *p, const fc_kernels *kernels, const void *x, void *y,
                            long long *indices, fc_question interrupted);

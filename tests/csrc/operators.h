@@ -163,10 +163,12 @@ static void max_pools(const operand *o, int isa, const void *x, ptrdiff_t *posit
                     put(sums, to, o->element, get(sums, to, o->element) + get(y, from, o->element));
                 }
         const fc_arrays scattered = {.x = dx, .y = y, .indices = indices};
-        if (run_plan(FC_SCATTER, NULL, &(fc_problem){.scatter = s}, &scattered) != FC_OK) printf("FAILED to scatter\n"), failed++;
+        if (run_plan(FC_SCATTER, NULL, &(fc_problem){.scatter = s}, &scattered) != FC_OK)
+            printf("FAILED to scatter\n"), failed++;
         same("scatter", o, dx, sums, elements, o->element, 0);
         indices[count / 2] = plane;
-        if (run_plan(FC_SCATTER, NULL, &(fc_problem){.scatter = s}, &scattered) != FC_OUT_OF_RANGE) printf("FAILED to refuse\n"), failed++;
+        if (run_plan(FC_SCATTER, NULL, &(fc_problem){.scatter = s}, &scattered) != FC_OUT_OF_RANGE)
+            printf("FAILED to refuse\n"), failed++;
         free(sums);
     }
     free(expected), free(index), free(found);
@@ -211,14 +213,17 @@ static void average_pools(const operand *o, int isa, const void *x, int count_in
     const double tolerance = size == 4 ? 2e-7 : 1e-14;
     same("average pool", o, y, expected, count, o->element, 0);
     if (o->dilation[0] == 1 && o->dilation[1] == 1 && o->dilation[2] == 1) {
-        if (run_plan(FC_AVG_POOL_BACKWARD, NULL, &(fc_problem){.pool = p}, &(fc_arrays){.x = dx, .y = y}) != FC_OK) printf("FAILED to share out\n"), failed++;
+        const fc_arrays backward = {.x = dx, .y = y};
+        if (run_plan(FC_AVG_POOL_BACKWARD, NULL, &(fc_problem){.pool = p}, &backward) != FC_OK)
+            printf("FAILED to share out\n"), failed++;
         same("dx of average pool", o, dx, rounded, o->N * o->C * plane, o->element, tolerance);
     }
     free(expected), free(sums), free(rounded);
 }
 
 static void columns(const operand *o, int isa, const void *x) {
-    fc_columns_problem p = {.call = call_of(bytes_of(o->element) == 4 ? FC_FLOAT32 : FC_FLOAT64, isa), .batch = o->N, .channels = o->C};
+    fc_columns_problem p = {.call = call_of(bytes_of(o->element) == 4 ? FC_FLOAT32 : FC_FLOAT64, isa), .batch = o->N,
+                            .channels = o->C};
     memcpy(p.in_size, o->size, sizeof p.in_size);
     memcpy(p.kernel, o->kernel, sizeof p.kernel);
     memcpy(p.out_size, o->out, sizeof p.out_size);

@@ -71,8 +71,8 @@ static void fix_padding(fc_direct_plan *p) {
         const ptrdiff_t before = left < 0 ? quotient_up(-left, step) : 0;
         const ptrdiff_t inside = left < w->size ? min(columns, quotient_up(w->size - left, step)) : 0;
         if (height <= 0 || inside <= before) continue;
-        p->part[p->parts].rows = (fc_padded_rows){
-            .rows = height,
+        p->part[p->parts].rows = (fc_padded_lines){
+            .lines = height,
             .count = inside - before,
             .source_pitch = height > 1 ? h_stride : 0,
             .step = inside - before > 1 ? step * w_stride : b->inner,
@@ -83,7 +83,7 @@ static void fix_padding(fc_direct_plan *p) {
         p->part[p->parts].source = (top + above) * h_stride + (left + before * step) * w_stride;
         p->part[p->parts++].target = f * b->residue_stride + above * b->row_stride + before * b->inner;
     }
-    if (!p->parts) p->part[p->parts++].rows = (fc_padded_rows){.rows = 0};
+    if (!p->parts) p->part[p->parts++].rows = (fc_padded_lines){.lines = 0};
 }
 
 /* Whether rows of outputs are so short that vectors of channels win although channels are planes: these
@@ -221,7 +221,7 @@ void fc_direct_fill(const fc_direct_plan *p, const fc_direct_place *place, char 
                 if (!p->by_channel || place->groups == p->together) {
                     p->kernels->pad(&p->part[i].rows, source, copy + p->part[i].target * p->size);
                 } else {
-                    fc_padded_rows rows = p->part[i].rows;
+                    fc_padded_lines rows = p->part[i].rows;
                     rows.adjacent = place->groups;
                     p->kernels->pad(&rows, source, copy + p->part[i].target * p->size);
                 }

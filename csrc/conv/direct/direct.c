@@ -1,5 +1,5 @@
 /* Depthwise convolutions, groups of few channels, dx of few input channels: every tap in place, over the planes
- * themselves (in_place.c), or over a padded copy of a band in L1 (kernels/direct_kernel.tmpl.h), all groups and
+ * themselves (in_place.c), or over a padded copy of a band in L1 (kernels/direct.tmpl.h), all groups and
  * images shared out among the threads. Pixels of a row are the vector, or, with channels last and one channel a
  * group, the channels are. */
 #include "shared.h"
@@ -353,7 +353,8 @@ static int suits(fc_op op, const fc_conv_problem *p) {
     const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
     if (C == 1 && K == 1) return 1;
     if (p->kernel[1] * p->kernel[2] == 1 || p->out_size[2] < 8 || p->out_size[1] * p->out_size[2] < 32) return 0;
-    const ptrdiff_t lanes = fc_find_kernels(p->call.isa, p->call.dtype)->lanes, vectors = quotient_up(p->out_size[2], lanes);
+    const ptrdiff_t lanes = fc_find_kernels(p->call.isa, p->call.dtype)->lanes;
+    const ptrdiff_t vectors = quotient_up(p->out_size[2], lanes);
     const double fill = (double)p->out_size[2] / (double)(vectors * lanes);
     const int few = C * K <= MAX_PRODUCTS && C <= MAX_CHANNELS && K <= MAX_CHANNELS;
     const int planes = p->kernel[0] == 1 && p->out_size[1] > 1 && p->y_strides[4] == 1;

@@ -1,5 +1,5 @@
 /* direct.c's correlations without copies, where the instruction set masks loads: planes whose rows are contiguous
- * are read where they lie (kernels/direct_rows_kernel.tmpl.h). Threads share images, groups and bands of rows. */
+ * are read where they lie (kernels/direct_lines.tmpl.h). Threads share images, groups and bands of rows. */
 #include <string.h>
 
 #include "../../arithmetic.h"
@@ -24,7 +24,7 @@ typedef struct {
     const fc_groups *groups;
     const fc_correlation *residue; /* [line][residue] */
     int lines, residues;
-    fc_direct_rows of_line[FC_MAX_RESIDUES];
+    fc_direct_lines of_line[FC_MAX_RESIDUES];
     ptrdiff_t band_rows, bands, units, parts;
     int narrow; /* units are images and runs of groups */
     size_t zeros_room, table_room, planes_room;
@@ -41,11 +41,11 @@ static fc_axis ascending(fc_axis axis) {
     return axis;
 }
 
-fc_direct_rows fc_direct_rows_of(const fc_correlation *residue, int residues) {
+fc_direct_lines fc_direct_lines_of(const fc_correlation *residue, int residues) {
     const fc_axis h = ascending(residue->axis[0]), w = ascending(residue->axis[1]);
-    fc_direct_rows d = {
-        .rows = h.size, .columns = w.size, .pitch = h.source_stride,
-        .stride = h.stride, .origin = h.tap, .taps = h.taps, .row_step = h.taps > 1 ? h.tap_step : 1,
+    fc_direct_lines d = {
+        .lines = h.size, .columns = w.size, .pitch = h.source_stride,
+        .stride = h.stride, .origin = h.tap, .taps = h.taps, .line_step = h.taps > 1 ? h.tap_step : 1,
         .column_stride = w.stride, .tap_step = 1,
         .residues = residues,
         .planes = residue->planes, .w_plane = residue->w_plane,
@@ -76,10 +76,10 @@ static int fits_32_bits(const fc_axis *w) {
 
 /* What is left to copies took up to 3 times as long in place: single rows (31 taps), several channels of more than 3x3
  * taps (4x4 of 7x7: 1.5 times) or with a stride (3 to 25: 1.6), strides with 7 taps (1.3), or of one axis (1.4). */
-int fc_direct_rows_fit(const fc_kernels *kernels, const fc_correlation *c) {
+int fc_direct_lines_fit(const fc_kernels *kernels, const fc_correlation *c) {
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     const ptrdiff_t taps = max(h->taps, w->taps);
-    if (!kernels->direct_rows[0] || (w->size > 1 && w->source_stride != 1) || !fits_32_bits(w)) return 0;
+    if (!kernels->direct_lines[0] || (w->size > 1 && w->source_stride != 1) || !fits_32_bits(w)) return 0;
     if (h->outputs == 1 || w->size > MAX_WIDTH || w->outputs > MAX_WIDTH) return 0;
     if (h->stride != w->stride || w->stride > 2 || (w->stride == 2 && taps > 5)) return 0;
     return (c->rows == 1 && c->planes == 1) || (taps <= 3 && w->stride == 1);
@@ -87,7 +87,7 @@ int fc_direct_rows_fit(const fc_kernels *kernels, const fc_correlation *c) {
 
 int fc_direct_is_narrow(const fc_kernels *kernels, const fc_correlation *c) {
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    if (!kernels->direct_narrow || !fc_direct_rows_fit(kernels, c)) return 0;
+    if (!kernels->direct_narrow || !fc_direct_lines_fit(kernels, c)) return 0;
     if (c->rows > 1 || c->planes != 1 || c->x_plane[0] == FC_ZEROS) return 0;
     if (h->stride > 1 || w->stride > 1 || (h->tap_step != 1 && h->tap_step != -1)) return 0;
     if ((h->taps != 3 && h->taps != 5 && h->taps != 7) || w->taps > min(h->taps, FC_NARROW_TAPS)) return 0;
@@ -101,7 +101,7 @@ int fc_direct_is_narrow(const fc_kernels *kernels, const fc_correlation *c) {
 static int fits(const rows_job *r) {
     for (int i = 0; i < r->lines * r->residues; i++) {
         const fc_axis *w = &r->residue[i].axis[1];
-        if (!fc_direct_rows_fit(r->kernels, &r->residue[i])) return 0;
+        if (!fc_direct_lines_fit(r->kernels, &r->residue[i])) return 0;
         if (w->outputs > 1 && w->target_stride != r->residues) return 0;
         if (r->residues > 1 && w->stride > 1) return 0;
     }
@@ -113,7 +113,7 @@ static void unit_sums(const rows_job *r, ptrdiff_t unit, const void **planes, co
     const ptrdiff_t image = unit / r->bands / r->groups->count, size = r->size;
     for (int line = 0; line < r->lines; line++) {
         const fc_correlation *c = &r->residue[line * r->residues];
-        fc_direct_rows d = r->of_line[line];
+        fc_direct_lines d = r->of_line[line];
         const ptrdiff_t first = band * r->band_rows;
         if (first >= d.outputs) continue;
         d.origin += first * d.stride;
@@ -132,7 +132,7 @@ static void unit_sums(const rows_job *r, ptrdiff_t unit, const void **planes, co
             const ptrdiff_t channels = pairs && k + 1 < c->rows ? 2 : 1;
             /* The next group's, while the last channels are summed. */
             d.to_next = k + channels == c->rows && r->bands == 1 && r->groups->count > 1 ? r->groups->x : 0;
-            r->kernels->direct_rows[channels - 1](&d, planes, w + k * c->w_row * size, bias ? bias + k * size : NULL,
+            r->kernels->direct_lines[channels - 1](&d, planes, w + k * c->w_row * size, bias ? bias + k * size : NULL,
                                                   y + k * c->y_row * size);
             k += channels;
         }
@@ -149,14 +149,14 @@ static void narrow_sums(const rows_job *r, ptrdiff_t unit) {
     const ptrdiff_t runs = quotient_up(groups->count, narrow_groups(r)), size = r->size;
     const ptrdiff_t image = unit / runs * narrow_images(r), group = unit % runs * narrow_groups(r);
     const fc_direct_narrow n = {
-        .rows = r->of_line[0],
+        .each = r->of_line[0],
         .planes = min(narrow_groups(r), groups->count - group),
         .x_plane = groups->x, .y_plane = groups->y, .w_plane = groups->w,
         .images = min(narrow_images(r), c->images - image),
         .x_image = c->x_image, .y_image = c->y_image,
     };
     r->kernels->direct_narrow(&n, fc_plane(c, 0, size) + (image * c->x_image + group * groups->x) * size,
-                              (const char *)c->w + (group * groups->w + c->w_plane[0] + n.rows.residue[0].w) * size,
+                              (const char *)c->w + (group * groups->w + c->w_plane[0] + n.each.residue[0].w) * size,
                               c->bias ? (const char *)c->bias + group * size : NULL,
                               (char *)c->y + (image * c->y_image + group * groups->y) * size);
 }
@@ -187,11 +187,11 @@ static int plan_rows(rows_job *r, fc_conv_job *j, const fc_correlation *residue,
     if (!fits(r)) return 0;
     ptrdiff_t outputs = 0, width = 0, entries = 0;
     for (int line = 0; line < lines; line++) {
-        const fc_direct_rows d = fc_direct_rows_of(&residue[line * residues], residues);
+        const fc_direct_lines d = fc_direct_lines_of(&residue[line * residues], residues);
         r->of_line[line] = d;
         outputs = max(outputs, d.outputs);
         width = max(width, d.width);
-        entries = max(entries, fc_direct_rows_entries(&d));
+        entries = max(entries, fc_direct_lines_entries(&d));
     }
     r->band_rows = quotient_up(max(1, BAND_OUTPUTS / width), FC_DIRECT_BLOCK) * FC_DIRECT_BLOCK;
     r->bands = quotient_up(outputs, r->band_rows);

@@ -34,7 +34,7 @@ typedef struct {
     /* If all units have the same padding, which is then written once: what else is copied of a plane. */
     int parts;
     struct {
-        fc_padded_rows rows;
+        fc_padded_lines rows;
         ptrdiff_t source, target; /* elements from the beginning */
     } part[FC_MAX_RESIDUES];
 } fc_direct_plan;
@@ -67,10 +67,10 @@ void fc_direct_fill(const fc_direct_plan *p, const fc_direct_place *place, char 
 
 /* Without copies: whether planes can be read where they lie; the geometry of a line of residues; pointers that its
  * table holds. */
-int fc_direct_rows_fit(const fc_kernels *kernels, const fc_correlation *c);
+int fc_direct_lines_fit(const fc_kernels *kernels, const fc_correlation *c);
 int fc_direct_is_narrow(const fc_kernels *kernels, const fc_correlation *c); /* for kernels->direct_narrow */
-fc_direct_rows fc_direct_rows_of(const fc_correlation *residue, int residues);
-static inline ptrdiff_t fc_direct_rows_entries(const fc_direct_rows *d) {
+fc_direct_lines fc_direct_lines_of(const fc_correlation *residue, int residues);
+static inline ptrdiff_t fc_direct_lines_entries(const fc_direct_lines *d) {
     return d->planes * FC_DIRECT_BLOCK * (d->taps + 1);
 }
 

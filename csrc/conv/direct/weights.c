@@ -26,7 +26,7 @@ typedef struct {
     int one_row;          /* of outputs: its vectors are blocked, not rows */
     int in_place;         /* neither x nor dy is copied */
     int narrow;           /* and planes are: kernels->direct_narrow_gradient */
-    fc_direct_rows rows;  /* then */
+    fc_direct_lines rows;  /* then */
     ptrdiff_t taps;       /* of the blocked axis */
     ptrdiff_t sums;       /* of an output channel: those of dw, and of db */
     ptrdiff_t elements;   /* of the lanes of all sums of a bundle */
@@ -54,7 +54,7 @@ static size_t lay_out(const gradient_job *g, workspace *w, char *base) {
         g->elements * p->size,
         g->elements * (ptrdiff_t)sizeof(double),
         g->in_place ? g->rows.columns * p->size : 0,
-        g->in_place ? fc_direct_rows_entries(&g->rows) * (ptrdiff_t)sizeof(void *) : 0,
+        g->in_place ? fc_direct_lines_entries(&g->rows) * (ptrdiff_t)sizeof(void *) : 0,
     };
     void **parts[] = {(void **)&w->copy,    (void **)&w->dy,    (void **)&w->gathered,
                       (void **)&w->ones,    (void **)&w->other_x, (void **)&w->lanes,
@@ -73,8 +73,8 @@ static void copy_dy(const gradient_job *g, const fc_block *block, ptrdiff_t offs
     const fc_direct_plan *p = &g->plan;
     const fc_axis *h = &g->c->axis[0], *w = &g->c->axis[1];
     const ptrdiff_t pitch = g->dy_size[1] * p->blocks.inner;
-    fc_padded_rows shape = {
-        .rows = block->count[1],
+    fc_padded_lines shape = {
+        .lines = block->count[1],
         .count = block->count[2],
         .after = g->dy_size[1] - block->count[2],
         .source_pitch = block->count[1] > 1 ? h->target_stride : 0,
@@ -131,7 +131,7 @@ static void add_rows(const gradient_job *g, const fc_direct_place *place, const 
     const fc_direct_plan *p = &g->plan;
     const fc_correlation *c = g->c;
     const ptrdiff_t lanes = p->kernels->lanes, *start = place->block.start, *count = place->block.count;
-    fc_direct_rows d = g->rows;
+    fc_direct_lines d = g->rows;
     d.origin += start[1] * d.stride;
     d.residue[0].origin += start[2] * d.column_stride;
     d.outputs = count[1];
@@ -144,7 +144,7 @@ static void add_rows(const gradient_job *g, const fc_direct_place *place, const 
             const char *x = fc_plane(c, plane, p->size);
             if (x) x += (start[0] * c->x_image + place->group * p->groups.x) * p->size;
             char *sums = lanes_of_group + k * g->sums * lanes * p->size;
-            p->kernels->direct_rows_gradient[channels - 1](
+            p->kernels->direct_lines_gradient[channels - 1](
                 &d, x, dy + k * c->y_row * p->size, sums + plane * d.residue[0].taps * d.taps * lanes * p->size,
                 g->sums * lanes, g->gradient->has_db && plane == 0 ? sums + (g->sums - 1) * lanes * p->size : NULL);
         }
@@ -158,14 +158,14 @@ static void add_narrow(const gradient_job *g, const fc_direct_place *place, ptrd
     const fc_correlation *c = g->c;
     const ptrdiff_t lanes = p->kernels->lanes, *start = place->block.start;
     fc_direct_narrow n = {
-        .rows = g->rows,
+        .each = g->rows,
         .planes = place->groups,
         .x_plane = p->groups.x, .y_plane = p->groups.y, .w_plane = g->sums * lanes,
         .images = images,
         .x_image = c->x_image, .y_image = c->y_image,
     };
-    n.rows.origin += start[1];
-    n.rows.outputs = place->block.count[1];
+    n.each.origin += start[1];
+    n.each.outputs = place->block.count[1];
     p->kernels->direct_narrow_gradient(
         &n, fc_plane(c, 0, p->size) + (start[0] * c->x_image + place->group * p->groups.x) * p->size, dy, w->lanes,
         g->gradient->has_db ? w->lanes + (g->sums - 1) * lanes * p->size : NULL);
@@ -337,14 +337,15 @@ static void combine(gradient_job *g, ptrdiff_t *tables) {
 void fc_direct_weights(fc_conv_job *j, const fc_weights_gradient *gradient, const fc_groups *groups, int accumulate,
                        int last) {
     const fc_correlation *c = &gradient->c;
-    gradient_job g = {.j = j, .gradient = gradient, .c = c, .plan = fc_plan_direct(j->kernels, j->size, c, groups, 1, NULL),
+    gradient_job g = {.j = j, .gradient = gradient, .c = c,
+                      .plan = fc_plan_direct(j->kernels, j->size, c, groups, 1, NULL),
                       .accumulate = accumulate, .last = last, .chunks = 1};
     const fc_direct_plan *p = &g.plan;
     const ptrdiff_t lanes = p->kernels->lanes;
-    g.in_place = gradient->has_dw && !p->by_channel && fc_direct_rows_fit(p->kernels, c) &&
+    g.in_place = gradient->has_dw && !p->by_channel && fc_direct_lines_fit(p->kernels, c) &&
                  (c->axis[1].outputs == 1 || c->axis[1].target_stride == 1);
     if (g.in_place) {
-        g.rows = fc_direct_rows_of(c, 1);
+        g.rows = fc_direct_lines_of(c, 1);
         g.narrow = fc_direct_is_narrow(p->kernels, c);
         const ptrdiff_t of_group = c->rows * (c->planes * c->axis[0].taps * c->axis[1].taps + 1) * lanes;
         const ptrdiff_t fit = SUMS_BYTES / (of_group * (p->size + (ptrdiff_t)sizeof(double)));

@@ -9,26 +9,27 @@
 #include "../../arithmetic.h"
 #include "shared.h"
 
-/* Cycles that an output takes for each term, all channels of it, in panels of `vecs` vectors. */
-static double output_cycles(const fc_kernels *k, ptrdiff_t channels, ptrdiff_t vecs) {
-    const ptrdiff_t vectors = quotient_up(channels, k->lanes), rest = vectors % vecs;
-    const ptrdiff_t rows = fc_highest_tile(k, vecs);
-    double cycles = (double)(vectors / vecs) * fc_tile_cycles(rows, vecs, 1);
+/* Cycles that an output takes for each term, all channels of it, in panels of `tile_vectors` vectors. */
+static double output_cycles(const fc_kernels *k, ptrdiff_t channels, ptrdiff_t tile_vectors) {
+    const ptrdiff_t vectors = quotient_up(channels, k->lanes), rest = vectors % tile_vectors;
+    const ptrdiff_t rows = fc_highest_tile(k, tile_vectors);
+    double cycles = (double)(vectors / tile_vectors) * fc_tile_cycles(rows, tile_vectors, 1);
     if (rest) cycles += fc_tile_cycles(rows, rest, 1);
     return cycles / (double)rows;
 }
 
-ptrdiff_t fc_highest_tile(const fc_kernels *k, ptrdiff_t vecs) {
-    ptrdiff_t rows = FC_MAX_ROWS;
-    while (!k->gemm[rows - 1][vecs - 1]) rows--;
+ptrdiff_t fc_highest_tile(const fc_kernels *k, ptrdiff_t tile_vectors) {
+    ptrdiff_t rows = FC_MAX_TILE_ROWS;
+    while (!k->gemm[rows - 1][tile_vectors - 1]) rows--;
     return rows;
 }
 
-ptrdiff_t fc_channel_vecs(const fc_kernels *k, ptrdiff_t channels) {
+ptrdiff_t fc_channel_tile_vectors(const fc_kernels *k, ptrdiff_t channels) {
     ptrdiff_t best = 0;
-    for (ptrdiff_t vecs = min(FC_MAX_VECS, quotient_up(channels, k->lanes)); vecs > 0; vecs--) {
-        if (fc_highest_tile(k, vecs) < 3) continue; /* loads would outnumber the multiply-adds */
-        if (!best || output_cycles(k, channels, vecs) < output_cycles(k, channels, best)) best = vecs;
+    const ptrdiff_t widest = min(FC_MAX_TILE_VECTORS, quotient_up(channels, k->lanes));
+    for (ptrdiff_t tile_vectors = widest; tile_vectors > 0; tile_vectors--) {
+        if (fc_highest_tile(k, tile_vectors) < 3) continue; /* loads would outnumber the multiply-adds */
+        if (!best || output_cycles(k, channels, tile_vectors) < output_cycles(k, channels, best)) best = tile_vectors;
     }
     return best;
 }
@@ -75,7 +76,7 @@ static double estimate(const fc_plan *p, double share) {
     const double panels = (double)quotient_up(c->rows, p->panel);
     /* A share of the call, and each value stored, transposed and stored again. */
     const double store = c->y_row == 1 ? 0.1 : c->axis[1].target_stride == 1 ? 0.6 : 1.6;
-    return fc_fill_cycles(p) + outputs * (terms * output_cycles(p->kernels, c->rows, p->vecs) +
+    return fc_fill_cycles(p) + outputs * (terms * output_cycles(p->kernels, c->rows, p->tile_vectors) +
                       chunks * (panels * 30 / (double)p->tile_rows + store * channels));
 }
 
@@ -97,9 +98,9 @@ void fc_plan_channels(fc_plan *p) {
     fc_blocks *b = &p->blocks;
     p->by_channel = 1;
     p->by_piece = p->by_row = p->by_line = 0;
-    p->vecs = fc_channel_vecs(p->kernels, c->rows);
-    p->tile_rows = fc_highest_tile(p->kernels, p->vecs);
-    p->panel = p->vecs * p->kernels->lanes;
+    p->tile_vectors = fc_channel_tile_vectors(p->kernels, c->rows);
+    p->tile_rows = fc_highest_tile(p->kernels, p->tile_vectors);
+    p->panel = p->tile_vectors * p->kernels->lanes;
     p->planes = even_block(c->planes, max(1, FC_CHAIN / fc_taps(p)));
     p->rows_of_b = p->planes * fc_taps(p) * p->panel * p->size <= NEAR_BYTES ? FC_ROWS_NEAR : FC_ROWS_FOLLOW;
     b->in_place = fc_is_inside(&b->axis[0]) && fc_is_inside(&b->axis[1]) && !is_spread(p);
@@ -212,13 +213,13 @@ static ptrdiff_t find_run(const fc_plan *p, const fc_workspace *ws, const group 
 
 /* While the group is computed, its lines of y come nearer. */
 static void prefetch_group(const fc_plan *p, const fc_workspace *ws, const group *g) {
-    void *y_rows[FC_MAX_COLS];
+    void *y_rows[FC_MAX_TILE_COLS];
     for (ptrdiff_t i = g->first; i < g->last;) {
         const ptrdiff_t length = find_run(p, ws, g, i, y_rows);
         const ptrdiff_t bytes = ((length - 1) * p->c->axis[1].target_stride + 1) * p->size;
         for (ptrdiff_t j = 0; j < g->rows; j++) {
             const char *y = y_rows[j];
-            for (ptrdiff_t offset = 0; offset < bytes; offset += FC_LINE) FC_PREFETCH_TO_WRITE(y + offset);
+            for (ptrdiff_t offset = 0; offset < bytes; offset += FC_CACHE_LINE) FC_PREFETCH_TO_WRITE(y + offset);
             FC_PREFETCH_TO_WRITE(y + bytes - 1);
         }
         i += length;
@@ -228,7 +229,7 @@ static void prefetch_group(const fc_plan *p, const fc_workspace *ws, const group
 /* Where channels are adjacent in y: outputs [first, first + count) of a group, from the stage. */
 static void store_outputs(const fc_plan *p, const fc_workspace *ws, const group *g, ptrdiff_t first,
                           ptrdiff_t count) {
-    void *y_rows[FC_MAX_ROWS];
+    void *y_rows[FC_MAX_TILE_ROWS];
     for (ptrdiff_t i = 0; i < count; i++)
         y_rows[i] = ws->y + (g->row + ws->targets[first + i]) * p->size;
     p->kernels->store(count, g->rows, ws->stage[0], g->width, y_rows, 1, g->accumulate, g->relu);
@@ -237,7 +238,7 @@ static void store_outputs(const fc_plan *p, const fc_workspace *ws, const group 
 /* Where they are not: all of a group. */
 static void store_group(const fc_plan *p, const fc_workspace *ws, const group *g) {
     const fc_kernels *k = p->kernels;
-    void *y_rows[FC_MAX_COLS];
+    void *y_rows[FC_MAX_TILE_COLS];
     k->transpose(g->last - g->first, g->rows, ws->stage[0], g->width, ws->stage[1], FC_GROUP);
     for (ptrdiff_t i = g->first; i < g->last;) {
         const ptrdiff_t length = find_run(p, ws, g, i, y_rows);
@@ -253,7 +254,7 @@ static void multiply_panel(const fc_plan *p, fc_workspace *ws, group *g, fc_tile
     const fc_correlation *c = p->c;
     const fc_kernels *k = p->kernels;
     const ptrdiff_t pixels = ws->pieces[ws->count - 1].last, size = p->size;
-    const ptrdiff_t vecs = g->width / k->lanes;
+    const ptrdiff_t tile_vectors = g->width / k->lanes;
     const int adjacent = c->y_row == 1;
     const fc_piece *piece = ws->pieces;
     for (g->first = 0; g->first < pixels; g->first = g->last) {
@@ -274,7 +275,7 @@ static void multiply_panel(const fc_plan *p, fc_workspace *ws, group *g, fc_tile
             tile->accumulate = direct && g->accumulate;
             tile->relu = direct && g->relu;
             fc_fetch_ahead(&ws->fetch, tile);
-            k->gemm[n - 1][vecs - 1](tile);
+            k->gemm[n - 1][tile_vectors - 1](tile);
             if (adjacent && !direct) store_outputs(p, ws, g, i, n);
         }
         if (!adjacent) store_group(p, ws, g);
@@ -291,7 +292,7 @@ void fc_multiply_channels(const fc_plan *p, fc_workspace *ws, const fc_block *bl
         if (fc_stopped(p->run)) return;
         g.rows = min(p->panel, row1 - g.row);
         g.width = quotient_up(g.rows, lanes) * lanes;
-        const void *x_rows[FC_MAX_ROWS];
+        const void *x_rows[FC_MAX_TILE_ROWS];
         fc_tile tile = {
             .a_rows = x_rows,
             .b = ws->weights + ((g.row - ws->first_row) * total + terms->first * p->panel) * p->size,

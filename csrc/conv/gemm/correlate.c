@@ -128,14 +128,14 @@ typedef struct {
     size_t copy, table, tables, pixels, pieces, taps, stage, panel, runs;
 } layout;
 
-static const ptrdiff_t SLACK = 2 * FC_MAX_COLS; /* elements that may be read beyond the copy */
+static const ptrdiff_t SLACK = 2 * FC_MAX_TILE_COLS; /* elements that may be read beyond the copy */
 
 static layout lay_out(const fc_plan *p) {
     const fc_blocks *b = &p->blocks;
     const ptrdiff_t word = sizeof(ptrdiff_t), terms = min(FC_CHAIN, p->planes * fc_taps(p));
     const ptrdiff_t pieces = p->by_row ? FC_MAX_ROW_PIECES : p->by_piece ? FC_MAX_PIECES : 1;
     ptrdiff_t elements = b->inner > 1 ? b->plane_stride : p->planes * b->plane_stride;
-    if (b->in_place) elements = p->by_channel ? 0 : terms * FC_MAX_COLS;
+    if (b->in_place) elements = p->by_channel ? 0 : terms * FC_MAX_TILE_COLS;
     layout l = {.copy = fc_aligned((elements + SLACK) * p->size), .table = fc_aligned(word * (terms + FC_AHEAD))};
     l.tables = l.table * (size_t)pieces;
     l.pixels = fc_aligned(word * (p->by_channel ? b->size[0] * b->size[1] * b->size[2] : terms + FC_AHEAD));
@@ -255,7 +255,7 @@ static step find_step(const fc_plan *p, const share *s, ptrdiff_t index) {
 
 /* Terms of all tiles of a step. */
 static ptrdiff_t count_terms(const fc_plan *p, const step *s) {
-    const ptrdiff_t *count = s->block.count, columns = p->vecs * p->kernels->lanes;
+    const ptrdiff_t *count = s->block.count, columns = p->tile_vectors * p->kernels->lanes;
     const ptrdiff_t outputs = count[0] * count[1] * count[2];
     const ptrdiff_t tiles = p->by_channel ? quotient_up(outputs, p->tile_rows)
                             : p->by_line  ? count[0] * fc_lines(p, &s->block) *
@@ -370,10 +370,10 @@ enum { WORTH_PACKING = 64 };
 /* Output channels whose weights fit FC_PACKED_BYTES: all, unless one panel of them does not. */
 static ptrdiff_t rows_at_once(const fc_correlation *c, ptrdiff_t size) {
     const ptrdiff_t of_row = c->planes * c->axis[0].taps * c->axis[1].taps * size;
-    const ptrdiff_t max_rows = FC_PACKED_BYTES / of_row / FC_MAX_COLS * FC_MAX_COLS;
+    const ptrdiff_t max_rows = FC_PACKED_BYTES / of_row / FC_MAX_TILE_COLS * FC_MAX_TILE_COLS;
     const double outputs = (double)c->images * (double)c->axis[0].outputs * (double)c->axis[1].outputs;
     if (c->rows <= max_rows || !max_rows || outputs < WORTH_PACKING) return c->rows;
-    return min(max_rows, quotient_up(even_block(c->rows, max_rows), FC_MAX_COLS) * FC_MAX_COLS);
+    return min(max_rows, quotient_up(even_block(c->rows, max_rows), FC_MAX_TILE_COLS) * FC_MAX_TILE_COLS);
 }
 
 static fc_correlation rows_of(const fc_correlation *whole, ptrdiff_t size, ptrdiff_t row, ptrdiff_t rows) {
@@ -409,7 +409,7 @@ size_t fc_describe_correlation(const fc_kernels *kernels, ptrdiff_t element_size
     fc_plan p = {.c = &c, .kernels = kernels, .size = element_size, .run = run};
     choose(&p, 1);
     const ptrdiff_t *size = p.blocks.size;
-    const ptrdiff_t vectors = p.vecs * kernels->lanes;
+    const ptrdiff_t vectors = p.tile_vectors * kernels->lanes;
     snprintf(how, length,
              "%s in the vector, register tiles of %td %s x %td %s, blocks of %td x %td x %td outputs "
              "and %td of %td input planes%s, %s%s%s",

@@ -1,5 +1,5 @@
-/* Correlations by gathered GEMMs: every term of a sum is an offset into the planes, where they lie or in padded copies of
- * blocks of them, and an offset into the weights, and a register tile gathers both (kernels/gemm). */
+/* Correlations by gathered GEMMs: every term of a sum is an offset into the planes, where they lie or in padded copies
+ * of blocks of them, and an offset into the weights, and a register tile gathers both (kernels/gemm.h). */
 #ifndef FC_CORRELATE_H
 #define FC_CORRELATE_H
 

@@ -35,7 +35,7 @@ static void pack_panel(const fc_plan *p, ptrdiff_t panel, ptrdiff_t rows, char *
         const char *source = w + (c->w_plane[0] + fc_tap_weight(c, 0, 0)) * p->size;
         /* As many rows at once as a cache line has elements, the last with some of those before: rn50_l4_1x1 forward
          * with all took 1.02 times as long. */
-        const ptrdiff_t at_once = min(rows, FC_LINE / p->size);
+        const ptrdiff_t at_once = min(rows, FC_CACHE_LINE / p->size);
         for (ptrdiff_t i = 0; i < rows; i += at_once) {
             const ptrdiff_t row = min(i, rows - at_once);
             k->transpose(at_once, c->planes * taps, source + row * c->w_row * p->size, c->w_row,

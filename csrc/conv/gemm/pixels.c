@@ -8,9 +8,9 @@
 
 /* Widest tile of so many rows. */
 static ptrdiff_t widest(const fc_kernels *k, ptrdiff_t rows) {
-    ptrdiff_t vecs = rows == k->rows ? k->vecs : FC_MAX_VECS;
-    while (!k->gemm[rows - 1][vecs - 1]) vecs--;
-    return vecs;
+    ptrdiff_t tile_vectors = rows == k->tile_rows ? k->tile_vectors : FC_MAX_TILE_VECTORS;
+    while (!k->gemm[rows - 1][tile_vectors - 1]) tile_vectors--;
+    return tile_vectors;
 }
 
 /* Length of the block's columns taken as one line. */
@@ -25,20 +25,20 @@ static double line_cycles(const fc_plan *p, double count, ptrdiff_t length, int 
     const double chunks = (double)quotient_up(p->c->planes, p->planes);
     const double strided = (k->stores_apart && p->c->axis[1].target_stride == 2 ? 0.4 : 1.2) * k->lanes;
     double cycles = 0;
-    for (ptrdiff_t row = 0; row < p->c->rows; row += k->rows) {
-        const ptrdiff_t rows = min(k->rows, p->c->rows - row);
+    for (ptrdiff_t row = 0; row < p->c->rows; row += k->tile_rows) {
+        const ptrdiff_t rows = min(k->tile_rows, p->c->rows - row);
         const ptrdiff_t vectors = quotient_up(length, k->lanes);
-        const ptrdiff_t vecs = even_block(vectors, widest(k, rows));
-        const ptrdiff_t full = vectors / vecs, rest = vectors % vecs;
+        const ptrdiff_t tile_vectors = even_block(vectors, widest(k, rows));
+        const ptrdiff_t full = vectors / tile_vectors, rest = vectors % tile_vectors;
         const double store = p->c->axis[1].target_stride != 1 ? strided
-                             : direct && (length % k->lanes == 0 || (vectors > vecs && chunks == 1)) ? 1 : 5;
-        cycles += (double)full * (terms * fc_tile_cycles(rows, vecs, 2) +
-                                  chunks * (30 + store * (double)(rows * vecs)));
+                             : direct && (length % k->lanes == 0 || (vectors > tile_vectors && chunks == 1)) ? 1 : 5;
+        cycles += (double)full * (terms * fc_tile_cycles(rows, tile_vectors, 2) +
+                                  chunks * (30 + store * (double)(rows * tile_vectors)));
         if (rest)
             cycles += terms * fc_tile_cycles(rows, rest, 2) + chunks * (30 + store * (double)(rows * rest));
-        if (row == 0 && p->c->rows / k->rows > 1) { /* the full panels alike */
-            cycles *= (double)(p->c->rows / k->rows);
-            row = (p->c->rows / k->rows - 1) * k->rows;
+        if (row == 0 && p->c->rows / k->tile_rows > 1) { /* the full panels alike */
+            cycles *= (double)(p->c->rows / k->tile_rows);
+            row = (p->c->rows / k->tile_rows - 1) * k->tile_rows;
         }
     }
     return cycles * count;
@@ -84,7 +84,7 @@ static int can_align(const fc_plan *p) {
     if (!b->in_place || !p->by_line || fc_taps(p) > 1 || b->axis[0].outputs > 1) return 0;
     if (b->axis[1].outputs < 256) return 0; /* the tiles at both ends would take more than is gained */
     for (ptrdiff_t i = 1; i < c->planes; i++)
-        if ((c->x_plane[i] - c->x_plane[0]) * p->size % FC_LINE) return 0;
+        if ((c->x_plane[i] - c->x_plane[0]) * p->size % FC_CACHE_LINE) return 0;
     return 1;
 }
 
@@ -105,8 +105,8 @@ void fc_plan_pixels(fc_plan *p) {
     fc_blocks *b = &p->blocks;
     const fc_axis *h = &b->axis[0], *w = &b->axis[1];
     p->by_channel = 0;
-    p->panel = p->tile_rows = p->kernels->rows;
-    p->vecs = p->kernels->vecs;
+    p->panel = p->tile_rows = p->kernels->tile_rows;
+    p->tile_vectors = p->kernels->tile_vectors;
     p->planes = even_block(c->planes, max(1, FC_CHAIN / fc_taps(p)));
     b->inner = 1;
     b->in_place = w->stride * w->source_stride == 1 && fc_is_inside(h) && fc_is_inside(w) && h->source_stride >= 0;
@@ -135,7 +135,7 @@ void fc_plan_pixels(fc_plan *p) {
 
 /* Elements from an address to the next cache line, 0 at its beginning. */
 static ptrdiff_t to_line(const fc_plan *p, const char *address) {
-    return (ptrdiff_t)(-(uintptr_t)address % FC_LINE) / p->size;
+    return (ptrdiff_t)(-(uintptr_t)address % FC_CACHE_LINE) / p->size;
 }
 
 /* The end of a block at `column`, moved to the next cache line of its image. */
@@ -166,7 +166,7 @@ static void store_positions(const fc_plan *p, const char *tile, ptrdiff_t tile_s
     for (ptrdiff_t done = 0; done < width;) {
         const ptrdiff_t length = h < height ? min(run - w, width - done) : 0;
         if (length > 0) {
-            void *y_rows[FC_MAX_ROWS];
+            void *y_rows[FC_MAX_TILE_ROWS];
             char *y = (char *)c->y + (row * c->y_row + (block->start[0] + n) * c->y_image +
                                       (block->start[1] + h) * c->axis[0].target_stride +
                                       (block->start[2] + w) * c->axis[1].target_stride) * p->size;
@@ -193,14 +193,14 @@ static ptrdiff_t readable(const fc_plan *p, const fc_terms *terms) {
 
 typedef struct {
     ptrdiff_t row, rows;
-    ptrdiff_t vecs;    /* of a tile of whole lines */
+    ptrdiff_t tile_vectors;    /* of a tile of whole lines */
     ptrdiff_t highest; /* offset of a tap */
     int accumulate, relu;
     int at_once; /* all terms */
     const fc_terms *terms;
 } panel;
 
-static ptrdiff_t even_vecs(const fc_plan *p, ptrdiff_t rows, ptrdiff_t length) {
+static ptrdiff_t even_tile_vectors(const fc_plan *p, ptrdiff_t rows, ptrdiff_t length) {
     return even_block(max(1, quotient_up(length, p->kernels->lanes)), widest(p->kernels, rows));
 }
 
@@ -214,7 +214,8 @@ static void multiply_line(const fc_plan *p, fc_workspace *ws, const fc_block *bl
     const ptrdiff_t offset = first[0] * b->pitch[0] + first[1] * b->pitch[1];
     const char *x = fc_input(p, ws, block, q->terms) + offset * p->size;
     const ptrdiff_t lead = p->by_cache_line ? min(length, to_line(p, x)) : 0;
-    const ptrdiff_t vecs = lead ? even_vecs(p, q->rows, length - lead) : q->vecs, widest_tile = vecs * k->lanes;
+    const ptrdiff_t tile_vectors = lead ? even_tile_vectors(p, q->rows, length - lead) : q->tile_vectors;
+    const ptrdiff_t widest_tile = tile_vectors * k->lanes;
     const int direct = p->by_line && c->axis[1].target_stride == 1;
     char *y = (char *)c->y + (q->row * c->y_row + (block->start[0] + first[0]) * c->y_image +
                               (block->start[1] + first[1]) * c->axis[0].target_stride +
@@ -222,7 +223,8 @@ static void multiply_line(const fc_plan *p, fc_workspace *ws, const fc_block *bl
     for (ptrdiff_t done = 0, width; done < length; done += width) {
         width = min(widest_tile, (done < lead ? lead : length) - done);
         /* A division takes longer than a few terms. */
-        const ptrdiff_t wide = width == widest_tile ? vecs : quotient_up(width, k->lanes), full = wide * k->lanes;
+        const ptrdiff_t wide = width == widest_tile ? tile_vectors : quotient_up(width, k->lanes);
+        const ptrdiff_t full = wide * k->lanes;
         const int twice = direct && q->at_once && width < full && full <= length;
         const ptrdiff_t column = twice ? min(done, length - full) : done;
         tile->b = x + column * p->size;
@@ -260,7 +262,7 @@ void fc_multiply_pixels(const fc_plan *p, fc_workspace *ws, const fc_block *bloc
     for (ptrdiff_t d = 1; d < depth; d++) q.highest = max(q.highest, ws->x_offsets[d]);
     for (q.row = row0; q.row < row1; q.row += p->panel) {
         if (fc_stopped(p->run)) return;
-        const void *w_rows[FC_MAX_ROWS];
+        const void *w_rows[FC_MAX_TILE_ROWS];
         q.rows = min(p->panel, row1 - q.row);
         for (ptrdiff_t i = 0; i < q.rows; i++)
             w_rows[i] = p->weights ? p->weights + (q.row * total + terms->first * p->panel + i) * p->size
@@ -270,7 +272,7 @@ void fc_multiply_pixels(const fc_plan *p, fc_workspace *ws, const fc_block *bloc
         if (c->bias && terms->first == 0) tile.bias = (const char *)c->bias + q.row * p->size;
         ptrdiff_t first[3] = {0, 0, 0};
         const ptrdiff_t length = p->by_line ? fc_line_length(p, block) : positions(&p->blocks, block->count);
-        q.vecs = even_vecs(p, q.rows, length);
+        q.tile_vectors = even_tile_vectors(p, q.rows, length);
         if (!p->by_line) {
             multiply_line(p, ws, block, &q, &tile, first, length);
             continue;

@@ -19,7 +19,7 @@ typedef struct fc_plan {
     fc_run *run;
     fc_blocks blocks;
     ptrdiff_t planes;    /* of the input that a block holds at once */
-    ptrdiff_t vecs;      /* vectors across a register tile */
+    ptrdiff_t tile_vectors;      /* vectors across a register tile */
     ptrdiff_t tile_rows; /* rows of a register tile */
     ptrdiff_t panel;     /* output channels of a tile */
     int by_line;         /* pixels in the vector: tiles begin with each line of outputs */
@@ -87,7 +87,7 @@ typedef struct {
 
 enum {
     FC_GROUP = 48, /* pixels that leave together when channels are in the vector */
-    FC_STAGE = FC_GROUP * FC_MAX_COLS,
+    FC_STAGE = FC_GROUP * FC_MAX_TILE_COLS,
     FC_MAX_PIECES = 25, /* of an image: their tables stay in L2 */
     FC_MAX_ROW_PIECES = 64, /* and of rows, which are read one after the other */
     FC_MAX_RUNS = 4096  /* of the input that are fetched ahead */
@@ -132,15 +132,15 @@ void fc_multiply_channels(const fc_plan *plan, fc_workspace *ws, const fc_block 
                           ptrdiff_t row1, const fc_terms *terms);
 
 /* Most rows of a tile of so many vectors. */
-ptrdiff_t fc_highest_tile(const fc_kernels *kernels, ptrdiff_t vecs);
+ptrdiff_t fc_highest_tile(const fc_kernels *kernels, ptrdiff_t tile_vectors);
 
 /* Vectors across a tile for so many channels: those that take the fewest cycles. */
-ptrdiff_t fc_channel_vecs(const fc_kernels *kernels, ptrdiff_t channels);
+ptrdiff_t fc_channel_tile_vectors(const fc_kernels *kernels, ptrdiff_t channels);
 
 /* Cycles that a term of a register tile takes: multiply-adds, loads (b_loads a vector of b: 2 where
  * it may cross a cache line) or the latency of the sum, two of each a cycle. */
-static inline double fc_tile_cycles(ptrdiff_t rows, ptrdiff_t vecs, int b_loads) {
-    const double multiplies = (double)(rows * vecs) / 2, loads = (double)(rows + b_loads * vecs) / 2;
+static inline double fc_tile_cycles(ptrdiff_t rows, ptrdiff_t tile_vectors, int b_loads) {
+    const double multiplies = (double)(rows * tile_vectors) / 2, loads = (double)(rows + b_loads * tile_vectors) / 2;
     const double cycles = multiplies > loads ? multiplies : loads;
     return cycles > 4 ? cycles : 4;
 }
@@ -167,7 +167,7 @@ static inline const char *fc_input(const fc_plan *p, const fc_workspace *ws, con
 
 /* Spreads f's rows of `length` elements over the next `terms` terms of tiles. */
 static inline void fc_spread_fetch(fc_fetch *f, ptrdiff_t size, ptrdiff_t length, ptrdiff_t terms) {
-    const ptrdiff_t line = FC_LINE / size, max_of_row = length + line - 1; /* wherever it begins */
+    const ptrdiff_t line = FC_CACHE_LINE / size, max_of_row = length + line - 1; /* wherever it begins */
     if (!f->rows || !terms) return;
     const ptrdiff_t step = quotient_up(f->rows * max_of_row, terms);
     f->step = step <= line ? step : 0;

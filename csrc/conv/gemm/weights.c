@@ -53,7 +53,7 @@ typedef struct {
     FC_ATOMIC int *not_finite; /* set then if some dy is not */
     ptrdiff_t planes;         /* filled at once */
     ptrdiff_t channels;       /* transposed at once, to [channels of a tile][pixel][channel] */
-    ptrdiff_t rows, vecs;     /* of a register tile */
+    ptrdiff_t rows, tile_vectors;     /* of a register tile */
     ptrdiff_t channel_part;   /* channels whose sums are held at once */
     ptrdiff_t pitch;          /* elements between rows of sums: these, padded to whole vectors */
     ptrdiff_t partials;       /* sums that the pixels are shared out among */
@@ -62,7 +62,7 @@ typedef struct {
     double *bias_sums;        /* (partials, channels) */
 } plan;
 
-static ptrdiff_t tile_channels(const plan *p) { return p->vecs * p->kernels->lanes; }
+static ptrdiff_t tile_channels(const plan *p) { return p->tile_vectors * p->kernels->lanes; }
 static ptrdiff_t taps_of(const plan *p) { return p->c->axis[0].taps * p->c->axis[1].taps; }
 
 /* Cycles that a pixel keeps the multipliers busy, for one tap, which its entry in the tables of that tap
@@ -80,8 +80,8 @@ static int may_go_by_tap(const plan *p, int may_leave_out) {
     if (!fc_has_all_planes(c)) return 0;
     const double inside = fc_share_inside(&c->axis[0], NULL) * fc_share_inside(&c->axis[1], NULL);
     if (p->blocks.adjacent && inside > MAX_INSIDE) return 0;
-    const ptrdiff_t tiles = c->planes / p->rows * quotient_up(c->rows, p->vecs * p->kernels->lanes);
-    return (double)tiles * fc_tile_cycles(p->rows, p->vecs, 1) >= CYCLES_WORTH_A_TABLE;
+    const ptrdiff_t tiles = c->planes / p->rows * quotient_up(c->rows, p->tile_vectors * p->kernels->lanes);
+    return (double)tiles * fc_tile_cycles(p->rows, p->tile_vectors, 1) >= CYCLES_WORTH_A_TABLE;
 }
 
 static void choose_blocks(plan *p, ptrdiff_t max_pixels) {
@@ -130,8 +130,8 @@ static void choose(plan *p, int may_leave_out) {
     const fc_correlation *c = p->c;
     const fc_kernels *k = p->kernels;
     fc_blocks *b = &p->blocks;
-    p->vecs = fc_channel_vecs(k, c->rows);
-    p->rows = fc_highest_tile(k, p->vecs);
+    p->tile_vectors = fc_channel_tile_vectors(k, c->rows);
+    p->rows = fc_highest_tile(k, p->tile_vectors);
     choose_blocks(p, BLOCK_PIXELS);
     if (blocks_are_large(p)) choose_blocks(p, BLOCK_PIXELS / 2);
     p->channel_part = c->rows;
@@ -180,7 +180,7 @@ static char *acquire(const plan *p, workspace *ws) {
     const ptrdiff_t copied = quotient_up(p->channels, tile_channels(p)) * tile_channels(p);
     const size_t dy = p->dy_in_place ? 0 : fc_aligned(pixels * copied * p->size);
     const size_t sums = p->sums || !p->gradient->has_dw ? 0 : fc_aligned(task_rows * p->pitch * p->size);
-    const size_t stored = fc_aligned(STORED_ROWS * FC_MAX_COLS * p->size);
+    const size_t stored = fc_aligned(STORED_ROWS * FC_MAX_TILE_COLS * p->size);
     const size_t table = fc_aligned(pixels * (ptrdiff_t)sizeof(ptrdiff_t));
     const size_t runs = fc_aligned(MAX_RUNS * (ptrdiff_t)sizeof(ptrdiff_t));
     char *scratch = fc_scratch_acquire(planes + dy + sums + stored + 2 * table + runs);
@@ -284,12 +284,12 @@ static void fill_panels(const plan *p, const workspace *ws, const fc_block *bloc
         for (ptrdiff_t h = 0; h < block->count[1]; h++)
             for (ptrdiff_t w = 0; w < block->count[2]; w += AT_ONCE) {
                 const char *source = image + (n * pitch[0] + h * pitch[1] + w * pitch[2]) * p->size;
-                fc_padded_rows s = {.rows = whole, .count = min(AT_ONCE, block->count[2] - w),
+                fc_padded_lines s = {.lines = whole, .count = min(AT_ONCE, block->count[2] - w),
                                     .source_pitch = p->panel, .step = pitch[2],
                                     .target_pitch = p->panel_stride, .inner = p->panel, .adjacent = p->panel};
                 p->kernels->pad(&s, source, target);
                 if (rest) {
-                    s.rows = 1;
+                    s.lines = 1;
                     s.adjacent = rest;
                     p->kernels->pad(&s, source + whole * p->panel * p->size,
                                     target + whole * p->panel_stride * p->size);
@@ -313,7 +313,7 @@ static void multiply(const plan *p, workspace *ws, const fc_block *block, const 
     const fc_correlation *c = p->c;
     const fc_kernels *k = p->kernels;
     const ptrdiff_t taps_w = c->axis[1].taps, taps = taps_of(p), rows = (plane1 - plane0) * taps;
-    const void *x_rows[FC_MAX_ROWS];
+    const void *x_rows[FC_MAX_TILE_ROWS];
     fc_tile tile = {
         .depth = block_pixels(block),
         .a_rows = x_rows,
@@ -334,12 +334,12 @@ static void multiply(const plan *p, workspace *ws, const fc_block *block, const 
                                    : ws->planes + plane * (p->blocks.inner > 1 ? 1 : p->blocks.plane_stride) * p->size;
             x_rows[i] = base + fc_tap_offset(&p->blocks, tap / taps_w, tap % taps_w) * p->size;
         }
-        for (ptrdiff_t column = channel0; column < channel1; column += p->vecs * k->lanes) {
-            const ptrdiff_t vecs = min(p->vecs, quotient_up(channel1 - column, k->lanes));
+        for (ptrdiff_t column = channel0; column < channel1; column += p->tile_vectors * k->lanes) {
+            const ptrdiff_t tile_vectors = min(p->tile_vectors, quotient_up(channel1 - column, k->lanes));
             tile.b = find_column(p, dy, column - channel0);
             tile.c = sums + (row * p->pitch + column) * p->size;
             fc_fetch_ahead(&ws->fetch, &tile);
-            k->gemm[height - 1][vecs - 1](&tile);
+            k->gemm[height - 1][tile_vectors - 1](&tile);
         }
     }
 }
@@ -370,7 +370,7 @@ static void multiply_by_tap(const plan *p, const workspace *ws, const fc_block *
     const fc_correlation *c = p->c;
     const fc_kernels *k = p->kernels;
     const ptrdiff_t taps_w = c->axis[1].taps, taps = taps_of(p);
-    const void *x_rows[FC_MAX_ROWS];
+    const void *x_rows[FC_MAX_TILE_ROWS];
     fc_tile tile = {
         .a_rows = x_rows,
         .a_offsets = ws->x_offsets,
@@ -387,11 +387,11 @@ static void multiply_by_tap(const plan *p, const workspace *ws, const fc_block *
             const ptrdiff_t height = min(p->rows, plane1 - plane);
             for (ptrdiff_t i = 0; i < height; i++)
                 x_rows[i] = fc_plane(c, plane + i, p->size) + x * p->size;
-            for (ptrdiff_t column = channel0; column < channel1; column += p->vecs * k->lanes) {
-                const ptrdiff_t vecs = min(p->vecs, quotient_up(channel1 - column, k->lanes));
+            for (ptrdiff_t column = channel0; column < channel1; column += p->tile_vectors * k->lanes) {
+                const ptrdiff_t tile_vectors = min(p->tile_vectors, quotient_up(channel1 - column, k->lanes));
                 tile.b = find_column(p, ws->dy, column - channel0);
                 tile.c = sums + (((plane - plane0) * taps + tap) * p->pitch + column) * p->size;
-                k->gemm[height - 1][vecs - 1](&tile);
+                k->gemm[height - 1][tile_vectors - 1](&tile);
             }
         }
     }
@@ -478,9 +478,9 @@ static void store_sums(const plan *p, const char *sums, char *stored, ptrdiff_t 
     const int in_order = w->weight_step == 1 || w->taps == 1;
     const ptrdiff_t run = in_order && (h->taps == 1 || h->weight_step == w->taps) ? taps : w->taps;
     for (ptrdiff_t row = row0; row < row1; row += STORED_ROWS)
-        for (ptrdiff_t channel = channel0; channel < channel1; channel += FC_MAX_COLS) {
+        for (ptrdiff_t channel = channel0; channel < channel1; channel += FC_MAX_TILE_COLS) {
             const ptrdiff_t end = min(row1, row + STORED_ROWS);
-            const ptrdiff_t channels = min(FC_MAX_COLS, channel1 - channel);
+            const ptrdiff_t channels = min(FC_MAX_TILE_COLS, channel1 - channel);
             p->kernels->transpose(end - row, channels,
                                   sums + (row * p->pitch + channel - channel0) * size, p->pitch, stored,
                                   STORED_ROWS);
@@ -492,7 +492,7 @@ static void store_sums(const plan *p, const char *sums, char *stored, ptrdiff_t 
                     while (i + length < end && c->w_plane[plane0 + (i + length) / taps] - c->w_plane[plane] ==
                                                    ((i + length) / taps - i / taps) * taps)
                         length = min(length + taps, end - i);
-                void *targets[FC_MAX_COLS];
+                void *targets[FC_MAX_TILE_COLS];
                 const ptrdiff_t offset = c->w_plane[plane] + h->weight + w->weight +
                                          tap / w->taps * h->weight_step + tap % w->taps * w->weight_step;
                 for (ptrdiff_t j = 0; j < channels; j++)
@@ -525,7 +525,8 @@ static void run_task(void *context, int part) {
         for (ptrdiff_t channel = 0; channel < c->rows; channel += p->channel_part) {
             run_blocks(p, &ws, sums, bias_sums, blocks * partial / p->partials,
                        blocks * (partial + 1) / p->partials, plane0, plane1, channel);
-            if (p->gradient->has_dw && !p->sums) store_sums(p, sums, ws.stored, plane0, channel, 0, (plane1 - plane0) * taps);
+            if (p->gradient->has_dw && !p->sums)
+                store_sums(p, sums, ws.stored, plane0, channel, 0, (plane1 - plane0) * taps);
         }
     }
     fc_scratch_release(scratch);
@@ -538,7 +539,7 @@ static void reduce(void *context, int part) {
     const ptrdiff_t row0 = p->c->planes * part / parts * taps_of(p);
     const ptrdiff_t row1 = p->c->planes * (part + 1) / parts * taps_of(p);
     char *sums = p->sums + row0 * p->pitch * p->size;
-    char *stored = fc_scratch_acquire(STORED_ROWS * FC_MAX_COLS * (size_t)p->size);
+    char *stored = fc_scratch_acquire(STORED_ROWS * FC_MAX_TILE_COLS * (size_t)p->size);
     if (!stored) {
         fc_stop(p->run, FC_NO_MEMORY);
         return;
@@ -564,7 +565,8 @@ static int try_to_correlate(const fc_kernels *kernels, ptrdiff_t element_size, f
                             const fc_weights_gradient *gradient, int accumulate, int may_leave_out) {
     const fc_correlation *c = &gradient->c;
     FC_ATOMIC int not_finite = 0;
-    plan p = {.gradient = gradient, .c = c, .kernels = kernels, .size = element_size, .run = run, .accumulate = accumulate,
+    plan p = {.gradient = gradient, .c = c, .kernels = kernels, .size = element_size, .run = run,
+              .accumulate = accumulate,
               .not_finite = &not_finite};
     choose(&p, may_leave_out);
     const size_t bias_bytes = fc_aligned(p.partials * c->rows * (ptrdiff_t)sizeof(double));

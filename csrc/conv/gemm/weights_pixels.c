@@ -75,7 +75,8 @@ static int is_quicker(const plan *p) {
     const fc_correlation *c = p->c;
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     const ptrdiff_t lanes = p->kernels->lanes, *size = p->blocks.size, run = p->dense ? size[1] * size[2] : size[2];
-    const double channels = (double)c->rows, vecs = (double)quotient_up(c->rows, lanes), taps = (double)p->taps;
+    const double channels = (double)c->rows, channel_vectors = (double)quotient_up(c->rows, lanes);
+    const double taps = (double)p->taps;
     const double vectors = (double)quotient_up(run, lanes) / (double)run;
     const double tiles = (double)(p->tiles * quotient_up(c->rows, FC_DOT_ROWS));
     const double copied = (double)(c->planes * min(h->stride, h->taps) * min(w->stride, w->taps));
@@ -83,7 +84,7 @@ static int is_quicker(const plan *p) {
     const int gemm_in_place = fc_is_inside(h) && fc_is_inside(w);
     const double own = ((double)multiplied_taps(p) + 5) * channels * vectors + (p->blocks.in_place ? 0 : copy) +
                        370 * tiles / (double)block_pixels(&p->blocks) + 2;
-    const double gemm = 1.12 * taps * vecs + 11 * vecs + (gemm_in_place ? 0 : copy) + 6;
+    const double gemm = 1.12 * taps * channel_vectors + 11 * channel_vectors + (gemm_in_place ? 0 : copy) + 6;
     return own * (p->blocks.in_place ? 1.08 : 1) < gemm; /* x in place comes from further away */
 }
 
@@ -109,13 +110,13 @@ typedef struct {
 
 /* db of some channels of a block. */
 static void sum_dy(const plan *p, const fc_pixel_dots *d, ptrdiff_t channels, double *sums) {
-    const int rows_follow = d->y_row == d->width;
-    const ptrdiff_t rows = rows_follow ? 1 : d->rows, width = rows_follow ? d->rows * d->width : d->width;
+    const int rows_follow = d->y_line == d->width;
+    const ptrdiff_t rows = rows_follow ? 1 : d->lines, width = rows_follow ? d->lines * d->width : d->width;
     for (ptrdiff_t i = 0; i < channels; i++)
         for (ptrdiff_t n = 0; n < d->images; n++)
             for (ptrdiff_t row = 0; row < rows; row++)
                 sums[i] += p->kernels->pool.sum_run(
-                    width, (const char *)d->y + (i * d->y_channel + n * d->y_image + row * d->y_row) * p->size);
+                    width, (const char *)d->y + (i * d->y_channel + n * d->y_image + row * d->y_line) * p->size);
 }
 
 static const char *find_dy(const plan *p, const fc_block *block) {
@@ -133,14 +134,14 @@ static void add_block(const plan *p, const workspace *ws, const fc_block *block,
     else fc_fill_block(p->kernels, p->size, &p->blocks, block, c->x, c->x_plane, 0, c->planes, ws->copy);
     const char *y = find_dy(p, block), *y_next = find_dy(p, next);
     fc_pixel_dots d = {
-        .images = block->count[0], .rows = block->count[1], .width = block->count[2],
-        .x_image = p->blocks.pitch[0], .x_row = p->blocks.pitch[1],
-        .y_image = c->y_image, .y_row = h->target_stride,
+        .images = block->count[0], .lines = block->count[1], .width = block->count[2],
+        .x_image = p->blocks.pitch[0], .x_line = p->blocks.pitch[1],
+        .y_image = c->y_image, .y_line = h->target_stride,
         .x = x, .y_channel = c->y_row, .taps = p->taps, .tap = ws->tap, .sums = sums,
     };
     if (p->dense) {
-        d.width *= d.rows;
-        d.rows = 1;
+        d.width *= d.lines;
+        d.lines = 1;
     }
     for (ptrdiff_t channel = 0; channel < c->rows; channel += FC_DOT_ROWS) {
         const ptrdiff_t channels = min(FC_DOT_ROWS, c->rows - channel);
@@ -216,7 +217,8 @@ static void store_sums(const plan *p) {
 int fc_correlate_weights_by_pixels(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
                                    const fc_weights_gradient *gradient, int accumulate) {
     const fc_correlation *c = &gradient->c;
-    plan p = {.gradient = gradient, .c = c, .kernels = kernels, .size = element_size, .run = run, .accumulate = accumulate};
+    plan p = {.gradient = gradient, .c = c, .kernels = kernels, .size = element_size, .run = run,
+              .accumulate = accumulate};
     if (!suits(&p)) return 0;
     choose(&p);
     if (!fits(&p) || !is_quicker(&p)) return 0;

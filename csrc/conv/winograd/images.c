@@ -27,7 +27,7 @@ static void copy_rows(const fc_kernels *kernels, ptrdiff_t size, const fc_winogr
             kernels->transpose(channels, columns, row, m->channel, copy + left * position, m->part);
             continue;
         }
-        const fc_padded_rows shape = {.rows = 1, .count = columns, .step = m->column,
+        const fc_padded_lines shape = {.lines = 1, .count = columns, .step = m->column,
                                       .inner = m->part, .adjacent = channels};
         kernels->pad(&shape, row, copy + left * position);
     }
@@ -92,7 +92,7 @@ fc_winograd_place fc_winograd_find(const fc_winograd_grid *g, ptrdiff_t line) {
 fc_winograd_tiles fc_winograd_tiles_of(const fc_winograd_grid *g, const fc_winograd_images *m, ptrdiff_t target_step,
                                        ptrdiff_t point_step) {
     const ptrdiff_t row = m->stride * m->width * m->part, column = m->stride * g->column_step * m->part;
-    return (fc_winograd_tiles){.tiles = g->of_residue, .tile_step = g->form.tile[1] * column, .row_step = row,
+    return (fc_winograd_tiles){.tiles = g->of_residue, .tile_step = g->form.tile[1] * column, .line_step = row,
                                .position_step = g->form.upright ? row : column,
                                .target_step = target_step, .point_step = point_step};
 }

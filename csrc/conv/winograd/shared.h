@@ -121,7 +121,7 @@ int fc_winograd_gather(const fc_winograd_filters *f, const ptrdiff_t residue[2],
 int fc_winograd_residue_lacks(const fc_winograd_filters *f, const ptrdiff_t residue[2], ptrdiff_t point);
 
 /* Vectors across the register tile that loads the least: of `vectors`, at most `widest`. */
-ptrdiff_t fc_winograd_vecs(const fc_kernels *kernels, ptrdiff_t vectors, int widest);
+ptrdiff_t fc_winograd_tile_vectors(const fc_kernels *kernels, ptrdiff_t vectors, int widest);
 
 /* dw and db of a correlation of all planes; returns whether all sums are finite. */
 int fc_winograd_weights(fc_conv_job *j, const fc_weights_gradient *gradient, const fc_axis *depth);

@@ -39,7 +39,7 @@ typedef struct {
     fc_winograd_grid grid;
     ptrdiff_t lines;             /* rows of tiles of a block */
     ptrdiff_t copied;            /* ... of a copy */
-    ptrdiff_t rows, vecs;        /* output channels and vectors of input channels of a register tile */
+    ptrdiff_t rows, tile_vectors;        /* output channels and vectors of input channels of a register tile */
     ptrdiff_t planes;            /* input channels, with a stride of all its residues */
     ptrdiff_t panel, panels, strips; /* planes of a panel; register tiles along output channels */
     ptrdiff_t group;             /* strips whose sums are in L2 */
@@ -136,7 +136,7 @@ static void multiply(const range *j, ptrdiff_t panel, ptrdiff_t strip, ptrdiff_t
                 .next = v + depth * j->panel * size,
                 .fetched = depth * j->panel,
             };
-            j->kernels->winograd_reduction[j->vecs - 1](&reduction);
+            j->kernels->winograd_reduction[j->tile_vectors - 1](&reduction);
         }
     }
 }
@@ -238,9 +238,10 @@ static range find_range(const plan *p, const fc_weights_gradient *gradient, cons
     };
     j.dy.part = fc_winograd_part(&j.dy, j.lanes);
     j.planes = fc_winograd_planes(&j.grid.form, c->planes, j.lanes);
-    j.vecs = like ? like->vecs : fc_winograd_vecs(j.kernels, quotient_up(j.planes, j.lanes), FC_MAX_VECS);
-    j.rows = j.kernels->winograd_rows[j.vecs - 1];
-    j.panel = j.vecs * j.lanes;
+    j.tile_vectors = like ? like->tile_vectors : fc_winograd_tile_vectors(j.kernels, quotient_up(j.planes, j.lanes),
+                                                                            FC_MAX_TILE_VECTORS);
+    j.rows = j.kernels->winograd_tile_rows[j.tile_vectors - 1];
+    j.panel = j.tile_vectors * j.lanes;
     j.panels = quotient_up(j.planes, j.panel);
     j.strips = quotient_up(c->rows, j.rows);
     j.sums_point = j.rows * j.panel;

@@ -1,4 +1,4 @@
-/* Convolutions of stride 1, dilated or not, by Winograd's algorithms (kernels/winograd_kernel.tmpl.h): 3x3 with 36
+/* Convolutions of stride 1, dilated or not, by Winograd's algorithms (kernels/winograd.tmpl.h): 3x3 with 36
  * products where the definition has 144, 5x5 with 48 instead of 200; 2, 3, 5 and 7 taps along one axis with 6
  * instead of 10 and 12, 8 instead of 20 and 14. A block of tiles is transformed into L2, some channels after others;
  * the GEMMs of its points go by panels of output channels, whose points are transformed back at once. Forward, and
@@ -52,7 +52,7 @@ typedef struct {
     ptrdiff_t lines, blocks;   /* rows of tiles of a block; of blocks: both at most */
     ptrdiff_t copied;          /* rows of tiles of a copy */
     ptrdiff_t tiles;           /* of a block */
-    ptrdiff_t vecs;            /* of a panel */
+    ptrdiff_t tile_vectors;            /* of a panel */
     ptrdiff_t panel, panels;   /* output channels of a panel; panels of all residues of a spread */
     ptrdiff_t side_by_side;    /* panels of outputs that stand in turn in a row: those of 2 residues, or 1 */
     ptrdiff_t of_residue;        /* panels of all channels */
@@ -91,7 +91,7 @@ static void transform_weights(const job *j, ptrdiff_t panel, ptrdiff_t begin, pt
     const ptrdiff_t rows = min(j->panel, j->c->rows - first), all = j->grid.form.taps[0] * j->grid.form.taps[1];
     const ptrdiff_t residue[2] = {residue_down(j, panel), residue_along(j, panel)};
     memset(taps, 0, (size_t)(all * lanes * size));
-    for (ptrdiff_t v = 0; v < j->vecs; v++) {
+    for (ptrdiff_t v = 0; v < j->tile_vectors; v++) {
         const ptrdiff_t count = max(0, min(lanes, rows - v * lanes));
         if (count < lanes) memset(taps, 0, (size_t)(all * lanes * size));
         for (ptrdiff_t plane = begin; plane < end; plane++) {
@@ -163,7 +163,7 @@ static void multiply_chunk(const job *j, ptrdiff_t tiles, ptrdiff_t point, ptrdi
         product.next = v + j->v_point * size;
         product.fetched = depth == CHAIN ? tiles * CHAIN : 0;
     }
-    j->kernels->winograd_product[j->vecs - 1](&product);
+    j->kernels->winograd_product[j->tile_vectors - 1](&product);
 }
 
 static int lacks(const job *j, ptrdiff_t point, ptrdiff_t d) {
@@ -255,10 +255,10 @@ static int store_panel(const job *j, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_
     const int straight = c->y_row == 1, upright = g->form.upright;
     const ptrdiff_t position = straight ? axis->target_stride : j->panel * j->side_by_side;
     const ptrdiff_t row = straight ? g->row_step * h->target_stride : stage_row(j) * j->panel;
-    fc_winograd_outputs o = {.tile_step = j->panel, .point_step = j->m_point, .rows = upright ? 1 : rows,
+    fc_winograd_outputs o = {.tile_step = j->panel, .point_step = j->m_point, .lines = upright ? 1 : rows,
                              .columns = upright ? rows : along, .width = j->lanes,
                              .position_step = upright ? row : g->column_step * position,
-                             .target_step = along * g->column_step * position, .row_step = row, .relu = c->relu};
+                             .target_step = along * g->column_step * position, .line_step = row, .relu = c->relu};
     int finite = 1;
     for (ptrdiff_t b = 0; b < min(g->column_step, columns); b++) {
         const ptrdiff_t outputs = quotient_up(columns - b, g->column_step);
@@ -366,17 +366,17 @@ static void run_task(void *context, int index) {
 }
 
 /* The lanes without channels are counted too. */
-ptrdiff_t fc_winograd_vecs(const fc_kernels *kernels, ptrdiff_t vectors, int widest) {
+ptrdiff_t fc_winograd_tile_vectors(const fc_kernels *kernels, ptrdiff_t vectors, int widest) {
     double best = 0;
-    ptrdiff_t vecs = 1;
+    ptrdiff_t tile_vectors = 1;
     for (int v = 1; v <= widest; v++) {
-        const int r = kernels->winograd_rows[v - 1];
+        const int r = kernels->winograd_tile_rows[v - 1];
         const double cost = (double)(quotient_up(vectors, v) * v) * (1 + (double)(r + v) / (r * v));
         if (best != 0 && cost >= best) continue;
         best = cost;
-        vecs = v;
+        tile_vectors = v;
     }
-    return vecs;
+    return tile_vectors;
 }
 
 static job plan(fc_op op, const fc_conv_job *cj, fc_run *run, const fc_correlation *c, const fc_axis *depth) {
@@ -404,8 +404,8 @@ static job plan(fc_op op, const fc_conv_job *cj, fc_run *run, const fc_correlati
     }
     j.filters = (fc_winograd_filters){.c = c, .kernels = j.kernels, .size = j.size, .lanes = lanes, .form = j.grid.form,
                                       .pitch = j.x.pitch, .two_taps = {two_taps[0], two_taps[1]}};
-    j.vecs = fc_winograd_vecs(j.kernels, vectors, (int)j.kernels->vecs);
-    j.panel = j.vecs * lanes;
+    j.tile_vectors = fc_winograd_tile_vectors(j.kernels, vectors, (int)j.kernels->tile_vectors);
+    j.panel = j.tile_vectors * lanes;
     j.of_residue = quotient_up(c->rows, j.panel);
     j.panels = j.side_by_side * j.side_by_side * j.of_residue;
     j.u_point = j.planes * j.panel + lanes;

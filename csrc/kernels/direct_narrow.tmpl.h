@@ -18,11 +18,11 @@ FC_INLINE FC_TARGET VMASK FC_NAME(list_picks)(ptrdiff_t width, ptrdiff_t shift, 
 
 /* The plane that is read after those of all images: theirs are far apart. */
 FC_INLINE FC_TARGET void FC_NAME(fetch_plane)(const FC_DTYPE *plane, ptrdiff_t elements) {
-    for (ptrdiff_t i = 0; i < elements; i += FC_LINE / (ptrdiff_t)sizeof *plane) FC_PREFETCH(plane + i);
+    for (ptrdiff_t i = 0; i < elements; i += FC_CACHE_LINE / (ptrdiff_t)sizeof *plane) FC_PREFETCH(plane + i);
 }
 
 /* acc[rows of outputs] += what adjacent taps of the columns give, which share the loads of x. */
-FC_INLINE FC_TARGET void FC_NAME(narrow_taps)(const int taps, const int group, const fc_direct_rows *d,
+FC_INLINE FC_TARGET void FC_NAME(narrow_taps)(const int taps, const int group, const fc_direct_lines *d,
                                               const FC_DTYPE *x, const VMASK *inside, const VMASK *picked,
                                               const COLUMN (*pick)[LANES], const FC_DTYPE *w, VEC *acc) {
     VCOLUMN picks[3];
@@ -46,18 +46,18 @@ FC_INLINE FC_TARGET void FC_NAME(narrow_taps)(const int taps, const int group, c
 FC_INLINE FC_TARGET void FC_NAME(narrow_block)(const int taps, const fc_direct_narrow *n, ptrdiff_t p,
                                                const FC_DTYPE *x, const FC_DTYPE *w, const FC_DTYPE *bias,
                                                FC_DTYPE *y) {
-    const fc_direct_rows *d = &n->rows;
+    const fc_direct_lines *d = &n->each;
     const ptrdiff_t width = d->columns, outputs = d->width, columns = d->residue[0].taps, first = p + d->origin;
-    VMASK inside[6 + 8], picked[FC_NARROW_TAPS], left[4];
-    COLUMN pick[FC_NARROW_TAPS][LANES], leave[LANES];
-    for (int i = 0; i < 6 + taps; i++) inside[i] = VLANES((first + i) * width, d->rows * width);
+    VMASK inside[6 + 8], picked[FC_NARROW_TAPS], written[4];
+    COLUMN pick[FC_NARROW_TAPS][LANES], keep[LANES];
+    for (int i = 0; i < 6 + taps; i++) inside[i] = VLANES((first + i) * width, d->lines * width);
     for (int t = 0; t < columns; t++)
         picked[t] = FC_NAME(list_picks)(width, d->residue[0].origin + t * d->tap_step, pick[t]);
     for (ptrdiff_t l = 0; l < LANES; l++)
-        leave[l] = (COLUMN)(l < outputs ? l : l < 2 * outputs ? FC_NAME(half) + l - outputs : 0);
+        keep[l] = (COLUMN)(l < outputs ? l : l < 2 * outputs ? FC_NAME(half) + l - outputs : 0);
     for (int m = 0; m < 4; m++)
-        left[m] = (VMASK)(VLANES(0, 2 * outputs) & VLANES((p + 2 * m) * outputs, d->outputs * outputs));
-    const VCOLUMN leaves = VCOLUMN_LOAD(leave);
+        written[m] = (VMASK)(VLANES(0, 2 * outputs) & VLANES((p + 2 * m) * outputs, d->outputs * outputs));
+    const VCOLUMN kept = VCOLUMN_LOAD(keep);
     x += first * width;
     y += p * outputs;
     for (ptrdiff_t g = 0; g < n->planes; g++, x += n->x_plane, y += n->y_plane, w += n->w_plane) {
@@ -65,7 +65,7 @@ FC_INLINE FC_TARGET void FC_NAME(narrow_block)(const int taps, const fc_direct_n
         FC_DTYPE *target = y;
         for (ptrdiff_t image = 0; image < n->images; image++, source += n->x_image, target += n->y_image) {
             VEC acc[4];
-            FC_NAME(fetch_plane)(source + n->x_plane, d->rows * width);
+            FC_NAME(fetch_plane)(source + n->x_plane, d->lines * width);
             FC_UNROLL for (int m = 0; m < 4; m++) acc[m] = bias ? VSET1(bias[g]) : VZERO();
             ptrdiff_t t = 0;
             for (; t + 3 <= columns; t += 3)
@@ -74,7 +74,7 @@ FC_INLINE FC_TARGET void FC_NAME(narrow_block)(const int taps, const fc_direct_n
                 FC_NAME(narrow_taps)(taps, 1, d, source, inside, picked + t, pick + t, w + t * d->w_column, acc);
             FC_UNROLL for (int m = 0; m < 4; m++) {
                 const VEC sum = d->relu ? VMAX(VZERO(), acc[m]) : acc[m];
-                VSTORE_LANES(target + 2 * m * outputs, left[m], VPICK(VLANES(0, LANES), leaves, sum));
+                VSTORE_LANES(target + 2 * m * outputs, written[m], VPICK(VLANES(0, LANES), kept, sum));
             }
         }
     }
@@ -82,9 +82,9 @@ FC_INLINE FC_TARGET void FC_NAME(narrow_block)(const int taps, const fc_direct_n
 
 static FC_TARGET void FC_NAME(direct_narrow)(const fc_direct_narrow *n, const void *x, const void *w, const void *bias,
                                              void *y) {
-    for (ptrdiff_t p = 0; p < n->rows.outputs; p += 8) {
-        if (n->rows.taps == 3) FC_NAME(narrow_block)(3, n, p, x, w, bias, y);
-        else if (n->rows.taps == 5) FC_NAME(narrow_block)(5, n, p, x, w, bias, y);
+    for (ptrdiff_t p = 0; p < n->each.outputs; p += 8) {
+        if (n->each.taps == 3) FC_NAME(narrow_block)(3, n, p, x, w, bias, y);
+        else if (n->each.taps == 5) FC_NAME(narrow_block)(5, n, p, x, w, bias, y);
         else FC_NAME(narrow_block)(7, n, p, x, w, bias, y);
     }
 }
@@ -93,12 +93,12 @@ static FC_TARGET void FC_NAME(direct_narrow)(const fc_direct_narrow *n, const vo
 FC_INLINE FC_TARGET void FC_NAME(narrow_gradient)(const int taps, const int group, const fc_direct_narrow *n,
                                                   ptrdiff_t p, ptrdiff_t t, const FC_DTYPE *x, const FC_DTYPE *dy,
                                                   FC_DTYPE *sums, FC_DTYPE *bias) {
-    const fc_direct_rows *d = &n->rows;
+    const fc_direct_lines *d = &n->each;
     const ptrdiff_t width = d->columns, outputs = d->width, first = p + d->origin;
     VMASK inside[6 + 8], picked[3], own[4], whole;
     COLUMN pick[3][LANES], spread[LANES];
     VCOLUMN picks[3];
-    for (int i = 0; i < 6 + taps; i++) inside[i] = VLANES((first + i) * width, d->rows * width);
+    for (int i = 0; i < 6 + taps; i++) inside[i] = VLANES((first + i) * width, d->lines * width);
     FC_UNROLL for (int k = 0; k < group; k++) {
         picked[k] = FC_NAME(list_picks)(width, d->residue[0].origin + (t + k) * d->tap_step, pick[k]);
         picks[k] = VCOLUMN_LOAD(pick[k]);
@@ -116,7 +116,7 @@ FC_INLINE FC_TARGET void FC_NAME(narrow_gradient)(const int taps, const int grou
             FC_UNROLL for (int r = 0; r < taps; r++) acc[k][r] = VLOAD(sums + (k * taps + r) * LANES);
         for (ptrdiff_t image = 0; image < n->images; image++, source += n->x_image, target += n->y_image) {
             VEC gradient[4];
-            FC_NAME(fetch_plane)(source + n->x_plane, d->rows * width);
+            FC_NAME(fetch_plane)(source + n->x_plane, d->lines * width);
             FC_NAME(fetch_plane)(target + n->y_plane, d->outputs * outputs);
             FC_UNROLL for (int m = 0; m < 4; m++)
                 gradient[m] = VPICK(whole, spreads, VLOAD_LANES(target + 2 * m * outputs, own[m]));
@@ -140,20 +140,20 @@ FC_INLINE FC_TARGET void FC_NAME(narrow_gradient)(const int taps, const int grou
 
 FC_INLINE FC_TARGET void FC_NAME(narrow_gradients)(const int taps, const fc_direct_narrow *n, const FC_DTYPE *x,
                                                    const FC_DTYPE *dy, FC_DTYPE *sums, FC_DTYPE *bias) {
-    for (ptrdiff_t p = 0; p < n->rows.outputs; p += 8) {
+    for (ptrdiff_t p = 0; p < n->each.outputs; p += 8) {
         FC_DTYPE *total = bias;
         ptrdiff_t t = 0;
-        for (; t + 3 <= n->rows.residue[0].taps; t += 3, total = NULL)
+        for (; t + 3 <= n->each.residue[0].taps; t += 3, total = NULL)
             FC_NAME(narrow_gradient)(taps, 3, n, p, t, x, dy, sums, total);
-        for (; t < n->rows.residue[0].taps; t++, total = NULL)
+        for (; t < n->each.residue[0].taps; t++, total = NULL)
             FC_NAME(narrow_gradient)(taps, 1, n, p, t, x, dy, sums, total);
     }
 }
 
 static FC_TARGET void FC_NAME(direct_narrow_gradient)(const fc_direct_narrow *n, const void *x, const void *dy,
                                                       void *sums, void *bias) {
-    if (n->rows.taps == 3) FC_NAME(narrow_gradients)(3, n, x, dy, sums, bias);
-    else if (n->rows.taps == 5) FC_NAME(narrow_gradients)(5, n, x, dy, sums, bias);
+    if (n->each.taps == 3) FC_NAME(narrow_gradients)(3, n, x, dy, sums, bias);
+    else if (n->each.taps == 5) FC_NAME(narrow_gradients)(5, n, x, dy, sums, bias);
     else FC_NAME(narrow_gradients)(7, n, x, dy, sums, bias);
 }
 #endif

@@ -78,18 +78,18 @@ static FC_TARGET void FC_NAME(store)(ptrdiff_t rows, ptrdiff_t cols, const void 
     }
 }
 
-/* Sums of `vecs` vectors of columns, in registers. The last ends with the columns and adds to `fresh` of them. */
-FC_INLINE FC_TARGET void FC_NAME(sum_vecs)(const int vecs, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t fresh,
+/* Sums of `vectors` vectors of columns, in registers. The last ends with the columns and adds to `fresh` of them. */
+FC_INLINE FC_TARGET void FC_NAME(sum_vectors)(const int vectors, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t fresh,
                                            const FC_DTYPE *row, ptrdiff_t stride, double *sums) {
     const ptrdiff_t last = cols - DLANES;
     DVEC acc[4];
     double lanes[DLANES];
-    FC_UNROLL for (int j = 0; j < vecs; j++) acc[j] = DLOAD(sums + (j < vecs - 1 ? j * DLANES : last));
+    FC_UNROLL for (int j = 0; j < vectors; j++) acc[j] = DLOAD(sums + (j < vectors - 1 ? j * DLANES : last));
     for (ptrdiff_t i = 0; i < rows; i++, row += stride)
-        FC_UNROLL for (int j = 0; j < vecs; j++)
-            acc[j] = DADD(acc[j], DWIDEN(row + (j < vecs - 1 ? j * DLANES : last)));
-    FC_UNROLL for (int j = 0; j < vecs - 1; j++) DSTORE(sums + j * DLANES, acc[j]);
-    DSTORE(lanes, acc[vecs - 1]);
+        FC_UNROLL for (int j = 0; j < vectors; j++)
+            acc[j] = DADD(acc[j], DWIDEN(row + (j < vectors - 1 ? j * DLANES : last)));
+    FC_UNROLL for (int j = 0; j < vectors - 1; j++) DSTORE(sums + j * DLANES, acc[j]);
+    DSTORE(lanes, acc[vectors - 1]);
     for (ptrdiff_t j = DLANES - fresh; j < DLANES; j++) sums[last + j] = lanes[j];
 }
 
@@ -105,14 +105,14 @@ static FC_TARGET void FC_NAME(sum)(ptrdiff_t rows, ptrdiff_t cols, const void *m
         const ptrdiff_t left = cols - c, fresh = (left - 1) % DLANES + 1;
         if (left > 3 * DLANES) {
             const ptrdiff_t width = left < 4 * DLANES ? left : 4 * DLANES;
-            FC_NAME(sum_vecs)(4, rows, width, width - 3 * DLANES, row + c, stride, sums + c);
+            FC_NAME(sum_vectors)(4, rows, width, width - 3 * DLANES, row + c, stride, sums + c);
         } else if (left > 2 * DLANES) {
-            FC_NAME(sum_vecs)(3, rows, left, fresh, row + c, stride, sums + c);
+            FC_NAME(sum_vectors)(3, rows, left, fresh, row + c, stride, sums + c);
         } else if (left > DLANES) {
-            FC_NAME(sum_vecs)(2, rows, left, fresh, row + c, stride, sums + c);
+            FC_NAME(sum_vectors)(2, rows, left, fresh, row + c, stride, sums + c);
         } else { /* a vector that began before c, perhaps */
             const ptrdiff_t from = cols - DLANES;
-            FC_NAME(sum_vecs)(1, rows, DLANES, fresh, row + from, stride, sums + from);
+            FC_NAME(sum_vectors)(1, rows, DLANES, fresh, row + from, stride, sums + from);
         }
     }
 }
@@ -245,11 +245,11 @@ FC_INLINE FC_TARGET void FC_NAME(clear)(ptrdiff_t count, FC_DTYPE *target) {
 }
 
 /* Rows of adjacent elements, whole vectors of them: a loop of its own keeps its variables in registers. */
-static FC_TARGET void FC_NAME(pad_vectors)(const fc_padded_rows *s, const FC_DTYPE *source, FC_DTYPE *target) {
+static FC_TARGET void FC_NAME(pad_vectors)(const fc_padded_lines *s, const FC_DTYPE *source, FC_DTYPE *target) {
     const ptrdiff_t count = s->count, before = s->before, after = s->after;
     const ptrdiff_t source_pitch = s->source_pitch, target_pitch = s->target_pitch;
     target += before;
-    for (ptrdiff_t i = s->rows; i > 0; i--, source += source_pitch, target += target_pitch) {
+    for (ptrdiff_t i = s->lines; i > 0; i--, source += source_pitch, target += target_pitch) {
         FC_NAME(clear)(before, target - before);
         FC_NAME(copy_row)(count, source, 1, target);
         FC_NAME(clear)(after, target + count);
@@ -258,39 +258,39 @@ static FC_TARGET void FC_NAME(pad_vectors)(const fc_padded_rows *s, const FC_DTY
 
 #ifdef VLOAD_LANES
 /* Rows of so many vectors, with the zeros beside them: lanes that are masked once for all rows. */
-FC_INLINE FC_TARGET void FC_NAME(pad_lanes)(const int vecs, const int every_other, const fc_padded_rows *s,
+FC_INLINE FC_TARGET void FC_NAME(pad_lanes)(const int vectors, const int every_other, const fc_padded_lines *s,
                                             const FC_DTYPE *source, FC_DTYPE *target) {
-    enum { MOST = 4 };
+    enum { MAX_VECTORS = 4 };
     const ptrdiff_t step = every_other ? 2 : 1, length = (s->count - 1) * step + 1;
     const ptrdiff_t source_pitch = s->source_pitch, target_pitch = s->target_pitch;
-    VMASK from[2 * MOST];
-    FC_UNROLL for (int v = 0; v < 2 * MOST; v++)
-        if (v < vecs * step) from[v] = VLANES(v * LANES - s->before * step, length);
-    const VMASK last = VLANES(0, s->before + s->count + s->after - (vecs - 1) * LANES);
+    VMASK from[2 * MAX_VECTORS];
+    FC_UNROLL for (int v = 0; v < 2 * MAX_VECTORS; v++)
+        if (v < vectors * step) from[v] = VLANES(v * LANES - s->before * step, length);
+    const VMASK last = VLANES(0, s->before + s->count + s->after - (vectors - 1) * LANES);
     source -= s->before * step;
-    for (ptrdiff_t i = s->rows; i > 0; i--, source += source_pitch, target += target_pitch)
-        FC_UNROLL for (int v = 0; v < vecs; v++) {
+    for (ptrdiff_t i = s->lines; i > 0; i--, source += source_pitch, target += target_pitch)
+        FC_UNROLL for (int v = 0; v < vectors; v++) {
             const VEC value = every_other ? VEVEN(VLOAD_LANES(source + 2 * v * LANES, from[2 * v]),
                                                   VLOAD_LANES(source + (2 * v + 1) * LANES, from[2 * v + 1]))
                                           : VLOAD_LANES(source + v * LANES, from[v]);
-            if (v < vecs - 1) VSTORE(target + v * LANES, value);
+            if (v < vectors - 1) VSTORE(target + v * LANES, value);
             else VSTORE_LANES(target + v * LANES, last, value);
         }
 }
 
 /* Copies rows of at most four vectors, with a step of 2 two; returns whether they are. */
-static FC_TARGET int FC_NAME(pad_short)(const fc_padded_rows *s, const FC_DTYPE *source, FC_DTYPE *target) {
-    if (s->inner != 1 || s->rows < 2) return 0;
-    const ptrdiff_t vecs = (s->before + s->count + s->after + LANES - 1) / LANES;
+static FC_TARGET int FC_NAME(pad_short)(const fc_padded_lines *s, const FC_DTYPE *source, FC_DTYPE *target) {
+    if (s->inner != 1 || s->lines < 2) return 0;
+    const ptrdiff_t vectors = (s->before + s->count + s->after + LANES - 1) / LANES;
     if (s->step == 1) {
-        switch (vecs) {
+        switch (vectors) {
             case 1: FC_NAME(pad_lanes)(1, 0, s, source, target); return 1;
             case 2: FC_NAME(pad_lanes)(2, 0, s, source, target); return 1;
             case 3: FC_NAME(pad_lanes)(3, 0, s, source, target); return 1;
             case 4: FC_NAME(pad_lanes)(4, 0, s, source, target); return 1;
         }
     } else if (s->step == 2) {
-        switch (vecs) {
+        switch (vectors) {
             case 1: FC_NAME(pad_lanes)(1, 1, s, source, target); return 1;
             case 2: FC_NAME(pad_lanes)(2, 1, s, source, target); return 1;
         }
@@ -299,11 +299,11 @@ static FC_TARGET int FC_NAME(pad_short)(const fc_padded_rows *s, const FC_DTYPE 
 }
 #endif
 
-static FC_TARGET void FC_NAME(pad)(const fc_padded_rows *shape, const void *source_,
+static FC_TARGET void FC_NAME(pad)(const fc_padded_lines *shape, const void *source_,
                                    void *target_) {
     const FC_DTYPE *source = source_;
     FC_DTYPE *target = target_;
-    const fc_padded_rows s = *shape;
+    const fc_padded_lines s = *shape;
 #ifdef VLOAD_LANES
     if (FC_NAME(pad_short)(&s, source, target)) return;
 #endif
@@ -311,7 +311,7 @@ static FC_TARGET void FC_NAME(pad)(const fc_padded_rows *shape, const void *sour
         FC_NAME(pad_vectors)(&s, source, target);
         return;
     }
-    for (ptrdiff_t i = 0; i < s.rows; i++, source += s.source_pitch, target += s.target_pitch) {
+    for (ptrdiff_t i = 0; i < s.lines; i++, source += s.source_pitch, target += s.target_pitch) {
         FC_DTYPE *first = target + s.before * s.inner, *end = first + s.count * s.inner;
         FC_NAME(clear)(s.before * s.inner, target);
         if (s.inner == 1) {

@@ -26,25 +26,25 @@ static FC_TARGET void FC_NAME(moments_run)(ptrdiff_t count, const void *x_, doub
     *squares = total;
 }
 
-/* The same of the `vecs` vectors of channels from x on. */
-FC_INLINE FC_TARGET void FC_NAME(moments_vecs)(const int vecs, ptrdiff_t rows, const FC_DTYPE *x,
+/* The same of the `vectors` vectors of channels from x on. */
+FC_INLINE FC_TARGET void FC_NAME(moments_vectors)(const int vectors, ptrdiff_t rows, const FC_DTYPE *x,
                                                ptrdiff_t stride, double *mean, double *squares) {
     DVEC sums[4], centres[4];
-    FC_UNROLL for (int j = 0; j < vecs; j++) sums[j] = DSET1(0);
+    FC_UNROLL for (int j = 0; j < vectors; j++) sums[j] = DSET1(0);
     for (ptrdiff_t r = 0; r < rows; r++)
-        FC_UNROLL for (int j = 0; j < vecs; j++)
+        FC_UNROLL for (int j = 0; j < vectors; j++)
             sums[j] = DADD(sums[j], DWIDEN(x + r * stride + j * DLANES));
-    FC_UNROLL for (int j = 0; j < vecs; j++) {
+    FC_UNROLL for (int j = 0; j < vectors; j++) {
         centres[j] = DDIV(sums[j], DSET1((double)rows));
         DSTORE(mean + j * DLANES, centres[j]);
         sums[j] = DSET1(0);
     }
     for (ptrdiff_t r = 0; r < rows; r++)
-        FC_UNROLL for (int j = 0; j < vecs; j++) {
+        FC_UNROLL for (int j = 0; j < vectors; j++) {
             const DVEC distance = DSUB(DWIDEN(x + r * stride + j * DLANES), centres[j]);
             sums[j] = DFMA(distance, distance, sums[j]);
         }
-    FC_UNROLL for (int j = 0; j < vecs; j++) DSTORE(squares + j * DLANES, sums[j]);
+    FC_UNROLL for (int j = 0; j < vectors; j++) DSTORE(squares + j * DLANES, sums[j]);
 }
 
 static FC_TARGET void FC_NAME(moments_rows)(ptrdiff_t rows, ptrdiff_t channels, const void *x_,
@@ -52,9 +52,9 @@ static FC_TARGET void FC_NAME(moments_rows)(ptrdiff_t rows, ptrdiff_t channels, 
     const FC_DTYPE *x = x_;
     ptrdiff_t c = 0;
     for (; c + 4 * DLANES <= channels; c += 4 * DLANES)
-        FC_NAME(moments_vecs)(4, rows, x + c, stride, mean + c, squares + c);
+        FC_NAME(moments_vectors)(4, rows, x + c, stride, mean + c, squares + c);
     for (; c + DLANES <= channels; c += DLANES)
-        FC_NAME(moments_vecs)(1, rows, x + c, stride, mean + c, squares + c);
+        FC_NAME(moments_vectors)(1, rows, x + c, stride, mean + c, squares + c);
     for (; c < channels; c++) {
         double sum = 0, square = 0;
         for (ptrdiff_t r = 0; r < rows; r++) sum += x[r * stride + c];
@@ -97,16 +97,16 @@ static FC_TARGET void FC_NAME(products_run)(ptrdiff_t count, const void *dy_, co
     *product = products;
 }
 
-FC_INLINE FC_TARGET void FC_NAME(products_vecs)(const int vecs, ptrdiff_t rows, const FC_DTYPE *dy,
+FC_INLINE FC_TARGET void FC_NAME(products_vectors)(const int vectors, ptrdiff_t rows, const FC_DTYPE *dy,
                                                 const FC_DTYPE *x, ptrdiff_t stride,
                                                 const double *mean, double *sum, double *product) {
     DVEC sums[4], products[4], centres[4];
-    FC_UNROLL for (int j = 0; j < vecs; j++) {
+    FC_UNROLL for (int j = 0; j < vectors; j++) {
         sums[j] = products[j] = DSET1(0);
         centres[j] = DLOAD(mean + j * DLANES);
     }
     for (ptrdiff_t r = 0; r < rows; r++)
-        FC_UNROLL for (int j = 0; j < vecs; j++) {
+        FC_UNROLL for (int j = 0; j < vectors; j++) {
             FC_PREFETCH(dy + r * stride + j * DLANES + AHEAD);
             FC_PREFETCH(x + r * stride + j * DLANES + AHEAD);
             const DVEC d = DWIDEN(dy + r * stride + j * DLANES);
@@ -114,7 +114,7 @@ FC_INLINE FC_TARGET void FC_NAME(products_vecs)(const int vecs, ptrdiff_t rows, 
             sums[j] = DADD(sums[j], d);
             products[j] = DFMA(d, distance, products[j]);
         }
-    FC_UNROLL for (int j = 0; j < vecs; j++) {
+    FC_UNROLL for (int j = 0; j < vectors; j++) {
         DSTORE(sum + j * DLANES, sums[j]);
         DSTORE(product + j * DLANES, products[j]);
     }
@@ -126,9 +126,9 @@ static FC_TARGET void FC_NAME(products_rows)(ptrdiff_t rows, ptrdiff_t channels,
     const FC_DTYPE *x = x_, *dy = dy_;
     ptrdiff_t c = 0;
     for (; c + 4 * DLANES <= channels; c += 4 * DLANES)
-        FC_NAME(products_vecs)(4, rows, dy + c, x + c, stride, mean + c, sum + c, product + c);
+        FC_NAME(products_vectors)(4, rows, dy + c, x + c, stride, mean + c, sum + c, product + c);
     for (; c + DLANES <= channels; c += DLANES)
-        FC_NAME(products_vecs)(1, rows, dy + c, x + c, stride, mean + c, sum + c, product + c);
+        FC_NAME(products_vectors)(1, rows, dy + c, x + c, stride, mean + c, sum + c, product + c);
     for (; c < channels; c++) {
         sum[c] = product[c] = 0;
         for (ptrdiff_t r = 0; r < rows; r++) {

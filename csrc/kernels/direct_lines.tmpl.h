@@ -3,7 +3,7 @@
 #ifdef VLOAD_LANES
 
 /* Rows start + i * step of a plane, i < count: a loop that gcc cannot unroll, which it would do at length. */
-static FC_TARGET void FC_NAME(list_rows)(const fc_direct_rows *d, const void *plane, ptrdiff_t start, ptrdiff_t step,
+static FC_TARGET void FC_NAME(list_lines)(const fc_direct_lines *d, const void *plane, ptrdiff_t start, ptrdiff_t step,
                                          ptrdiff_t count, const FC_DTYPE **table) {
     const FC_DTYPE *zeros = d->zeros, *row = plane ? (const FC_DTYPE *)plane + start * d->pitch : zeros;
     const ptrdiff_t pitch = step * d->pitch, last = start + (count - 1) * step;
@@ -12,27 +12,27 @@ static FC_TARGET void FC_NAME(list_rows)(const fc_direct_rows *d, const void *pl
         for (ptrdiff_t i = 0; i < count; i++) table[i] = zeros;
         return;
     }
-    if (start >= 0 && last < d->rows) {
+    if (start >= 0 && last < d->lines) {
         for (ptrdiff_t i = 0; i < count; i++, row += pitch) table[i] = row;
         return;
     }
     for (ptrdiff_t i = 0; i < count; i++, start += step, row += pitch)
-        table[i] = start >= 0 && start < d->rows ? row : zeros;
+        table[i] = start >= 0 && start < d->lines ? row : zeros;
 }
 
 /* acc[channel][output][vector] += what one tap of the columns gives, and with `both` the next one, for all taps of
  * the rows. w: of the tap, taps of the rows w_row apart. `table`: the rows of a block, each for all that use it. */
-FC_INLINE FC_TARGET void FC_NAME(rows_taps)(const int block, const int vecs, const int chans, const int taps,
+FC_INLINE FC_TARGET void FC_NAME(lines_taps)(const int block, const int vectors, const int channels, const int taps,
                                             const int stride, const int every_other, const int both,
-                                            const fc_direct_rows *d, const FC_DTYPE *const *table, ptrdiff_t column,
+                                            const fc_direct_lines *d, const FC_DTYPE *const *table, ptrdiff_t column,
                                             const FC_DTYPE *w, VEC acc[2][FC_DIRECT_BLOCK][4]) {
     VMASK inside[2 * 4];
     VEC weight[2][2][8];
     const int halves = every_other ? 2 : 1;
     const ptrdiff_t w_row = d->w_row, w_channel = d->w_channel;
-    FC_UNROLL for (int v = 0; v < halves * vecs; v++)
+    FC_UNROLL for (int v = 0; v < halves * vectors; v++)
         inside[v] = VLANES(column + v * LANES, d->columns);
-    FC_UNROLL for (int k = 0; k < chans; k++)
+    FC_UNROLL for (int k = 0; k < channels; k++)
         FC_UNROLL for (int r = 0; r < taps; r++) {
             weight[0][k][r] = VSET1(w[k * w_channel + r * w_row]);
             if (both) weight[1][k][r] = VSET1(w[k * w_channel + r * w_row + d->w_column]);
@@ -40,7 +40,7 @@ FC_INLINE FC_TARGET void FC_NAME(rows_taps)(const int block, const int vecs, con
     FC_KEEP_POINTER(table); /* gcc would keep its pointers in vector registers */
     FC_UNROLL for (int i = 0; i < (block - 1) * stride + taps; i++) {
         const FC_DTYPE *row = table[i] + column;
-        FC_UNROLL for (int v = 0; v < vecs; v++) {
+        FC_UNROLL for (int v = 0; v < vectors; v++) {
             VEC value[2];
             value[0] = VLOAD_LANES(row + halves * v * LANES, inside[halves * v]);
             if (every_other) {
@@ -50,7 +50,7 @@ FC_INLINE FC_TARGET void FC_NAME(rows_taps)(const int block, const int vecs, con
             }
             FC_KEEP(value[0]);
             FC_UNROLL for (int h = 0; h <= both; h++)
-                FC_UNROLL for (int k = 0; k < chans; k++)
+                FC_UNROLL for (int k = 0; k < channels; k++)
                     FC_UNROLL for (int m = 0; m < block; m++)
                         if (i - m * stride >= 0 && i - m * stride < taps)
                             acc[k][m][v] = VFMA(weight[h][k][i - m * stride], value[h], acc[k][m][v]);
@@ -59,22 +59,23 @@ FC_INLINE FC_TARGET void FC_NAME(rows_taps)(const int block, const int vecs, con
 }
 
 /* Sums of `left` outputs of a block to y, `width` elements of each. */
-FC_INLINE FC_TARGET void FC_NAME(rows_leave)(const int block, const int vecs, const int chans, const int residues,
-                                             const fc_direct_rows *d, ptrdiff_t left, ptrdiff_t width,
+FC_INLINE FC_TARGET void FC_NAME(store_lines)(const int block, const int vectors, const int channels,
+                                              const int residues, const fc_direct_lines *d, ptrdiff_t left,
+                                              ptrdiff_t width,
                                              VEC acc[2][2][FC_DIRECT_BLOCK][4], FC_DTYPE *y) {
     VMASK inside[2 * 4];
     const ptrdiff_t y_step = d->y_step;
-    FC_UNROLL for (int v = 0; v < residues * vecs; v++) inside[v] = VLANES(v * LANES, width);
+    FC_UNROLL for (int v = 0; v < residues * vectors; v++) inside[v] = VLANES(v * LANES, width);
     if (d->relu)
         FC_UNROLL for (int f = 0; f < residues; f++)
-            FC_UNROLL for (int k = 0; k < chans; k++)
+            FC_UNROLL for (int k = 0; k < channels; k++)
                 FC_UNROLL for (int m = 0; m < block; m++)
-                    FC_UNROLL for (int v = 0; v < vecs; v++) acc[f][k][m][v] = VMAX(VZERO(), acc[f][k][m][v]);
-    FC_UNROLL for (int k = 0; k < chans; k++) {
+                    FC_UNROLL for (int v = 0; v < vectors; v++) acc[f][k][m][v] = VMAX(VZERO(), acc[f][k][m][v]);
+    FC_UNROLL for (int k = 0; k < channels; k++) {
         FC_DTYPE *target = y + k * d->y_channel;
         FC_UNROLL for (int m = 0; m < block; m++, target += y_step) {
             if (m >= left) break;
-            FC_UNROLL for (int v = 0; v < vecs; v++) {
+            FC_UNROLL for (int v = 0; v < vectors; v++) {
                 if (residues == 1) {
                     VSTORE_LANES(target + v * LANES, inside[v], acc[0][k][m][v]);
                 } else {
@@ -89,47 +90,47 @@ FC_INLINE FC_TARGET void FC_NAME(rows_leave)(const int block, const int vecs, co
 
 /* Sums of `left` outputs of a block from column q on. taps 0: any number of them, each of which has its rows in the
  * table. */
-FC_INLINE FC_TARGET void FC_NAME(rows_tile)(const int block, const int vecs, const int chans, const int residues,
+FC_INLINE FC_TARGET void FC_NAME(lines_tile)(const int block, const int vectors, const int channels, const int residues,
                                             const int taps, const int stride, const int every_other,
-                                            const fc_direct_rows *d, const FC_DTYPE *const *table, ptrdiff_t left,
+                                            const fc_direct_lines *d, const FC_DTYPE *const *table, ptrdiff_t left,
                                             ptrdiff_t q, const FC_DTYPE *w, const FC_DTYPE *bias, FC_DTYPE *y) {
     VEC acc[2][2][FC_DIRECT_BLOCK][4];
     const ptrdiff_t y_step = d->y_step, ahead = block * y_step;
     const ptrdiff_t repeats = taps ? 1 : d->taps, step = d->tap_step;
     FC_UNROLL for (int f = 0; f < residues; f++)
-        FC_UNROLL for (int k = 0; k < chans; k++)
+        FC_UNROLL for (int k = 0; k < channels; k++)
             FC_UNROLL for (int m = 0; m < block; m++)
-                FC_UNROLL for (int v = 0; v < vecs; v++) acc[f][k][m][v] = bias ? VSET1(bias[k]) : VZERO();
+                FC_UNROLL for (int v = 0; v < vectors; v++) acc[f][k][m][v] = bias ? VSET1(bias[k]) : VZERO();
     FC_UNROLL for (int m = 0; m < block; m++)
-        FC_UNROLL for (int v = 0; v < residues * vecs; v++)
+        FC_UNROLL for (int v = 0; v < residues * vectors; v++)
             FC_PREFETCH_TO_WRITE(y + m * y_step + ahead + v * LANES);
     FC_UNROLL for (int f = 0; f < residues; f++) {
         const FC_DTYPE *const *rows = table;
         const ptrdiff_t columns = d->residue[f].taps;
         for (ptrdiff_t c = 0; c < d->planes; c++) {
-            for (int m = 0; chans > 1 && taps && d->to_next && m < block; m++)
-                for (int v = 0; v < vecs; v++)
+            for (int m = 0; channels > 1 && taps && d->to_next && m < block; m++)
+                for (int v = 0; v < vectors; v++)
                     FC_PREFETCH_TO_L2(rows[m + taps / 2] + d->to_next + q + v * LANES);
             for (ptrdiff_t r = 0; r < repeats; r++, rows += taps ? (block - 1) * stride + taps : block) {
                 const FC_DTYPE *weights = w + d->w_plane[c] + d->residue[f].w + r * d->w_row;
                 ptrdiff_t column = q * (every_other ? 2 : 1) + d->residue[f].origin, t = 0;
                 if (every_other && step == 1)
                     for (; t + 1 < columns; t += 2, column += 2, weights += 2 * d->w_column)
-                        FC_NAME(rows_taps)(block, vecs, chans, taps ? taps : 1, taps ? stride : 1, every_other,
+                        FC_NAME(lines_taps)(block, vectors, channels, taps ? taps : 1, taps ? stride : 1, every_other,
                                            every_other, d, rows, column, weights, acc[f]);
                 for (; t < columns; t++, column += step, weights += d->w_column)
-                    FC_NAME(rows_taps)(block, vecs, chans, taps ? taps : 1, taps ? stride : 1, every_other, 0, d, rows,
-                                       column, weights, acc[f]);
+                    FC_NAME(lines_taps)(block, vectors, channels, taps ? taps : 1, taps ? stride : 1, every_other, 0, d,
+                                        rows, column, weights, acc[f]);
             }
         }
     }
-    FC_NAME(rows_leave)(block, vecs, chans, residues, d, left, d->width - residues * q, acc, y);
+    FC_NAME(store_lines)(block, vectors, channels, residues, d, left, d->width - residues * q, acc, y);
 }
 
-/* All outputs, by tiles of block x vecs. */
-FC_INLINE FC_TARGET void FC_NAME(rows_all)(const int block, const int vecs, const int chans, const int residues,
+/* All outputs, by tiles of block x vectors. */
+FC_INLINE FC_TARGET void FC_NAME(lines_all)(const int block, const int vectors, const int channels, const int residues,
                                            const int taps, const int stride, const int every_other,
-                                           const fc_direct_rows *d, const void *const *x, const FC_DTYPE *w,
+                                           const fc_direct_lines *d, const void *const *x, const FC_DTYPE *w,
                                            const FC_DTYPE *bias, FC_DTYPE *y) {
     const FC_DTYPE **table = (const FC_DTYPE **)d->table;
     const ptrdiff_t width = (d->width + residues - 1) / residues;
@@ -138,71 +139,70 @@ FC_INLINE FC_TARGET void FC_NAME(rows_all)(const int block, const int vecs, cons
         for (ptrdiff_t c = 0; c < d->planes; c++) {
             const ptrdiff_t start = m * d->stride + d->origin, count = (block - 1) * stride + taps;
             if (taps) {
-                FC_NAME(list_rows)(d, x[c], start, 1, count, entry);
+                FC_NAME(list_lines)(d, x[c], start, 1, count, entry);
                 entry += count;
             }
             for (ptrdiff_t r = 0; !taps && r < d->taps; r++, entry += block)
-                FC_NAME(list_rows)(d, x[c], start + r * d->row_step, d->stride, block, entry);
+                FC_NAME(list_lines)(d, x[c], start + r * d->line_step, d->stride, block, entry);
         }
         ptrdiff_t q = 0;
-        if (vecs > 1)
-            for (; q + LANES < width; q += vecs * LANES)
-                FC_NAME(rows_tile)(block, vecs, chans, residues, taps, stride, every_other, d, table, d->outputs - m, q,
-                                   w, bias, y + residues * q);
+        if (vectors > 1)
+            for (; q + LANES < width; q += vectors * LANES)
+                FC_NAME(lines_tile)(block, vectors, channels, residues, taps, stride, every_other, d, table,
+                                    d->outputs - m, q, w, bias, y + residues * q);
         for (; q < width; q += LANES)
-            FC_NAME(rows_tile)(block, 1, chans, residues, taps, stride, every_other, d, table, d->outputs - m, q, w,
-                               bias,
-                               y + residues * q);
+            FC_NAME(lines_tile)(block, 1, channels, residues, taps, stride, every_other, d, table, d->outputs - m, q, w,
+                                bias, y + residues * q);
     }
 }
 
-#define FC_ROWS_CASE(block, vecs, chans, residues, taps, stride, every_other)                                   \
-    FC_NAME(rows_all)(block, vecs, chans, residues, taps, stride, every_other, d, x, w, bias, y); return
+#define FC_LINES_CASE(block, vectors, channels, residues, taps, stride, every_other)                                   \
+    FC_NAME(lines_all)(block, vectors, channels, residues, taps, stride, every_other, d, x, w, bias, y); return
 
 /* 8 x 1 vectors where one holds the width, 4 x 2 of one channel or two, 4 x 1 of two residues. */
-#define FC_ROWS_CASES(taps)                                              \
+#define FC_LINES_CASES(taps)                                              \
     case taps:                                                           \
-        if (d->residues > 1) { FC_ROWS_CASE(4, 1, 1, 2, taps, 1, 0); }     \
-        if (d->width <= LANES) { FC_ROWS_CASE(8, 1, 1, 1, taps, 1, 0); } \
-        FC_ROWS_CASE(4, 2, 1, 1, taps, 1, 0)
+        if (d->residues > 1) { FC_LINES_CASE(4, 1, 1, 2, taps, 1, 0); }     \
+        if (d->width <= LANES) { FC_LINES_CASE(8, 1, 1, 1, taps, 1, 0); } \
+        FC_LINES_CASE(4, 2, 1, 1, taps, 1, 0)
 
-static FC_TARGET void FC_NAME(direct_rows)(const fc_direct_rows *d, const void *const *x, const void *w_,
+static FC_TARGET void FC_NAME(direct_lines)(const fc_direct_lines *d, const void *const *x, const void *w_,
                                            const void *bias_, void *y_) {
     const FC_DTYPE *w = w_, *bias = bias_;
     FC_DTYPE *y = y_;
-    if (d->column_stride == 1 && d->stride == 1 && d->row_step == 1) {
+    if (d->column_stride == 1 && d->stride == 1 && d->line_step == 1) {
         switch (d->taps) {
-            FC_ROWS_CASES(1);
-            FC_ROWS_CASES(2);
-            FC_ROWS_CASES(3);
-            FC_ROWS_CASES(5);
-            FC_ROWS_CASES(7);
+            FC_LINES_CASES(1);
+            FC_LINES_CASES(2);
+            FC_LINES_CASES(3);
+            FC_LINES_CASES(5);
+            FC_LINES_CASES(7);
         }
-    } else if (d->column_stride == 2 && d->stride == 2 && d->row_step == 1) {
+    } else if (d->column_stride == 2 && d->stride == 2 && d->line_step == 1) {
         switch (d->taps) {
-            case 3: FC_ROWS_CASE(4, 2, 1, 1, 3, 2, 1);
-            case 5: FC_ROWS_CASE(4, 2, 1, 1, 5, 2, 1);
+            case 3: FC_LINES_CASE(4, 2, 1, 1, 3, 2, 1);
+            case 5: FC_LINES_CASE(4, 2, 1, 1, 5, 2, 1);
         }
     }
-    if (d->residues > 1) { FC_ROWS_CASE(4, 1, 1, 2, 0, 1, 0); }
-    if (d->column_stride == 2 && d->outputs == 1) { FC_ROWS_CASE(1, 4, 1, 1, 0, 1, 1); }
-    if (d->column_stride == 2) { FC_ROWS_CASE(4, 1, 1, 1, 0, 1, 1); }
-    if (d->outputs == 1) { FC_ROWS_CASE(1, 4, 1, 1, 0, 1, 0); }
-    FC_ROWS_CASE(4, 2, 1, 1, 0, 1, 0);
+    if (d->residues > 1) { FC_LINES_CASE(4, 1, 1, 2, 0, 1, 0); }
+    if (d->column_stride == 2 && d->outputs == 1) { FC_LINES_CASE(1, 4, 1, 1, 0, 1, 1); }
+    if (d->column_stride == 2) { FC_LINES_CASE(4, 1, 1, 1, 0, 1, 1); }
+    if (d->outputs == 1) { FC_LINES_CASE(1, 4, 1, 1, 0, 1, 0); }
+    FC_LINES_CASE(4, 2, 1, 1, 0, 1, 0);
 }
 
 /* The same of two channels, whose loads are shared: stride 1, one residue. */
-static FC_TARGET void FC_NAME(direct_rows_pair)(const fc_direct_rows *d, const void *const *x, const void *w_,
+static FC_TARGET void FC_NAME(direct_lines_pair)(const fc_direct_lines *d, const void *const *x, const void *w_,
                                                 const void *bias_, void *y_) {
     const FC_DTYPE *w = w_, *bias = bias_;
     FC_DTYPE *y = y_;
-    if (d->stride == 1 && d->row_step == 1 && d->taps == 3) {
-        if (d->width <= LANES) { FC_ROWS_CASE(8, 1, 2, 1, 3, 1, 0); }
-        FC_ROWS_CASE(4, 2, 2, 1, 3, 1, 0);
+    if (d->stride == 1 && d->line_step == 1 && d->taps == 3) {
+        if (d->width <= LANES) { FC_LINES_CASE(8, 1, 2, 1, 3, 1, 0); }
+        FC_LINES_CASE(4, 2, 2, 1, 3, 1, 0);
     }
-    FC_ROWS_CASE(4, 2, 2, 1, 0, 1, 0);
+    FC_LINES_CASE(4, 2, 2, 1, 0, 1, 0);
 }
 
-#undef FC_ROWS_CASES
-#undef FC_ROWS_CASE
+#undef FC_LINES_CASES
+#undef FC_LINES_CASE
 #endif

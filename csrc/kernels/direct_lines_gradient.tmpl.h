@@ -1,9 +1,9 @@
-/* The adjoint of direct_rows_kernel.tmpl.h in the weights: sums over the outputs of a plane, lane by lane. Where dy
+/* The adjoint of direct_lines.tmpl.h in the weights: sums over the outputs of a plane, lane by lane. Where dy
  * ends within a vector or a block its lanes are zeros, which meet what x has there. */
 #ifdef VLOAD_LANES
 
 /* The vectors that taps t < group of a row of x read, if they are adjacent, from the two or three that hold them. */
-FC_INLINE FC_TARGET void FC_NAME(rows_neighbours)(const int group, const int every_other, const FC_DTYPE *row,
+FC_INLINE FC_TARGET void FC_NAME(lines_neighbours)(const int group, const int every_other, const FC_DTYPE *row,
                                                   const VMASK *inside, VEC *value) {
     VEC own[2], next[2];
     own[0] = VLOAD_LANES(row, inside[0]);
@@ -22,9 +22,10 @@ FC_INLINE FC_TARGET void FC_NAME(rows_neighbours)(const int group, const int eve
 
 /* Adds to sums[channel][tap t of the columns < group][tap r] those of all outputs. single: of one tap of the rows, from
  * `start` on, whatever their distances. */
-FC_INLINE FC_TARGET void FC_NAME(rows_gradient_tile)(const int block, const int group, const int chans, const int taps,
+FC_INLINE FC_TARGET void FC_NAME(lines_gradient_tile)(const int block, const int group, const int channels,
+                                                      const int taps,
                                                      const int stride, const int every_other, const int single,
-                                                     const fc_direct_rows *d, const void *x, ptrdiff_t start,
+                                                     const fc_direct_lines *d, const void *x, ptrdiff_t start,
                                                      ptrdiff_t origin, const FC_DTYPE *dy, FC_DTYPE *sums,
                                                      ptrdiff_t sums_step, FC_DTYPE *bias) {
     VEC acc[2][3][8], total[2];
@@ -35,13 +36,13 @@ FC_INLINE FC_TARGET void FC_NAME(rows_gradient_tile)(const int block, const int 
     const ptrdiff_t chain = FC_GRADIENT_CHAIN / ((width + LANES - 1) / LANES), rows = chain < block ? block : chain;
     for (ptrdiff_t left = d->outputs, until; left > 0;) {
         until = left - rows / block * block;
-        FC_UNROLL for (int k = 0; k < chans; k++) {
+        FC_UNROLL for (int k = 0; k < channels; k++) {
             total[k] = VZERO();
             FC_UNROLL for (int t = 0; t < group; t++)
                 FC_UNROLL for (int r = 0; r < taps; r++) acc[k][t][r] = VZERO();
         }
         for (; left > 0 && left > until; left -= block, dy += block * y_step) {
-            FC_NAME(list_rows)(d, x, start + (d->outputs - left) * d->stride, single ? d->stride : 1,
+            FC_NAME(list_lines)(d, x, start + (d->outputs - left) * d->stride, single ? d->stride : 1,
                                (block - 1) * stride + taps, table);
             for (ptrdiff_t q = 0; q < width; q += LANES) {
                 const ptrdiff_t column = q * (every_other ? 2 : 1) + origin;
@@ -49,7 +50,7 @@ FC_INLINE FC_TARGET void FC_NAME(rows_gradient_tile)(const int block, const int 
                 VEC gradient[2][4];
                 FC_UNROLL for (int v = 0; v < vectors; v++) inside[v] = VLANES(column + v * LANES, d->columns);
                 const VMASK outputs = VLANES(0, width - q), none = VLANES(0, 0);
-                FC_UNROLL for (int k = 0; k < chans; k++) {
+                FC_UNROLL for (int k = 0; k < channels; k++) {
                     FC_UNROLL for (int m = 0; m < block; m++)
                         gradient[k][m] = VLOAD_LANES(dy + k * d->y_channel + m * y_step + q, m < left ? outputs : none);
                     VEC sum = gradient[k][0];
@@ -60,10 +61,10 @@ FC_INLINE FC_TARGET void FC_NAME(rows_gradient_tile)(const int block, const int 
                 FC_KEEP_POINTER(table);
                 FC_UNROLL for (int i = 0; i < (block - 1) * stride + taps; i++) {
                     VEC value[3];
-                    FC_NAME(rows_neighbours)(group, every_other, table[i] + column, inside, value);
+                    FC_NAME(lines_neighbours)(group, every_other, table[i] + column, inside, value);
                     FC_UNROLL for (int t = 0; t < group; t++) {
                         FC_KEEP(value[t]);
-                        FC_UNROLL for (int k = 0; k < chans; k++)
+                        FC_UNROLL for (int k = 0; k < channels; k++)
                             FC_UNROLL for (int m = 0; m < block; m++)
                                 if (i - m * stride >= 0 && i - m * stride < taps)
                                     acc[k][t][i - m * stride] =
@@ -72,7 +73,7 @@ FC_INLINE FC_TARGET void FC_NAME(rows_gradient_tile)(const int block, const int 
                 }
             }
         }
-        FC_UNROLL for (int k = 0; k < chans; k++) {
+        FC_UNROLL for (int k = 0; k < channels; k++) {
             if (bias) VSTORE(bias + k * sums_step, VADD(VLOAD(bias + k * sums_step), total[k]));
             FC_UNROLL for (int t = 0; t < group; t++)
                 FC_UNROLL for (int r = 0; r < taps; r++) {
@@ -84,59 +85,60 @@ FC_INLINE FC_TARGET void FC_NAME(rows_gradient_tile)(const int block, const int 
 }
 
 /* All taps of the columns, three at a time if they are adjacent. */
-FC_INLINE FC_TARGET void FC_NAME(rows_gradient_all)(const int block, const int chans, const int taps, const int stride,
-                                                    const int every_other, const int single, const fc_direct_rows *d,
+FC_INLINE FC_TARGET void FC_NAME(lines_gradient_all)(const int block, const int channels, const int taps,
+                                                     const int stride,
+                                                    const int every_other, const int single, const fc_direct_lines *d,
                                                     const void *x, ptrdiff_t start, const FC_DTYPE *dy, FC_DTYPE *sums,
                                                     ptrdiff_t sums_step, FC_DTYPE *bias) {
     const ptrdiff_t columns = d->residue[0].taps, step = d->tap_step, row_sums = (single ? d->taps : taps) * LANES;
     ptrdiff_t origin = d->residue[0].origin, t = 0;
     for (; step == 1 && t + 3 <= columns; t += 3, origin += 3, sums += 3 * row_sums, bias = NULL)
-        FC_NAME(rows_gradient_tile)(block, 3, chans, taps, stride, every_other, single, d, x, start, origin, dy, sums,
-                                    sums_step, bias);
+        FC_NAME(lines_gradient_tile)(block, 3, channels, taps, stride, every_other, single, d, x, start, origin, dy,
+                                     sums, sums_step, bias);
     for (; step == 1 && t + 2 <= columns; t += 2, origin += 2, sums += 2 * row_sums, bias = NULL)
-        FC_NAME(rows_gradient_tile)(block, 2, chans, taps, stride, every_other, single, d, x, start, origin, dy, sums,
-                                    sums_step, bias);
+        FC_NAME(lines_gradient_tile)(block, 2, channels, taps, stride, every_other, single, d, x, start, origin, dy,
+                                     sums, sums_step, bias);
     for (; t < columns; t++, origin += step, sums += row_sums, bias = NULL)
-        FC_NAME(rows_gradient_tile)(block, 1, chans, taps, stride, every_other, single, d, x, start, origin, dy, sums,
-                                    sums_step, bias);
+        FC_NAME(lines_gradient_tile)(block, 1, channels, taps, stride, every_other, single, d, x, start, origin, dy,
+                                     sums, sums_step, bias);
 }
 
-#define FC_ROWS_CASE(taps, stride, every_other)                                                                        \
-    FC_NAME(rows_gradient_all)(4, 1, taps, stride, every_other, 0, d, x, d->origin, dy, sums, sums_step, bias); return
+#define FC_LINES_CASE(taps, stride, every_other)                                                                       \
+    FC_NAME(lines_gradient_all)(4, 1, taps, stride, every_other, 0, d, x, d->origin, dy, sums, sums_step, bias); return
 
-static FC_TARGET void FC_NAME(direct_rows_gradient)(const fc_direct_rows *d, const void *x, const void *dy_,
+static FC_TARGET void FC_NAME(direct_lines_gradient)(const fc_direct_lines *d, const void *x, const void *dy_,
                                                     void *sums_, ptrdiff_t sums_step, void *bias_) {
     const FC_DTYPE *dy = dy_;
     FC_DTYPE *sums = sums_, *bias = bias_;
-    if (d->row_step == 1 && d->stride == d->column_stride && d->outputs > 1) {
-        if (d->stride == 1 && d->taps == 3) { FC_ROWS_CASE(3, 1, 0); }
-        if (d->stride == 1 && d->taps == 5) { FC_ROWS_CASE(5, 1, 0); }
-        if (d->stride == 1 && d->taps == 7) { FC_ROWS_CASE(7, 1, 0); }
-        if (d->stride == 2 && d->taps == 3) { FC_ROWS_CASE(3, 2, 1); }
-        if (d->stride == 2 && d->taps == 5) { FC_ROWS_CASE(5, 2, 1); }
+    if (d->line_step == 1 && d->stride == d->column_stride && d->outputs > 1) {
+        if (d->stride == 1 && d->taps == 3) { FC_LINES_CASE(3, 1, 0); }
+        if (d->stride == 1 && d->taps == 5) { FC_LINES_CASE(5, 1, 0); }
+        if (d->stride == 1 && d->taps == 7) { FC_LINES_CASE(7, 1, 0); }
+        if (d->stride == 2 && d->taps == 3) { FC_LINES_CASE(3, 2, 1); }
+        if (d->stride == 2 && d->taps == 5) { FC_LINES_CASE(5, 2, 1); }
     }
     ptrdiff_t start = d->origin;
-    for (ptrdiff_t r = 0; r < d->taps; r++, start += d->row_step, sums += LANES, bias = NULL) {
+    for (ptrdiff_t r = 0; r < d->taps; r++, start += d->line_step, sums += LANES, bias = NULL) {
         if (d->column_stride == 2)
-            FC_NAME(rows_gradient_all)(2, 1, 1, 1, 1, 1, d, x, start, dy, sums, sums_step, bias);
+            FC_NAME(lines_gradient_all)(2, 1, 1, 1, 1, 1, d, x, start, dy, sums, sums_step, bias);
         else if (d->outputs == 1)
-            FC_NAME(rows_gradient_all)(1, 1, 1, 1, 0, 1, d, x, start, dy, sums, sums_step, bias);
+            FC_NAME(lines_gradient_all)(1, 1, 1, 1, 0, 1, d, x, start, dy, sums, sums_step, bias);
         else
-            FC_NAME(rows_gradient_all)(4, 1, 1, 1, 0, 1, d, x, start, dy, sums, sums_step, bias);
+            FC_NAME(lines_gradient_all)(4, 1, 1, 1, 0, 1, d, x, start, dy, sums, sums_step, bias);
     }
 }
 
 /* Of two output channels, which share the loads of x. */
-static FC_TARGET void FC_NAME(direct_rows_gradient_pair)(const fc_direct_rows *d, const void *x, const void *dy,
+static FC_TARGET void FC_NAME(direct_lines_gradient_pair)(const fc_direct_lines *d, const void *x, const void *dy,
                                                          void *sums, ptrdiff_t sums_step, void *bias) {
-    if (d->row_step == 1 && d->stride == 1 && d->column_stride == 1 && d->taps == 3) {
-        FC_NAME(rows_gradient_all)(4, 2, 3, 1, 0, 0, d, x, d->origin, dy, sums, sums_step, bias);
+    if (d->line_step == 1 && d->stride == 1 && d->column_stride == 1 && d->taps == 3) {
+        FC_NAME(lines_gradient_all)(4, 2, 3, 1, 0, 0, d, x, d->origin, dy, sums, sums_step, bias);
         return;
     }
     for (int k = 0; k < 2; k++)
-        FC_NAME(direct_rows_gradient)(d, x, (const FC_DTYPE *)dy + k * d->y_channel, (FC_DTYPE *)sums + k * sums_step,
+        FC_NAME(direct_lines_gradient)(d, x, (const FC_DTYPE *)dy + k * d->y_channel, (FC_DTYPE *)sums + k * sums_step,
                                       sums_step, bias ? (FC_DTYPE *)bias + k * sums_step : NULL);
 }
 
-#undef FC_ROWS_CASE
+#undef FC_LINES_CASE
 #endif

@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* values[i], columns[i]: of the taps tap[t][i]. */
-static FC_TARGET void FC_NAME(max_row)(const fc_pool_row *row, void *values_, void *columns_) {
+static FC_TARGET void FC_NAME(max_along)(const fc_line_windows *row, void *values_, void *columns_) {
     FC_DTYPE *values = values_;
     COLUMN *columns = columns_;
     const COLUMN *first = row->first_column, *column = row->column;
@@ -64,15 +64,15 @@ static FC_TARGET ptrdiff_t FC_NAME(max_run)(ptrdiff_t taps, const void *source_,
     if (step == 1 && taps >= 2 * LANES) {
         FC_DTYPE lanes[LANES];
         COLUMN starts[LANES];
-        VEC most = VLOAD(source);
+        VEC best_of_lane = VLOAD(source);
         VCOLUMN start = VCOLUMN_SET1(0);
         for (t = LANES; t + LANES <= taps; t += LANES) {
             const VEC v = VLOAD(source + t);
-            const VMASK takes = VTAKES(v, most);
-            most = VSELECT(takes, v, most);
+            const VMASK takes = VTAKES(v, best_of_lane);
+            best_of_lane = VSELECT(takes, v, best_of_lane);
             start = VCOLUMN_SELECT(takes, VCOLUMN_SET1((COLUMN)t), start);
         }
-        VSTORE(lanes, most);
+        VSTORE(lanes, best_of_lane);
         VCOLUMN_STORE(starts, start);
         best = lanes[0];
         at = (ptrdiff_t)starts[0];
@@ -96,7 +96,7 @@ static FC_TARGET ptrdiff_t FC_NAME(max_run)(ptrdiff_t taps, const void *source_,
 }
 
 /* y[i], indices[i]: of rows[r].values[i]; the index is rows[r].base + rows[r].columns[i]. */
-static FC_TARGET void FC_NAME(max_rows)(ptrdiff_t count, ptrdiff_t rows, const fc_pooled_row *row,
+static FC_TARGET void FC_NAME(max_across)(ptrdiff_t count, ptrdiff_t rows, const fc_pooled_line *row,
                                         void *y_, int64_t *indices) {
     FC_DTYPE *y = y_;
     for (ptrdiff_t i = 0; i < count; i += LANES) {
@@ -157,27 +157,27 @@ static FC_TARGET void FC_NAME(max_windows)(const fc_pool_windows *windows, void 
 }
 
 /* A vector of FC_DTYPE as doubles. */
-#define VECS (LANES / DLANES)
+#define VECTORS (LANES / DLANES)
 /* Elements ahead that are fetched: sums of windows take 1.1 times as long without. */
 #define AHEAD (2048 / (ptrdiff_t)sizeof(FC_DTYPE))
 
-/* `vecs` vectors of the sum over all rows and taps of a window, times or by the divisor. */
-FC_INLINE FC_TARGET void FC_NAME(sum_window)(const fc_pool_windows *windows, const int vecs, const ptrdiff_t rows,
+/* `vectors` vectors of the sum over all rows and taps of a window, times or by the divisor. */
+FC_INLINE FC_TARGET void FC_NAME(sum_window)(const fc_pool_windows *windows, const int vectors, const ptrdiff_t rows,
                                              const ptrdiff_t taps, ptrdiff_t from, const double *divisors,
                                              FC_DTYPE *y) {
     const ptrdiff_t step = windows->step * windows->channels;
-    DVEC sums[4 * VECS];
+    DVEC sums[4 * VECTORS];
     FC_PREFETCH_TO_WRITE(y + AHEAD);
-    FC_UNROLL for (int v = 0; v < vecs; v++) sums[v] = DSET1(0);
+    FC_UNROLL for (int v = 0; v < vectors; v++) sums[v] = DSET1(0);
     for (ptrdiff_t r = 0; r < rows; r++) {
         const FC_DTYPE *source = (const FC_DTYPE *)windows->row[r] + from;
         for (ptrdiff_t t = 0; t < taps; t++)
-            FC_UNROLL for (int v = 0; v < vecs; v++) {
-                if (v % VECS == 0) FC_PREFETCH(source + t * step + v * DLANES + AHEAD);
+            FC_UNROLL for (int v = 0; v < vectors; v++) {
+                if (v % VECTORS == 0) FC_PREFETCH(source + t * step + v * DLANES + AHEAD);
                 sums[v] = DADD(sums[v], DWIDEN(source + t * step + v * DLANES));
             }
     }
-    FC_UNROLL for (int v = 0; v < vecs; v++) DNARROW(y + v * DLANES, FC_NAME(quotient)(sums[v], divisors));
+    FC_UNROLL for (int v = 0; v < vectors; v++) DNARROW(y + v * DLANES, FC_NAME(quotient)(sums[v], divisors));
 }
 
 /* Windows that share no position, or few; rows and taps may be constants. */
@@ -190,9 +190,9 @@ FC_INLINE FC_TARGET void FC_NAME(sum_apart)(const fc_pool_windows *windows, cons
         ptrdiff_t i = 0;
         /* Several lines of each position at once: of large windows these are far apart. */
         for (; i + 4 * LANES <= w->channels; i += 4 * LANES)
-            FC_NAME(sum_window)(w, 4 * VECS, rows, taps, from + i, divisors, y + i);
+            FC_NAME(sum_window)(w, 4 * VECTORS, rows, taps, from + i, divisors, y + i);
         for (; i < w->channels; i += LANES)
-            FC_NAME(sum_window)(w, VECS, rows, taps, from + i, divisors, y + i);
+            FC_NAME(sum_window)(w, VECTORS, rows, taps, from + i, divisors, y + i);
     }
 }
 
@@ -208,25 +208,25 @@ FC_INLINE FC_TARGET void FC_NAME(sum_columns)(const fc_pool_windows *windows, co
     const fc_pool_windows w = *windows;
     const ptrdiff_t end = first + taps;
     for (ptrdiff_t i = 0; i < channels; i += LANES) {
-        DVEC sums[VECS];
+        DVEC sums[VECTORS];
         FC_PREFETCH_TO_WRITE(y + i + AHEAD);
         if (rows) /* the only one not read before */
             FC_PREFETCH((const FC_DTYPE *)w.row[rows - 1] + fresh * w.channels + channel + i + AHEAD);
         for (ptrdiff_t t = fresh; t < end; t++) {
-            FC_UNROLL for (int v = 0; v < VECS; v++) sums[v] = DSET1(0);
+            FC_UNROLL for (int v = 0; v < VECTORS; v++) sums[v] = DSET1(0);
             FC_UNROLL for (ptrdiff_t r = 0; r < rows; r++) {
                 const FC_DTYPE *source = (const FC_DTYPE *)w.row[r] + t * w.channels + channel + i;
-                FC_UNROLL for (int v = 0; v < VECS; v++)
+                FC_UNROLL for (int v = 0; v < VECTORS; v++)
                     sums[v] = DADD(sums[v], DWIDEN(source + v * DLANES));
             }
-            FC_UNROLL for (int v = 0; v < VECS; v++)
+            FC_UNROLL for (int v = 0; v < VECTORS; v++)
                 DSTORE(columns[t & (FC_POOL_COLUMNS - 1)] + i + v * DLANES, sums[v]);
         }
-        FC_UNROLL for (int v = 0; v < VECS; v++) sums[v] = DSET1(0);
+        FC_UNROLL for (int v = 0; v < VECTORS; v++) sums[v] = DSET1(0);
         FC_UNROLL for (ptrdiff_t t = 0; t < taps; t++)
-            FC_UNROLL for (int v = 0; v < VECS; v++)
+            FC_UNROLL for (int v = 0; v < VECTORS; v++)
                 sums[v] = DADD(sums[v], DLOAD(columns[(first + t) & (FC_POOL_COLUMNS - 1)] + i + v * DLANES));
-        FC_UNROLL for (int v = 0; v < VECS; v++)
+        FC_UNROLL for (int v = 0; v < VECTORS; v++)
             DNARROW(y + i + v * DLANES, FC_NAME(quotient)(sums[v], divisors));
     }
 }
@@ -271,11 +271,11 @@ static FC_TARGET void FC_NAME(sum_windows)(const fc_pool_windows *windows, const
     else FC_NAME(sum_apart)(w, w->rows, 0, divisors, y);
 }
 
-#undef VECS
+#undef VECTORS
 #undef AHEAD
 
 /* sums[i] = sum of tap[t][i]. */
-static FC_TARGET void FC_NAME(sum_row)(const fc_pool_row *row, double *sums) {
+static FC_TARGET void FC_NAME(sum_along)(const fc_line_windows *row, double *sums) {
     const FC_DTYPE *const *tap = (const FC_DTYPE *const *)row->tap;
     for (ptrdiff_t i = 0; i < row->outputs; i += 2 * DLANES) {
         DVEC low = DSET1(0), high = DSET1(0);
@@ -315,7 +315,7 @@ static FC_TARGET double FC_NAME(sum_run)(ptrdiff_t taps, const void *source_) {
 }
 
 /* y[i] = sum of rows[r][i] / divisors[i]. */
-static FC_TARGET void FC_NAME(sum_rows)(ptrdiff_t count, ptrdiff_t rows, const double *const *row,
+static FC_TARGET void FC_NAME(sum_across)(ptrdiff_t count, ptrdiff_t rows, const double *const *row,
                                         const double *divisors, void *y_) {
     FC_DTYPE *y = y_;
     for (ptrdiff_t i = 0; i < count; i += DLANES) {
@@ -344,7 +344,7 @@ static FC_TARGET void FC_NAME(shares)(ptrdiff_t count, const void *dy_, const do
 }
 
 /* totals[i] = sum of rows[r][i], rows >= 0. */
-static FC_TARGET void FC_NAME(total_rows)(ptrdiff_t count, ptrdiff_t rows, const double *const *row,
+static FC_TARGET void FC_NAME(total_across)(ptrdiff_t count, ptrdiff_t rows, const double *const *row,
                                           double *totals) {
     for (ptrdiff_t i = 0; i < count; i += DLANES) {
         DVEC sum = DSET1(0);

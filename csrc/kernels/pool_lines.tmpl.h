@@ -4,7 +4,7 @@
  * vector of a line ends with it, over the end of the one before; what a vector has beyond a shorter line the next lines
  * overwrite. Where padding cuts windows a mask says which columns are on the data: what is read beside it is of other
  * rows. Lines whose vectors would read beyond x, and outputs between two such masks that are fewer than a vector with
- * whole windows, go one at a time. Maxima and sums are those of pool_kernel.tmpl.h. */
+ * whole windows, go one at a time. Maxima and sums are those of pool.tmpl.h. */
 #ifdef VEVEN
 
 #define FC_TAKE(element, place)                                         \
@@ -31,7 +31,7 @@ FC_INLINE FC_TARGET void FC_NAME(max_vector)(const ptrdiff_t rows, const ptrdiff
     /* Processors stop fetching at the end of a page. Rows that lines of as large a stride share are fetched once.
      * Without it maxima take 1.0 to 1.2 times as long, averages less. */
     for (ptrdiff_t r = rows > stride ? rows - stride : 0; r < rows; r++)
-        for (ptrdiff_t i = 0; i < stride * LANES; i += FC_LINE / (int)sizeof(FC_DTYPE))
+        for (ptrdiff_t i = 0; i < stride * LANES; i += FC_CACHE_LINE / (int)sizeof(FC_DTYPE))
             FC_PREFETCH(x + row[r] + i + 2048 / sizeof(FC_DTYPE));
     for (ptrdiff_t r = 0; r < rows; r++)
         for (ptrdiff_t t = stride == 1 ? 0 : -(taps % 2); t < taps; t += stride) {

@@ -58,7 +58,7 @@ FC_INLINE FC_TARGET void FC_NAME(winograd_input)(const int h, const int w, const
         FC_UNROLL for (int i = 0; i < columns; i++) {
             VEC d[8];
             FC_UNROLL for (int r = 0; r < rows; r++)
-                d[r] = VLOAD(source + r * s->row_step + i * s->position_step);
+                d[r] = VLOAD(source + r * s->line_step + i * s->position_step);
             FC_NAME(winograd_input_line)(h, d, half[i]);
         }
         FC_DTYPE *out = target;
@@ -116,8 +116,8 @@ FC_INLINE FC_TARGET int FC_NAME(winograd_output)(const int h, const int down, co
             VEC m[8], y[5];
             FC_UNROLL for (int i = 0; i < columns; i++) m[i] = half[i][r];
             FC_NAME(winograd_output_line)(w, along, m, y);
-            if (r >= s->rows) break;
-            FC_DTYPE *out = target + r * s->row_step;
+            if (r >= s->lines) break;
+            FC_DTYPE *out = target + r * s->line_step;
             FC_UNROLL for (int i = 0; i < along; i++, out += s->position_step) {
                 if (i >= written) break;
                 const VEC sum = VADD(y[i], first), value = s->relu ? VMAX(zero, sum) : sum;
@@ -211,7 +211,7 @@ FC_INLINE FC_TARGET void FC_NAME(winograd_output_gradient)(const int h, const in
         VEC half[5][8]; /* [column][row] */
         FC_UNROLL for (int i = 0; i < along; i++) {
             VEC y[5];
-            FC_UNROLL for (int r = 0; r < down; r++) y[r] = VLOAD(source + r * s->row_step + i * s->position_step);
+            FC_UNROLL for (int r = 0; r < down; r++) y[r] = VLOAD(source + r * s->line_step + i * s->position_step);
             FC_NAME(winograd_output_gradient_line)(h, down, y, half[i]);
         }
         FC_DTYPE *out = target;
@@ -269,83 +269,87 @@ FC_INLINE FC_TARGET int FC_NAME(winograd_weights_gradient)(const int h, const in
 }
 
 /* Rows of a register tile: as many as the registers hold beside a row of b and an element of a. */
-#define FC_WINOGRAD_ROWS(vecs) (FC_REGISTERS >= 32 ? (vecs == 4 ? 6 : 8) : vecs == 4 ? 2 : vecs == 3 ? 4 : 6)
+#define FC_WINOGRAD_TILE_ROWS(tile_vectors)                   \
+    (FC_REGISTERS >= 32 ? (tile_vectors == 4 ? 6 : 8)         \
+                        : tile_vectors == 4 ? 2 : tile_vectors == 3 ? 4 : 6)
 
-/* A register tile of the products. Operands without tables leave the multipliers 1.05 times as busy as gemm_kernel's;
+/* A register tile of the products. Operands without tables leave the multipliers 1.05 times as busy as gemm's;
  * what is fetched comes from L3 otherwise (rn50_l2_3x3: 1.2 times as fast). */
-FC_INLINE FC_TARGET void FC_NAME(winograd_product)(const int rows, const int vecs, const fc_winograd_product *p,
-                                                   ptrdiff_t row, const FC_DTYPE *next, ptrdiff_t step) {
-    const int cols = vecs * LANES;
+FC_INLINE FC_TARGET void FC_NAME(winograd_product)(const int tile_rows, const int tile_vectors,
+                                                   const fc_winograd_product *p, ptrdiff_t row, const FC_DTYPE *next,
+                                                   ptrdiff_t step) {
+    const int cols = tile_vectors * LANES;
     const FC_DTYPE *a = (const FC_DTYPE *)p->a + row * FC_WINOGRAD_CHAIN, *b = p->b;
-    VEC acc[FC_MAX_ROWS][FC_MAX_VECS];
-    FC_UNROLL for (int i = 0; i < rows; i++)
-        FC_UNROLL for (int j = 0; j < vecs; j++) acc[i][j] = VZERO();
+    VEC acc[FC_MAX_TILE_ROWS][FC_MAX_TILE_VECTORS];
+    FC_UNROLL for (int i = 0; i < tile_rows; i++)
+        FC_UNROLL for (int j = 0; j < tile_vectors; j++) acc[i][j] = VZERO();
     for (ptrdiff_t d = p->depth; d > 0; d--, a++, b += cols, next += step) {
-        VEC v[FC_MAX_VECS];
+        VEC v[FC_MAX_TILE_VECTORS];
         FC_PREFETCH_TO_L2(next);
-        FC_UNROLL for (int j = 0; j < vecs; j++) v[j] = VLOAD(b + j * LANES);
-        FC_UNROLL for (int i = 0; i < rows; i++) {
+        FC_UNROLL for (int j = 0; j < tile_vectors; j++) v[j] = VLOAD(b + j * LANES);
+        FC_UNROLL for (int i = 0; i < tile_rows; i++) {
             const VEC s = VSET1(a[i * FC_WINOGRAD_CHAIN]);
-            FC_UNROLL for (int j = 0; j < vecs; j++) acc[i][j] = VFMA(s, v[j], acc[i][j]);
+            FC_UNROLL for (int j = 0; j < tile_vectors; j++) acc[i][j] = VFMA(s, v[j], acc[i][j]);
         }
     }
     FC_DTYPE *c = (FC_DTYPE *)p->c + row * cols;
-    if (p->accumulate) FC_NAME(gemm_store)(rows, vecs, 1, 0, acc, c, cols);
-    else FC_NAME(gemm_store)(rows, vecs, 0, 0, acc, c, cols);
+    if (p->accumulate) FC_NAME(gemm_store)(tile_rows, tile_vectors, 1, 0, acc, c, cols);
+    else FC_NAME(gemm_store)(tile_rows, tile_vectors, 0, 0, acc, c, cols);
 }
 
 /* The same of the reductions, whose sums come from L3. */
-FC_INLINE FC_TARGET void FC_NAME(winograd_reduction)(const int rows, const int vecs, const fc_winograd_reduction *p,
-                                                     ptrdiff_t row, const FC_DTYPE *next, ptrdiff_t step) {
-    const int cols = vecs * LANES;
-    const FC_DTYPE *a[FC_MAX_ROWS], *b = p->b;
-    FC_DTYPE *c = (FC_DTYPE *)p->c + row / FC_WINOGRAD_ROWS(vecs) * p->c_tile;
-    VEC acc[FC_MAX_ROWS][FC_MAX_VECS];
-    FC_UNROLL for (int i = 0; i < rows; i++) {
+FC_INLINE FC_TARGET void FC_NAME(winograd_reduction)(const int tile_rows, const int tile_vectors,
+                                                     const fc_winograd_reduction *p, ptrdiff_t row,
+                                                     const FC_DTYPE *next, ptrdiff_t step) {
+    const int cols = tile_vectors * LANES;
+    const FC_DTYPE *a[FC_MAX_TILE_ROWS], *b = p->b;
+    FC_DTYPE *c = (FC_DTYPE *)p->c + row / FC_WINOGRAD_TILE_ROWS(tile_vectors) * p->c_tile;
+    VEC acc[FC_MAX_TILE_ROWS][FC_MAX_TILE_VECTORS];
+    FC_UNROLL for (int i = 0; i < tile_rows; i++) {
         a[i] = (const FC_DTYPE *)((const char *)p->a + p->channel[row + i]);
-        FC_UNROLL for (int j = 0; j < vecs; j++) {
+        FC_UNROLL for (int j = 0; j < tile_vectors; j++) {
             FC_PREFETCH_TO_WRITE(c + i * cols + j * LANES);
             acc[i][j] = VZERO();
         }
     }
     for (ptrdiff_t d = 0; d < p->depth * LANES; d += LANES, b += cols, next += step) {
-        VEC v[FC_MAX_VECS];
+        VEC v[FC_MAX_TILE_VECTORS];
         FC_PREFETCH_TO_L2(next);
-        FC_UNROLL for (int j = 0; j < vecs; j++) v[j] = VLOAD(b + j * LANES);
-        FC_UNROLL for (int i = 0; i < rows; i++) {
+        FC_UNROLL for (int j = 0; j < tile_vectors; j++) v[j] = VLOAD(b + j * LANES);
+        FC_UNROLL for (int i = 0; i < tile_rows; i++) {
             const VEC s = VSET1(a[i][d]);
-            FC_UNROLL for (int j = 0; j < vecs; j++) acc[i][j] = VFMA(s, v[j], acc[i][j]);
+            FC_UNROLL for (int j = 0; j < tile_vectors; j++) acc[i][j] = VFMA(s, v[j], acc[i][j]);
         }
     }
-    if (p->accumulate) FC_NAME(gemm_store)(rows, vecs, 1, 0, acc, c, cols);
-    else FC_NAME(gemm_store)(rows, vecs, 0, 0, acc, c, cols);
+    if (p->accumulate) FC_NAME(gemm_store)(tile_rows, tile_vectors, 1, 0, acc, c, cols);
+    else FC_NAME(gemm_store)(tile_rows, tile_vectors, 0, 0, acc, c, cols);
 }
 
 /* All rows: whole register tiles, then one of those left. */
-#define FC_WINOGRAD_REST(rows, vecs, kind)                                                         \
-    case rows:                                                                                     \
-        if (rows < MOST) FC_NAME(winograd_##kind)(rows, vecs, p, row, next, step);                 \
+#define FC_WINOGRAD_REST(tile_rows, tile_vectors, kind)                                                       \
+    case tile_rows:                                                                                           \
+        if (tile_rows < MAX_ROWS) FC_NAME(winograd_##kind)(tile_rows, tile_vectors, p, row, next, step);      \
         break;
 
-#define FC_WINOGRAD_GEMM(vecs, kind)                                                               \
-    static FC_TARGET void FC_NAME(winograd_##kind##_##vecs)(const fc_winograd_##kind *p) {         \
-        enum { MOST = FC_WINOGRAD_ROWS(vecs) };                                                    \
-        const ptrdiff_t step = p->fetched / ((p->rows + MOST - 1) / MOST * p->depth) + 1;          \
-        const FC_DTYPE *next = p->next;                                                            \
-        ptrdiff_t row = 0;                                                                         \
-        for (; row + MOST <= p->rows; row += MOST, next += p->depth * step)                        \
-            FC_NAME(winograd_##kind)(MOST, vecs, p, row, next, step);                              \
-        switch (p->rows - row) {                                                                   \
-            FC_WINOGRAD_REST(1, vecs, kind)                                                        \
-            FC_WINOGRAD_REST(2, vecs, kind)                                                        \
-            FC_WINOGRAD_REST(3, vecs, kind)                                                        \
-            FC_WINOGRAD_REST(4, vecs, kind)                                                        \
-            FC_WINOGRAD_REST(5, vecs, kind)                                                        \
-            FC_WINOGRAD_REST(6, vecs, kind)                                                        \
-            FC_WINOGRAD_REST(7, vecs, kind)                                                        \
-        default:                                                                                   \
-            break;                                                                                 \
-        }                                                                                          \
+#define FC_WINOGRAD_GEMM(tile_vectors, kind)                                                                  \
+    static FC_TARGET void FC_NAME(winograd_##kind##_##tile_vectors)(const fc_winograd_##kind *p) {            \
+        enum { MAX_ROWS = FC_WINOGRAD_TILE_ROWS(tile_vectors) };                                              \
+        const ptrdiff_t step = p->fetched / ((p->rows + MAX_ROWS - 1) / MAX_ROWS * p->depth) + 1;             \
+        const FC_DTYPE *next = p->next;                                                                       \
+        ptrdiff_t row = 0;                                                                                    \
+        for (; row + MAX_ROWS <= p->rows; row += MAX_ROWS, next += p->depth * step)                           \
+            FC_NAME(winograd_##kind)(MAX_ROWS, tile_vectors, p, row, next, step);                             \
+        switch (p->rows - row) {                                                                              \
+            FC_WINOGRAD_REST(1, tile_vectors, kind)                                                           \
+            FC_WINOGRAD_REST(2, tile_vectors, kind)                                                           \
+            FC_WINOGRAD_REST(3, tile_vectors, kind)                                                           \
+            FC_WINOGRAD_REST(4, tile_vectors, kind)                                                           \
+            FC_WINOGRAD_REST(5, tile_vectors, kind)                                                           \
+            FC_WINOGRAD_REST(6, tile_vectors, kind)                                                           \
+            FC_WINOGRAD_REST(7, tile_vectors, kind)                                                           \
+        default:                                                                                              \
+            break;                                                                                            \
+        }                                                                                                     \
     }
 
 FC_WINOGRAD_GEMM(1, product) FC_WINOGRAD_GEMM(2, product) FC_WINOGRAD_GEMM(3, product)

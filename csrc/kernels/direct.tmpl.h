@@ -1,12 +1,12 @@
 /* Convolution of few channels in place over padded planes, forward and its adjoint in the weights.
  *
  * Outputs stand along two axes: the vectors' own (pixels of a row, or channels that lie side by side) and
- * a blocked one, whose neighbouring outputs share inputs: a register tile of `block` x `vecs` vectors loads
+ * a blocked one, whose neighbouring outputs share inputs: a register tile of `block` x `vectors` vectors loads
  * each input once for all the taps of that axis. All other taps, and input channels, are offsets. */
 
 /* One tile: sums of `left` of the block's outputs, `width` elements of its vectors, go to y. taps 0: any
  * number of taps and any distances. per_channel: a weight is a vector, else one element for all. */
-FC_INLINE FC_TARGET void FC_NAME(direct_tile)(const int block, const int vecs, const int taps,
+FC_INLINE FC_TARGET void FC_NAME(direct_tile)(const int block, const int vectors, const int taps,
                                               const int stride, const int per_channel,
                                               const fc_direct *d, const FC_DTYPE *x, ptrdiff_t left,
                                               ptrdiff_t width, FC_DTYPE *y) {
@@ -14,10 +14,10 @@ FC_INLINE FC_TARGET void FC_NAME(direct_tile)(const int block, const int vecs, c
     const FC_DTYPE *w = d->w, *bias = d->bias;
     const VEC first = !bias ? VZERO() : per_channel ? VLOAD(bias) : VSET1(*bias);
     FC_UNROLL for (int m = 0; m < block; m++)
-        FC_UNROLL for (int v = 0; v < vecs; v++) acc[m][v] = first;
+        FC_UNROLL for (int v = 0; v < vectors; v++) acc[m][v] = first;
     const ptrdiff_t tap_step = d->tap_step, w_tap = d->w_tap, y_step = d->y_step;
     FC_UNROLL for (int m = 0; m < block; m++)
-        FC_UNROLL for (int v = 0; v < vecs; v++)
+        FC_UNROLL for (int v = 0; v < vectors; v++)
             FC_PREFETCH_TO_WRITE(y + m * y_step + (per_channel ? LANES : v * LANES + block * y_step));
     for (ptrdiff_t k = 0; k < d->others; k++) {
         const FC_DTYPE *source = x + d->other_x[k], *weights = w + d->other_w[k];
@@ -26,7 +26,7 @@ FC_INLINE FC_TARGET void FC_NAME(direct_tile)(const int block, const int vecs, c
             FC_UNROLL for (int r = 0; r < taps; r++)
                 weight[r] = per_channel ? VLOAD(weights + r * w_tap) : VSET1(weights[r * w_tap]);
             FC_UNROLL for (int i = 0; i < (block - 1) * stride + taps; i++, source += tap_step)
-                FC_UNROLL for (int v = 0; v < vecs; v++) {
+                FC_UNROLL for (int v = 0; v < vectors; v++) {
                     VEC value = VLOAD(source + v * LANES);
                     FC_KEEP(value);
                     FC_UNROLL for (int m = 0; m < block; m++)
@@ -37,7 +37,7 @@ FC_INLINE FC_TARGET void FC_NAME(direct_tile)(const int block, const int vecs, c
             for (ptrdiff_t r = 0; r < d->taps; r++, source += tap_step, weights += w_tap) {
                 const VEC weight = per_channel ? VLOAD(weights) : VSET1(*weights);
                 FC_UNROLL for (int m = 0; m < block; m++)
-                    FC_UNROLL for (int v = 0; v < vecs; v++)
+                    FC_UNROLL for (int v = 0; v < vectors; v++)
                         acc[m][v] = VFMA(weight, VLOAD(source + m * d->x_step + v * LANES), acc[m][v]);
             }
         }
@@ -46,7 +46,7 @@ FC_INLINE FC_TARGET void FC_NAME(direct_tile)(const int block, const int vecs, c
     const int relu = d->relu;
     FC_UNROLL for (int m = 0; m < block; m++, y += y_step) {
         if (m >= left) break;
-        FC_UNROLL for (int v = 0; v < vecs; v++) {
+        FC_UNROLL for (int v = 0; v < vectors; v++) {
             const VEC sum = relu ? VMAX(zero, acc[m][v]) : acc[m][v];
             const ptrdiff_t count = width - v * LANES;
             if (count >= LANES) {
