@@ -34,6 +34,7 @@ C_ORDER = [
     "isa",
     "kernels",
     "path",
+    "tuning",
     "arithmetic",
     "fastconv",
     "compiler",
