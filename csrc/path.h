@@ -1,8 +1,8 @@
 /* What a path is: a row of the lists in plan.c, and what a plan holds of it.
  *
  * A path is one way to run an op, `algorithm/arrangement`. It can be asked, without arrays, whether it can do a
- * problem, whether it is the one to take, and what that is estimated to cost. Paths of one algorithm share its functions,
- * which find their own arrangement in `variant`. */
+ * problem, whether it is the one to take, and what that is estimated to cost. Paths of one algorithm share its
+ * functions, which find their own arrangement in `variant`. */
 #ifndef FC_PATH_H
 #define FC_PATH_H
 

@@ -3,12 +3,13 @@
     conv.py, conv_transpose.py      what you call: docstring, checks, computation
       _problem.py, _values.py         arguments -> a frozen problem; one alone; the messages
         _core.pyx                       the bridge: data pointers and strides in, a status out
-          csrc/plan.c                     picks an algorithm; conv/, geometry/, kernels/, isa/ run it
+          csrc/plan.c                     chooses a path; conv/, geometry/, kernels/, isa/ run it
     pool.py, columns.py, layers.py  the same way, to csrc/pool/, csrc/columns/, csrc/layers/
+    plans.py                        explain: what would run, and why
       _pool.pyx, _columns.pyx         where csrc has no kernel for the dtype, or refuses
     reference/                      the same operations as plain loops
 
-`algorithms()` names what can run, `show_config()` says what does.
+`algorithms()` names what can run, `explain()` says what would, and why.
 """
 
 from .columns import col2im, conv_matrix, im2col
@@ -28,6 +29,7 @@ from .layers import (
     sigmoid_forward,
     softmax_cross_entropy,
 )
+from .plans import explain
 from .pool import (
     adaptive_avg_pool_backward,
     adaptive_avg_pool_forward,
@@ -79,6 +81,7 @@ __all__ = [
     "conv_output_shape",
     "conv_transpose_backward",
     "conv_transpose_forward",
+    "explain",
     "get_accuracy",
     "get_num_threads",
     "im2col",

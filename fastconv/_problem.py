@@ -57,16 +57,21 @@ class PoolProblem:
     channels: int
     channels_last: bool
     window: Window
+    x_shape: tuple[int, ...]
+    y_shape: tuple[int, ...]
+    # What _core makes of it, once.
+    native: object = field(default=None, compare=False, repr=False)
 
-    @property
-    def x_shape(self):
-        in_size = self.window.of_caller(self.window.in_size)
-        return array_shape(self.batch, self.channels, in_size, self.channels_last)
 
-    @property
-    def y_shape(self):
-        out_size = self.window.of_caller(self.window.out_size)
-        return array_shape(self.batch, self.channels, out_size, self.channels_last)
+@dataclass(frozen=True, slots=True)
+class ColumnsProblem:
+    """One im2col or col2im, channels first: sizes without data."""
+
+    x_shape: tuple[int, ...]
+    cols_shape: tuple[int, ...]
+    window: Window
+    # What _core makes of it, once.
+    native: object = field(default=None, compare=False, repr=False)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -316,9 +321,9 @@ def pool_problem(
         ceil_mode=flag("ceil_mode", ceil_mode),
     )
     check_windows_overlap(w)
-    problem = PoolProblem(x_shape[0], channels, channels_last, w)
-    check_countable("y", problem.y_shape)
-    return problem
+    y_shape = array_shape(x_shape[0], channels, w.of_caller(w.out_size), channels_last)
+    check_countable("y", y_shape)
+    return PoolProblem(x_shape[0], channels, channels_last, w, x_shape, y_shape)
 
 
 def adaptive_problem(x_shape, output_size, layout, name="x_shape"):
@@ -336,9 +341,9 @@ def adaptive_problem(x_shape, output_size, layout, name="x_shape"):
             )
     ones, zeros, rest = (1, 1, 1), (0, 0, 0), (1,) * (3 - axes)
     w = Window(axes, rest + in_size, ones, rest + out_size, ones, ones, zeros, zeros, adaptive=True)
-    problem = PoolProblem(x_shape[0], channels, channels_last, w)
-    check_countable("y", problem.y_shape)
-    return problem
+    y_shape = array_shape(x_shape[0], channels, w.of_caller(w.out_size), channels_last)
+    check_countable("y", y_shape)
+    return PoolProblem(x_shape[0], channels, channels_last, w, x_shape, y_shape)
 
 
 def adaptive_gradient_problem(dy, x_shape, layout):
@@ -378,14 +383,15 @@ def check_windows_overlap(w):
 
 
 def columns_problem(x_shape, kernel_size, *, stride, padding, dilation, name="x_shape"):
-    """(x_shape, window) of im2col and col2im, channels first."""
+    """The problem of im2col and col2im."""
     x_shape = shape(name, x_shape)
     kernel = per_axis("kernel_size", kernel_size, len(x_shape) - 2, 1)
     w = window(
         x_shape[2:], kernel, "kernel_size", stride=stride, padding=padding, dilation=dilation
     )
-    check_countable("cols", (x_shape[0], x_shape[1] * w.taps, w.out_pixels))
-    return x_shape, w
+    cols_shape = x_shape[0], x_shape[1] * w.taps, w.out_pixels
+    check_countable("cols", cols_shape)
+    return ColumnsProblem(x_shape, cols_shape, w)
 
 
 def divisor(override):

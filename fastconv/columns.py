@@ -45,20 +45,13 @@ def im2col(x, kernel_size, *, stride=1, padding=0, dilation=1):
             [3, 4]]])
     """
     x = _values.real_array("x", x)
-    x_shape, window = _problem.columns_problem(
-        x.shape,
-        kernel_size,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        name="shape of x",
-    )
-    cols = np.empty((x_shape[0], x_shape[1] * window.taps, window.out_pixels), x.dtype)
-    if x.itemsize in (4, 8) and x.size and _core.im2col(window, np.ascontiguousarray(x), cols):
+    problem = columns_problem(x.shape, kernel_size, stride, padding, dilation, "shape of x")
+    cols = np.empty(problem.cols_shape, x.dtype)
+    if x.itemsize in (4, 8) and x.size and _core.im2col(problem, np.ascontiguousarray(x), cols):
         return cols
     # A copy moves bits: half precision, which has no C type, goes as integers of its size.
     source, target = (x.view(np.uint16), cols.view(np.uint16)) if x.itemsize == 2 else (x, cols)
-    _columns.im2col(_geometry.canonical(source), window, target)
+    _columns.im2col(_geometry.canonical(source), problem.window, target)
     return cols
 
 
@@ -98,18 +91,29 @@ def col2im(cols, x_shape, kernel_size, *, stride=1, padding=0, dilation=1):
     array([[[1., 2., 2., 1.]]])
     """
     cols = _values.real_array("cols", cols)
-    x_shape, window = _problem.columns_problem(
-        x_shape, kernel_size, stride=stride, padding=padding, dilation=dilation
-    )
-    _values.check_shape("cols", cols, (x_shape[0], x_shape[1] * window.taps, window.out_pixels))
+    problem = columns_problem(x_shape, kernel_size, stride, padding, dilation, "x_shape")
+    x_shape = problem.x_shape
+    _values.check_shape("cols", cols, problem.cols_shape)
     wide = _values.widened(cols)
     if wide.dtype.char in "fd" and wide.size:
         x = np.empty(x_shape, wide.dtype)
-        if _core.col2im(window, np.ascontiguousarray(wide), x):
+        if _core.col2im(problem, np.ascontiguousarray(wide), x):
             return x.astype(cols.dtype, copy=False)
     x = np.zeros(x_shape, wide.dtype)
-    _columns.col2im(wide, window, _geometry.canonical(x))
+    _columns.col2im(wide, problem.window, _geometry.canonical(x))
     return x.astype(cols.dtype, copy=False)
+
+
+def columns_problem(x_shape, kernel_size, stride, padding, dilation, name):
+    """The problem of im2col and col2im; of a call like an earlier one, that one's."""
+    arguments = (x_shape, kernel_size, stride, padding, dilation)
+    problem = _core.recall("columns", arguments)
+    if problem is None:
+        problem = _problem.columns_problem(
+            x_shape, kernel_size, stride=stride, padding=padding, dilation=dilation, name=name
+        )
+        _core.keep("columns", arguments, problem)
+    return problem
 
 
 def conv_matrix(w, x_shape, *, stride=1, padding=0, dilation=1, groups=1, sparse=False):

@@ -5,25 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _core, _problem, _values
-
-OPS = ("forward", "dx", "dw")
-
-
-def path_names():
-    """Every path of every op in order of preference."""
-    names = {}
-    for op in OPS:
-        names |= dict.fromkeys(_core.path_names(op))
-    # What refuses nothing is the last of all.
-    return tuple(sorted(names, key="naive".__eq__))
-
-
-PATHS = path_names()
-# What `algorithm` may be, beside "auto": a path, or an algorithm, which is any of its paths.
-ALGORITHMS = PATHS + tuple(
-    dict.fromkeys(name.partition("/")[0] for name in PATHS if "/" in name)
-)
+from . import _core, _problem, _values, plans
 
 
 class ConvGradients(NamedTuple):
@@ -110,12 +92,12 @@ def conv_forward(
              [81., 90.]]]])
     """
     geometry = (stride, padding, dilation, groups, layout)
-    problem = _core.kept_problem(x, w, b, None, geometry)
+    problem = _core.kept_problem("conv", x, w, b, None, geometry)
     if problem is None:
         x, w, b, problem = _problem.conv_arguments(x, w, b, geometry)
-        _core.keep_problem(problem, x.shape, w.shape, geometry)
+        _core.keep("conv", (x.shape, w.shape, geometry), problem)
     relu = _values.activation_is_relu(activation)
-    algorithm = _values.algorithm_name(algorithm, ALGORITHMS)
+    algorithm = _values.algorithm_name(algorithm, plans.ALGORITHMS)
     y, target = _values.result_array(out, problem.y_shape, x.dtype, (x, w, b))
     _core.conv_forward(algorithm, problem, x, w, b, relu, y)
     if target is not y:
@@ -183,13 +165,16 @@ class ConvPlan:
         geometry = (stride, padding, dilation, groups, layout)
         self._w, self._b, self._problem = _problem.plan_arguments(x_shape, w, b, dtype, geometry)
         self._relu = _values.activation_is_relu(activation)
-        self._asked = _values.algorithm_name(algorithm, ALGORITHMS)
+        self._asked = _values.algorithm_name(algorithm, plans.ALGORITHMS)
         self._prepare()
 
     def _prepare(self):
         setting = _core.get_isa(), _core.get_accurate()
-        self._prepared = setting, _core.prepare_weights(
-            self._asked, self._problem, self._w, self._relu, self._b is not None
+        self._prepared = (
+            setting,
+            _core.prepare_weights(
+                self._asked, self._problem, self._w, self._relu, self._b is not None
+            ),
         )
 
     def __getstate__(self):
@@ -228,21 +213,18 @@ class ConvPlan:
         return y if out is None else out
 
     def __str__(self):
-        problem = self._problem
-        plan = self._described()
-        lines = [
-            f"ConvPlan: x {problem.x_shape}, w {self._w.shape} -> y {problem.y_shape}, "
-            f"{self._w.dtype}, instruction set {_core.get_isa()}, {_core.get_threads()} thread(s)",
-            f"  algorithm  {plan['path']}: "
-            + ("as asked" if self._asked != "auto" else "the first that suits"),
-            f"  how        {plan['how'] or 'nothing to do'}",
-            f"  workspace  {plan['workspace_bytes'] / 2**20:.2f} MiB",
-            f"  weights    {plan['packed_bytes'] / 2**20:.2f} MiB, arranged once",
-        ]
-        for row in _core.conv_candidates("forward", problem, self._w.dtype.char):
-            if row["refusal"] is not None:
-                lines.append(f"  refused    {row['path']}: {row['refusal']}")
-        return "\n".join(lines)
+        problem, plan = self._problem, self._described()
+        arguments = problem, self._w.dtype.char, self._relu, self._b is not None
+        candidates = plans.judged(_core.conv_candidates("forward", *arguments), plan["path"])
+        return "\n".join(
+            [
+                f"ConvPlan: x {problem.x_shape}, w {self._w.shape} -> y {problem.y_shape}, "
+                f"{plan['dtype']}, instruction set {plan['isa']}, {plan['threads']} thread(s)",
+                *plans.plan_lines(plan),
+                "  paths in order of preference",
+                *plans.candidate_lines(candidates),
+            ]
+        )
 
 
 def conv_backward(
@@ -305,13 +287,13 @@ def conv_backward(
     array([[[ 5.,  8., 11.]]])
     """
     geometry = (stride, padding, dilation, groups, layout)
-    problem = None if dy is None else _core.kept_problem(x, w, None, dy, geometry)
+    problem = None if dy is None else _core.kept_problem("conv", x, w, None, dy, geometry)
     if problem is None:
         dy, x, w, problem = _problem.conv_gradient_arguments(dy, x, w, geometry)
-        _core.keep_problem(problem, x.shape, w.shape, geometry)
+        _core.keep("conv", (x.shape, w.shape, geometry), problem)
     if need is not _values.GRADIENTS:
         need = _values.needed_gradients(need)
-    algorithm = _values.algorithm_name(algorithm, ALGORITHMS)
+    algorithm = _values.algorithm_name(algorithm, plans.ALGORITHMS)
     dx = np.empty(x.shape, x.dtype) if "dx" in need else None
     dw = np.empty(w.shape, x.dtype) if "dw" in need else None
     db = np.empty(problem.out_channels, x.dtype) if "db" in need else None
@@ -384,7 +366,7 @@ def conv_jvp(
     arguments = _problem.tangent_arguments(x, w, x_dot, w_dot, b_dot, geometry)
     x, w, x_dot, w_dot, b_dot, problem = arguments
     relu = _values.activation_is_relu(activation)
-    algorithm = _values.algorithm_name(algorithm, ALGORITHMS)
+    algorithm = _values.algorithm_name(algorithm, plans.ALGORITHMS)
     inputs = (x, w, x_dot, w_dot, b_dot)
     y_dot, target = _values.result_array(out, problem.y_shape, x.dtype, inputs)
     tangent = np.empty_like(y_dot) if relu else y_dot

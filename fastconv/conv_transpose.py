@@ -77,7 +77,10 @@ def conv_transpose_forward(
     array([[[  1.,  10., 102.,  20., 200.]]])
     """
     geometry = (stride, padding, output_padding, dilation, groups, layout)
-    x, w, b, problem = _problem.transposed_arguments(x, w, b, geometry)
+    problem = _core.kept_problem("transposed", x, w, b, None, geometry)
+    if problem is None:
+        x, w, b, problem = _problem.transposed_arguments(x, w, b, geometry)
+        _core.keep("transposed", (x.shape, w.shape, geometry), problem)
     y, target = _values.result_array(out, problem.x_shape, x.dtype, (x, w, b))
     _core.conv_backward_data("auto", problem, x, w, y, b)
     if target is not y:
@@ -141,8 +144,12 @@ def conv_transpose_backward(
     (array([[[111., 111.]]]), array([[[3., 3., 3.]]]), array([5.]))
     """
     geometry = (stride, padding, output_padding, dilation, groups, layout)
-    dy, x, w, problem = _problem.transposed_gradient_arguments(dy, x, w, geometry)
-    need = _values.needed_gradients(need)
+    problem = None if dy is None else _core.kept_problem("transposed", x, w, None, dy, geometry)
+    if problem is None:
+        dy, x, w, problem = _problem.transposed_gradient_arguments(dy, x, w, geometry)
+        _core.keep("transposed", (x.shape, w.shape, geometry), problem)
+    if need is not _values.GRADIENTS:
+        need = _values.needed_gradients(need)
     dx = np.empty(x.shape, x.dtype) if "dx" in need else None
     dw = np.empty(w.shape, x.dtype) if "dw" in need else None
     db = None

@@ -58,17 +58,40 @@ def max_pool_forward(
     (array([[[[7]]]]), array([[[[2]]]]))
     """
     x = _values.real_array("x", x)
-    problem = _problem.pool_problem(
-        x.shape,
-        kernel_size,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        ceil_mode=ceil_mode,
-        layout=layout,
-        name="shape of x",
+    problem = pool_problem(
+        x.shape, kernel_size, stride, padding, dilation, ceil_mode, layout, "shape of x"
     )
     return max_pool(x, problem)
+
+
+def pool_problem(x_shape, kernel_size, stride, padding, dilation, ceil_mode, layout, name):
+    """The problem of a pool; of a call like an earlier one, that one's."""
+    mode = "ceil" if _values.flag("ceil_mode", ceil_mode) else "floor"
+    arguments = (x_shape, kernel_size, stride, padding, dilation, mode, layout)
+    problem = _core.recall("pool", arguments)
+    if problem is None:
+        problem = _problem.pool_problem(
+            x_shape,
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            ceil_mode=ceil_mode,
+            layout=layout,
+            name=name,
+        )
+        _core.keep("pool", arguments, problem)
+    return problem
+
+
+def adaptive_problem(x_shape, output_size, layout, name):
+    """The problem of an adaptive pool; of a call like an earlier one, that one's."""
+    arguments = (x_shape, output_size, layout)
+    problem = _core.recall("adaptive", arguments)
+    if problem is None:
+        problem = _problem.adaptive_problem(x_shape, output_size, layout, name)
+        _core.keep("adaptive", arguments, problem)
+    return problem
 
 
 def max_pool(x, problem):
@@ -265,14 +288,8 @@ def avg_pool_forward(
     array([[[2., 7.]]])
     """
     x = _values.float_array("x", x)
-    problem = _problem.pool_problem(
-        x.shape,
-        kernel_size,
-        stride=stride,
-        padding=padding,
-        ceil_mode=ceil_mode,
-        layout=layout,
-        name="shape of x",
+    problem = pool_problem(
+        x.shape, kernel_size, stride, padding, 1, ceil_mode, layout, "shape of x"
     )
     divisor = _problem.divisor(divisor_override)
     count_include_pad = _values.flag("count_include_pad", count_include_pad)
@@ -336,14 +353,7 @@ def avg_pool_backward(
     array([[[1., 1., 2., 2.]]])
     """
     dy = _values.float_array("dy", dy)
-    problem = _problem.pool_problem(
-        x_shape,
-        kernel_size,
-        stride=stride,
-        padding=padding,
-        ceil_mode=ceil_mode,
-        layout=layout,
-    )
+    problem = pool_problem(x_shape, kernel_size, stride, padding, 1, ceil_mode, layout, "x_shape")
     divisor = _problem.divisor(divisor_override)
     count_include_pad = _values.flag("count_include_pad", count_include_pad)
     _values.check_shape("dy", dy, problem.y_shape)
@@ -401,7 +411,7 @@ def adaptive_max_pool_forward(x, output_size, *, layout=None):
     (array([[[7, 7]]]), array([[[2, 2]]]))
     """
     x = _values.real_array("x", x)
-    problem = _problem.adaptive_problem(x.shape, output_size, layout, "shape of x")
+    problem = adaptive_problem(x.shape, output_size, layout, "shape of x")
     return max_pool(x, problem)
 
 
@@ -436,7 +446,7 @@ def adaptive_avg_pool_forward(x, output_size, *, layout=None):
     array([[[3. , 5.5]]])
     """
     x = _values.float_array("x", x)
-    problem = _problem.adaptive_problem(x.shape, output_size, layout, "shape of x")
+    problem = adaptive_problem(x.shape, output_size, layout, "shape of x")
     return avg_pool(x, problem)
 
 

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from . import _core, _values, conv
+from . import _core, _values, plans
 
 MAX_THREADS = 1024
 
 
 def algorithms():
-    """Names of the convolution algorithms, in the order in which "auto" prefers them.
+    """Names of the paths of a convolution, in the order in which "auto" prefers them.
+
+    A path is an algorithm with one of its arrangements, `algorithm/arrangement`; `algorithm=`
+    takes either name. Some serve one direction alone: `explain` lists those of each.
 
     Returns
     -------
@@ -26,7 +29,7 @@ def algorithms():
     >>> "naive" in fastconv.algorithms()
     True
     """
-    return conv.PATHS
+    return plans.PATHS
 
 
 def isas():
@@ -281,7 +284,7 @@ def cgroup_quota(root):
 
 
 def apply_environment():
-    """FASTCONV_ISA, _NUM_THREADS and _ACCURACY; what they cannot mean is said and left aside."""
+    """FASTCONV_ISA, _NUM_THREADS, _ACCURACY, _LOG; what they cannot mean is said and left aside."""
     wanted = os.environ.get("FASTCONV_ISA")
     if wanted and wanted not in isas():
         known = tuple(name for name, _ in _core.all_isas())
@@ -305,6 +308,14 @@ def apply_environment():
                 RuntimeWarning,
                 stacklevel=2,
             )
+    what = os.environ.get("FASTCONV_LOG")
+    if what and what != "plan":
+        warnings.warn(
+            f"FASTCONV_LOG is {what!r}, expected 'plan': nothing is logged",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    _core.log_plans(plans.log if what == "plan" else None)
     level = os.environ.get("FASTCONV_ACCURACY")
     if level:
         try:

@@ -18,6 +18,7 @@ ORDER = [
     {"runtime"},
     {"conv_transpose"},
     {"conv", "pool", "columns", "layers", "gradients", "costs"},
+    {"plans"},
     {"_core", "_columns", "_pool"},
     {"_problem"},
     {"_values"},
@@ -41,7 +42,7 @@ C_ORDER = [
 ]
 SOURCES = [
     path
-    for pattern in ("*.py", "*.pyx", "*.pxd", "*.c", "*.h")
+    for pattern in ("*.py", "*.pyx", "*.pxd", "*.pxi", "*.c", "*.h")
     for folder in ("fastconv", "csrc", "bench", "tests")
     for path in (ROOT / folder).rglob(pattern)
 ]

@@ -343,7 +343,7 @@ def test_algorithm_that_refuses_is_said_with_its_reason():
         fastconv.ConvPlan(REFUSED_X, REFUSED_W, algorithm="implicit_gemm", **REFUSED)
     plan = fastconv.ConvPlan(REFUSED_X, REFUSED_W, **REFUSED)
     assert plan.algorithm == "naive"
-    assert re.search(r"refused +implicit_gemm: .* 2\*\*20", str(plan))
+    assert re.search(r"implicit_gemm.* refused: .* 2\*\*20", str(plan))
     x = np.arange(2048, dtype=np.float32).reshape(REFUSED_X)
     np.testing.assert_array_equal(plan(x), fastconv.conv_forward(x, REFUSED_W, **REFUSED))
 
@@ -356,13 +356,14 @@ def test_plan_in_words_says_what_a_call_does(isa):
     for part in (
         "x (2, 9, 9, 12), w (70, 12, 3, 3) -> y (2, 9, 9, 70), float64",
         f"instruction set {isa}, 3 thread(s)",
-        "algorithm  implicit_gemm: the first that suits",
+        ": the first that suits",
+        "> implicit_gemm",
         "output channels in the vector",
         "workspace  ",
         "arranged once",
     ):
         assert part in shown
-    assert "refused    winograd" not in shown
+    assert not re.search("winograd/?[0-9x_]* +refused: the kernel is not 3x3", shown)
 
 
 @pytest.mark.parametrize("layout", [None, "NHWC"])
