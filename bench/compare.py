@@ -252,6 +252,16 @@ def provenance(options):
     }
 
 
+def written(results, folder):
+    """Paths of compare.json and, where matplotlib is installed, of the pictures."""
+    paths = [report.write(results, folder)]
+    try:
+        import pictures
+    except ImportError:
+        return paths
+    return paths + pictures.draw(results, folder) if results.records else paths
+
+
 def main(arguments=None):
     options = parse_arguments(arguments)
     with tempfile.TemporaryDirectory() as scratch:
@@ -270,7 +280,7 @@ def main(arguments=None):
     )
     report.print_tables(results, markdown=options.markdown)
     os.makedirs(options.out, exist_ok=True)
-    for path in report.write(results, options.out):
+    for path in written(results, options.out):
         print(f"wrote {os.path.relpath(path)}", file=sys.stderr)
     return 130 if interrupted else int(any(map(report.is_our_fault, results.records)))
 

@@ -270,11 +270,7 @@ def print_tables(results, markdown=False):
 
 
 def write(results, folder):
-    """compare.json and, where matplotlib is installed, the pictures. Returns the paths."""
-    paths = [Path(folder, "compare.json")]
-    paths[0].write_text(json.dumps(asdict(results), indent=1) + "\n")
-    try:
-        import pictures
-    except ImportError:
-        return paths
-    return paths + pictures.draw(results, folder) if results.records else paths
+    """compare.json; returns its path."""
+    path = Path(folder, "compare.json")
+    path.write_text(json.dumps(asdict(results), indent=1) + "\n")
+    return path
