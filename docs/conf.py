@@ -1,6 +1,9 @@
-"""Sphinx: python -m sphinx -W -b html docs docs/_build. Nothing is fetched."""
+"""Sphinx: sphinx-build -W docs docs/_build. Nothing is fetched, when pages are made or viewed."""
 
 import re
+
+from docutils import nodes
+from latex2mathml.converter import convert
 
 import fastconv
 
@@ -11,7 +14,6 @@ version = release = fastconv.__version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "numpydoc",
 ]
 exclude_patterns = ["_build"]
@@ -19,6 +21,8 @@ html_theme = "alabaster"
 html_theme_options = {"page_width": "1100px", "description": "Convolution for NumPy arrays"}
 html_show_copyright = False
 html_copy_source = False
+html_static_path = ["_static"]
+html_math_renderer = "mathml"
 
 myst_enable_extensions = ["dollarmath"]
 default_role = "py:obj"  # `name` in a docstring links to what it names, where there is a page
@@ -51,5 +55,14 @@ def escaped(line):
     return "".join(p if p.startswith("`") else re.sub(r"([*|])", r"\\\1", p) for p in parts)
 
 
+def visit_formula(translator, node):
+    """MathML, which browsers draw without a script."""
+    block = isinstance(node, nodes.math_block)
+    translator.body.append(convert(node.astext(), display="block" if block else "inline"))
+    raise nodes.SkipNode
+
+
 def setup(app):
+    formula = (visit_formula, None)
+    app.add_html_math_renderer("mathml", inline_renderers=formula, block_renderers=formula)
     app.connect("autodoc-process-docstring", as_restructured_text, priority=100)

@@ -12,6 +12,17 @@
 `algorithms()` names what can run, `explain()` says what would, and why.
 """
 
+try:
+    from . import _core  # noqa: F401
+except ImportError as error:
+    if error.name != __name__:  # it is there, and gives its own name
+        raise
+    raise ImportError(
+        f"{__path__[0]} holds the sources of fastconv, uncompiled, and hides an installed fastconv "
+        "from a Python that starts beside it: start Python in another folder, or run "
+        '"pip install -e ." here'
+    ) from None
+
 from .columns import col2im, conv_matrix, im2col
 from .conv import ConvGradients, ConvPlan, conv_backward, conv_forward, conv_jvp
 from .conv_transpose import conv_transpose_backward, conv_transpose_forward

@@ -17,6 +17,7 @@ cnp.import_array()
 # What calls use from now on: runtime.py sets it.
 cdef int current_isa = 0
 cdef bint accurate = False
+hidden_isas = frozenset()
 
 cdef unsigned long main_thread = threading.main_thread().ident
 cdef object pending = None
@@ -265,11 +266,12 @@ def path_names(op):
 # Settings
 
 def all_isas():
-    """(name, whether this processor has it) of the instruction sets compiled in, best first."""
+    """(name, whether it is usable: on this processor, not hidden) of those compiled in, best first."""
     cdef int index = 0
     rows = []
     while fc_isa_name(index) != NULL:
-        rows.append((fc_isa_name(index).decode(), bool(fc_isa_available(index))))
+        name = fc_isa_name(index).decode()
+        rows.append((name, bool(fc_isa_available(index)) and name not in hidden_isas))
         index += 1
     return tuple(rows)
 

@@ -36,6 +36,8 @@ def isas():
     """Names of the instruction sets usable on this processor, best first.
 
     The first is used unless the environment variable FASTCONV_ISA or `use_isa` says otherwise.
+    Those that the environment variable FASTCONV_HIDE_ISAS names, as in "avx512,avx2", are treated
+    as if the processor lacked them.
 
     Returns
     -------
@@ -284,16 +286,14 @@ def cgroup_quota(root):
 
 
 def apply_environment():
-    """FASTCONV_ISA, _NUM_THREADS, _ACCURACY, _LOG; what they cannot mean is said and left aside."""
+    """The variables FASTCONV_*; what they cannot mean is said and left aside."""
+    hide_isas()
     wanted = os.environ.get("FASTCONV_ISA")
     if wanted and wanted not in isas():
-        known = tuple(name for name, _ in _core.all_isas())
-        warnings.warn(
-            f"FASTCONV_ISA is {wanted!r}, expected one of {isas()}: "
-            f"{'this processor lacks it' if wanted in known else 'unknown'}, using {isas()[0]!r}",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        known = [name for name, _ in _core.all_isas()]
+        reason = "this processor lacks it" if wanted in known else "unknown"
+        reason = "FASTCONV_HIDE_ISAS hides it" if wanted in _core.hidden_isas else reason
+        say_left_aside("FASTCONV_ISA", f"one of {isas()}", f"{reason}, using {isas()[0]!r}")
         wanted = None
     _core.set_isa(wanted or isas()[0])
     _core.set_threads(usable_processors())
@@ -302,31 +302,39 @@ def apply_environment():
         try:
             set_num_threads(int(count))
         except ValueError:
-            warnings.warn(
-                f"FASTCONV_NUM_THREADS is {count!r}, expected an integer from 1 to {MAX_THREADS}: "
-                f"using {get_num_threads()}",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            expected = f"an integer from 1 to {MAX_THREADS}"
+            say_left_aside("FASTCONV_NUM_THREADS", expected, f"using {get_num_threads()}")
     what = os.environ.get("FASTCONV_LOG")
     if what and what != "plan":
-        warnings.warn(
-            f"FASTCONV_LOG is {what!r}, expected 'plan': nothing is logged",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        say_left_aside("FASTCONV_LOG", "'plan'", "nothing is logged")
     _core.log_plans(plans.log if what == "plan" else None)
     level = os.environ.get("FASTCONV_ACCURACY")
     if level:
         try:
             set_accuracy(level)
         except ValueError:
-            warnings.warn(
-                f"FASTCONV_ACCURACY is {level!r}, expected one of {ACCURACIES}: "
-                f"using {get_accuracy()!r}",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            expected = f"one of {ACCURACIES}"
+            say_left_aside("FASTCONV_ACCURACY", expected, f"using {get_accuracy()!r}")
+
+
+def hide_isas():
+    """FASTCONV_HIDE_ISAS: names with commas between them, but for the last resort."""
+    *known, always = (name for name, _ in _core.all_isas())
+    text = os.environ.get("FASTCONV_HIDE_ISAS", "")
+    names = {name.strip() for name in text.split(",")} - {""}
+    for name in sorted(names.difference(known)):
+        reason = "is always there" if name == always else "is unknown"
+        say_left_aside("FASTCONV_HIDE_ISAS", f"some of {tuple(known)}", f"{name!r} {reason}")
+    _core.hidden_isas = frozenset(names.intersection(known))
+
+
+def say_left_aside(variable, expected, outcome):
+    """Warns of the value of an environment variable."""
+    warnings.warn(
+        f"{variable} is {os.environ[variable]!r}, expected {expected}: {outcome}",
+        RuntimeWarning,
+        stacklevel=3,
+    )
 
 
 def register_with_threadpoolctl():

@@ -6,6 +6,7 @@ import inspect
 import pkgutil
 import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,6 +57,16 @@ def test_importing_loads_no_optional_partner():
     code = f"import sys, fastconv; print([m for m in {partners.split()!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_uncompiled_sources_say_what_they_are(tmp_path):
+    sources = Path(__file__).parents[1] / "fastconv"
+    shutil.copytree(sources, tmp_path / "fastconv", ignore=shutil.ignore_patterns("*.so", "*.pyd"))
+    # Without site, that is without an editable install, which would lend them its compiled modules.
+    command = [sys.executable, "-S", "-c", "import fastconv"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    said = f"ImportError: {tmp_path / 'fastconv'} holds the sources of fastconv, uncompiled"
+    assert said in done.stderr and 'run "pip install -e ." here' in done.stderr
 
 
 @pytest.mark.parametrize("name", PUBLIC)

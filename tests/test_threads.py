@@ -98,13 +98,48 @@ def test_environment_that_means_nothing_is_said_and_left_aside(count):
     assert "FASTCONV_ISA is 'mmx'" in done.stderr
 
 
+USABLE = "import fastconv as f; print(*f.isas(), f.runtime._core.get_isa())"
+COMPILED_IN = [name for name, _ in runtime._core.all_isas()]
+
+
+def nothing_hidden():
+    """What isas() is in a process that hides none."""
+    return run_python(USABLE, FASTCONV_HIDE_ISAS="").stdout.split()[:-1]
+
+
 def test_row_25_instruction_set_that_the_processor_lacks_falls_back():
-    absent = [name for name, has in runtime._core.all_isas() if not has]
-    for name in absent:
-        done = run_python("import fastconv as f; print(f.isas()[0])", FASTCONV_ISA=name)
-        assert done.stdout.strip() == fastconv.isas()[0]
+    everything = nothing_hidden()
+    for name in set(COMPILED_IN) - set(everything):
+        done = run_python(USABLE, FASTCONV_ISA=name, FASTCONV_HIDE_ISAS="")
+        assert done.stdout.split() == [*everything, everything[0]]
         assert "this processor lacks it" in done.stderr
     assert fastconv.isas()[-1] == "portable"
+
+
+@pytest.mark.parametrize("count", range(1, len(COMPILED_IN)))
+def test_row_25_hidden_instruction_sets_are_as_if_the_processor_lacked_them(count):
+    hidden = COMPILED_IN[:count]
+    left = [name for name in nothing_hidden() if name not in hidden]
+    done = run_python(USABLE, FASTCONV_HIDE_ISAS=",".join(hidden), FASTCONV_ISA="")
+    assert (done.stdout.split(), done.stderr) == ([*left, left[0]], "")
+    for name in hidden:
+        done = run_python(USABLE, FASTCONV_HIDE_ISAS=" , ".join(hidden), FASTCONV_ISA=name)
+        assert done.stdout.split() == [*left, left[0]]
+        expected = f"FASTCONV_ISA is {name!r}, expected one of {tuple(left)}: FASTCONV_HIDE_ISAS"
+        assert f"{expected} hides it, using {left[0]!r}" in done.stderr
+        code = f"import fastconv as f; f.use_isa({name!r}).__enter__()"
+        done = run_python(code, FASTCONV_HIDE_ISAS=",".join(hidden), FASTCONV_ISA="")
+        assert f"ValueError: name is {name!r}, expected one of {tuple(left)}" in done.stderr
+
+
+@pytest.mark.parametrize("bad, reason", [("mmx", "unknown"), ("portable", "always there")])
+def test_names_that_cannot_be_hidden_are_said_and_left_aside(bad, reason):
+    value = ",".join([bad, *COMPILED_IN[:-1]])
+    done = run_python(USABLE, FASTCONV_HIDE_ISAS=value, FASTCONV_ISA="")
+    assert done.stdout.split() == ["portable", "portable"]
+    expected = f"some of {tuple(COMPILED_IN[:-1])}"
+    said = f"FASTCONV_HIDE_ISAS is {value!r}, expected {expected}: {bad!r} is {reason}"
+    assert said in done.stderr and done.stderr.count("RuntimeWarning") == 1
 
 
 @pytest.mark.parametrize(
