@@ -1,11 +1,44 @@
-"""Fixtures of all tests."""
+"""Fixtures of all tests, and which of them are long."""
+
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 import pytest
 from calls import DY, W, X
 from cases import IMPLEMENTATIONS
+from tiers import covering
 
 import fastconv
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m is heeded
+def pytest_collection_modifyitems(items):
+    """Marks as long what the marker `pairwise` leaves out, and takes what it sweeps case by case.
+
+    Instruction sets follow one another in a case, so that its oracle (`cases.kept`) is asked once.
+    """
+    ordered = []
+    for _, group in groupby(items, lambda item: item.nodeid.partition("[")[0]):
+        group = list(group)
+        if group[0].get_closest_marker("pairwise"):
+            rows = numbered([item.callspec.params for item in group])
+            few = covering(rows)
+            for position in set(range(len(rows))).difference(few):
+                group[position].add_marker("long")
+            group = [item for _, item in sorted(zip(rows, group, strict=True), key=itemgetter(0))]
+        ordered += group
+    items[:] = ordered
+
+
+def numbered(combinations):
+    """Each a row of numbers: which value it has of each parameter, those of the fixtures below last."""
+    names = sorted(combinations[0], key=("algorithm", "isa").__contains__)
+    numbers = {name: {} for name in names}
+    return [
+        tuple(numbers[name].setdefault(id(row[name]), len(numbers[name])) for name in names)
+        for row in combinations
+    ]
 
 
 @pytest.fixture(scope="session")
