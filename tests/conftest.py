@@ -32,13 +32,19 @@ def pytest_collection_modifyitems(items):
 
 
 def numbered(combinations):
-    """Each a row of numbers: which value it has of each parameter, those of the fixtures below last."""
+    """Rows of numbers: which value each has of every parameter, `algorithm` and `isa` last."""
     names = sorted(combinations[0], key=("algorithm", "isa").__contains__)
     numbers = {name: {} for name in names}
     return [
         tuple(numbers[name].setdefault(id(row[name]), len(numbers[name])) for name in names)
         for row in combinations
     ]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """`-n auto`: few, as each uses as many threads as the machine has cores."""
+    return min(8, fastconv.get_num_threads())
 
 
 @pytest.fixture(scope="session")

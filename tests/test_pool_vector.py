@@ -83,7 +83,9 @@ ROWS = [
 ]
 
 
-@pytest.fixture(params=[ABOUT, pytest.param(BETWEEN, marks=pytest.mark.long)], ids=["about", "between"])
+@pytest.fixture(
+    params=[ABOUT, pytest.param(BETWEEN, marks=pytest.mark.long)], ids=["about", "between"]
+)
 def widths(request):
     return request.param
 

@@ -1,6 +1,13 @@
-"""Which combinations of a sweep the short run takes: few in which every two values meet."""
+"""Which tests of a sweep are long, to be left out unless asked for."""
 
 from itertools import combinations
+
+import pytest
+
+
+def long_except(short, values):
+    """`values` as parameters of a test that is long but for those in `short`."""
+    return [v if v in short else pytest.param(v, marks=pytest.mark.long) for v in values]
 
 
 def covering(rows):
