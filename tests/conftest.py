@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from calls import DY, W, X
 from cases import IMPLEMENTATIONS
-from tiers import covering
+from tiers import covering, numbered
 
 import fastconv
 
@@ -16,29 +16,19 @@ import fastconv
 def pytest_collection_modifyitems(items):
     """Marks as long what the marker `pairwise` leaves out, and takes what it sweeps case by case.
 
-    Instruction sets follow one another in a case, so that its oracle (`cases.kept`) is asked once.
+    Fixtures such as `isa` vary first, so that the oracle of a case (`cases.kept`) is asked once.
     """
     ordered = []
     for _, group in groupby(items, lambda item: item.nodeid.partition("[")[0]):
         group = list(group)
         if group[0].get_closest_marker("pairwise"):
-            rows = numbered([item.callspec.params for item in group])
+            rows = numbered(group)
             few = covering(rows)
             for position in set(range(len(rows))).difference(few):
                 group[position].add_marker("long")
             group = [item for _, item in sorted(zip(rows, group, strict=True), key=itemgetter(0))]
         ordered += group
     items[:] = ordered
-
-
-def numbered(combinations):
-    """Rows of numbers: which value each has of every parameter, `algorithm` and `isa` last."""
-    names = sorted(combinations[0], key=("algorithm", "isa").__contains__)
-    numbers = {name: {} for name in names}
-    return [
-        tuple(numbers[name].setdefault(id(row[name]), len(numbers[name])) for name in names)
-        for row in combinations
-    ]
 
 
 @pytest.hookimpl(optionalhook=True)
