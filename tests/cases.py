@@ -1,5 +1,6 @@
 """The named problems that the tests share, and how near a result must be."""
 
+import functools
 import math
 from dataclasses import dataclass, field
 
@@ -24,7 +25,7 @@ class Case:
     name: str
     x: tuple[int, ...]
     w: tuple[int, ...]
-    options: dict = field(default_factory=dict)
+    options: dict = field(default_factory=dict, hash=False)
 
     def __str__(self):
         return self.name
@@ -90,6 +91,22 @@ CONV = [
 ]
 
 CONV_BY_NAME = {case.name: case for case in CONV}
+
+
+def kept(expected):
+    """`expected`, a function that returns arrays, computed once for tests that follow one another.
+
+    What an oracle says of a case is then read by each instruction set. Nobody writes to it.
+    """
+
+    @functools.lru_cache(maxsize=16)
+    def once(*arguments):
+        arrays = tuple(expected(*arguments))
+        for array in arrays:
+            array.flags.writeable = False
+        return arrays
+
+    return once
 
 
 def channels_last(array):

@@ -1,11 +1,40 @@
-"""Fixtures of all tests."""
+"""Fixtures of all tests, and which of them are long."""
+
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 import pytest
 from calls import DY, W, X
 from cases import IMPLEMENTATIONS
+from tiers import covering, numbered
 
 import fastconv
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m is heeded
+def pytest_collection_modifyitems(items):
+    """Marks as long what the marker `pairwise` leaves out, and takes what it sweeps case by case.
+
+    Fixtures such as `isa` vary first, so that the oracle of a case (`cases.kept`) is asked once.
+    """
+    ordered = []
+    for _, group in groupby(items, lambda item: item.nodeid.partition("[")[0]):
+        group = list(group)
+        if group[0].get_closest_marker("pairwise"):
+            rows = numbered(group)
+            few = covering(rows)
+            for position in set(range(len(rows))).difference(few):
+                group[position].add_marker("long")
+            group = [item for _, item in sorted(zip(rows, group, strict=True), key=itemgetter(0))]
+        ordered += group
+    items[:] = ordered
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """`-n auto`: few, as each uses as many threads as the machine has cores."""
+    return min(8, fastconv.get_num_threads())
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,15 @@ Which arrangement runs is the engine's choice, by instruction set, layout and sh
 are small integers, so that every sum is exact in every order.
 """
 
+import math
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import LAYOUT_LAST, Case, assert_same_bits, channels_first, channels_last
+from cases import LAYOUT_LAST, Case, assert_same_bits, channels_first, channels_last, kept
 
 import fastconv
 
@@ -99,10 +101,6 @@ def view_in_nan(array, slices):
     return view
 
 
-def gradient_like(y, seed=1):
-    return np.random.default_rng(seed).integers(-4, 5, y.shape).astype(y.dtype)
-
-
 def all_results(x, w, b, dy, options, last=False):
     """y, dx, dw, db; channels last if asked, but returned channels first."""
     if not last:
@@ -115,12 +113,22 @@ def all_results(x, w, b, dy, options, last=False):
     return [channels_first(y), channels_first(dx), dw, db]
 
 
-def check(x, w, b, options, last):
-    """All results, and a plan's, are those of the naive loops."""
-    naive = dict(options, algorithm="naive")
-    options = {"algorithm": "implicit_gemm", **options}
-    dy = gradient_like(fastconv.conv_forward(x, w, b, **naive))
-    expected = all_results(x, w, b, dy, naive)
+@kept
+def by_naive_loops(case, dtype=np.float32, seed=0, spoiled=None):
+    """x, w, b, dy and y, dx, dw, db; `spoiled` is (name of an array, flat position, value)."""
+    x, w, b = case.integers(seed, dtype)
+    shape = fastconv.conv_output_shape(case.x, case.w, **case.options)
+    dy = np.random.default_rng(1).integers(-4, 5, shape).astype(dtype)
+    if spoiled:
+        name, position, value = spoiled
+        {"x": x, "w": w, "dy": dy}[name].flat[position] = value
+    return x, w, b, dy, *all_results(x, w, b, dy, dict(case.options, algorithm="naive"))
+
+
+def check(case, last, dtype=np.float32, seed=0, spoiled=None, view=np.asarray):
+    """All results, and a plan's, are those of the naive loops, whatever view is taken of w."""
+    x, w, b, dy, *expected = by_naive_loops(case, dtype, seed, spoiled)
+    w, options = view(w), dict(case.options, algorithm="implicit_gemm")
     names = ("y", "dx", "dw", "db")
     actual = all_results(x, w, b, dy, options, last)
     for name, a, e in zip(names, actual, expected, strict=True):
@@ -153,49 +161,46 @@ def test_cases_of_this_file_meet_every_arrangement():
     }
 
 
+@pytest.mark.pairwise
 @LAYOUTS
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("case", PADDED, ids=str)
 def test_taps_in_the_padding_may_be_left_out(case, dtype, last, isa):
-    check(*case.integers(dtype=dtype), case.options, last)
+    check(case, last, dtype)
 
 
+@pytest.mark.pairwise
 @LAYOUTS
 @pytest.mark.parametrize("value", [np.inf, np.nan])
 @pytest.mark.parametrize("case", PADDED, ids=str)
 def test_one_weight_that_is_not_finite_counts_over_the_padding(case, value, last, isa):
-    x, w, b = case.integers()
-    for position in (0, w.size // 2, w.size - 1):
-        spoiled = w.copy()
-        spoiled.flat[position] = value
-        naive = fastconv.conv_forward(x, spoiled, b, **dict(case.options, algorithm="naive"))
-        assert np.isnan(naive).any() and np.isfinite(naive).any()
-        check(x, spoiled, b, case.options, last)
+    size = math.prod(case.w)
+    for position in (0, size // 2, size - 1):
+        spoiled = ("w", position, value)
+        y = by_naive_loops(case, np.float32, 0, spoiled)[4]
+        assert np.isnan(y).any() and np.isfinite(y).any()
+        check(case, last, spoiled=spoiled)
 
 
+@pytest.mark.pairwise
 @LAYOUTS
 @pytest.mark.parametrize("spoiled", ["x", "dy"])
 @pytest.mark.parametrize("case", PADDED + FEW_SUMS, ids=str)
 def test_one_infinite_element_of_x_or_dy_reaches_what_it_meets(case, spoiled, last, isa):
-    x, w, b = case.integers()
-    naive = dict(case.options, algorithm="naive")
-    dy = gradient_like(fastconv.conv_forward(x, w, b, **naive))
     for position in (0, -1):
-        arrays = {"x": x.copy(), "dy": dy.copy()}
-        array = arrays[spoiled]
-        array.flat[position] = np.inf
-        arguments = (arrays["x"], w, b, arrays["dy"])
-        expected = all_results(*arguments, naive)
+        spoil = (spoiled, position, np.inf)
+        *arguments, y, dx, dw, db = by_naive_loops(case, np.float32, 0, spoil)
         actual = all_results(*arguments, case.options, last)
-        for name, a, e in zip(("y", "dx", "dw", "db"), actual, expected, strict=True):
+        for name, a, e in zip(("y", "dx", "dw", "db"), actual, (y, dx, dw, db), strict=True):
             np.testing.assert_array_equal(a, e, err_msg=name)
 
 
+@pytest.mark.pairwise
 @LAYOUTS
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("case", CHANNELS + POINTWISE + FEW_SUMS, ids=str)
 def test_many_and_few_channels_in_both_layouts(case, dtype, last, isa):
-    check(*case.integers(dtype=dtype), case.options, last)
+    check(case, last, dtype)
 
 
 @LAYOUTS
@@ -218,42 +223,38 @@ def test_weights_that_are_packed_and_used_in_parts(last, isa):
 @LAYOUTS
 @pytest.mark.parametrize("case", VOLUMES, ids=str)
 def test_volumes_of_many_channels(case, last, isa):
-    x, w, b = case.integers()
-    check(x, w, b, case.options, last)
-    check(x, np.asfortranarray(w), b, case.options, last)
+    check(case, last)
+    check(case, last, view=np.asfortranarray)
 
 
+@pytest.mark.pairwise
 @LAYOUTS
 @pytest.mark.parametrize("value", [np.inf, np.nan])
 @pytest.mark.parametrize("case", VOLUMES, ids=str)
 def test_volumes_with_one_weight_that_is_not_finite(case, value, last, isa):
-    x, w, b = case.integers()
-    for position in (0, w.size - 1):
-        spoiled = w.copy()
-        spoiled.flat[position] = value
-        check(x, spoiled, b, case.options, last)
-        check(x, np.asfortranarray(spoiled), b, case.options, last)
+    for position in (0, math.prod(case.w) - 1):
+        check(case, last, spoiled=("w", position, value))
+        check(case, last, spoiled=("w", position, value), view=np.asfortranarray)
 
 
+@pytest.mark.pairwise
 @LAYOUTS
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("outputs", [1, 4, 8, 16])
 def test_weights_of_any_strides_count_where_planes_lie_in_the_padding(outputs, dtype, last, isa):
     padding = ((0, 2), (4, 4), (4, 4))
     case = Case("beside", (1, 64, 1, 4, 4), (outputs, 64, 1, 1, 1), {"padding": padding})
-    x, w, b = case.integers(dtype=dtype)
-    w[0, 5] = np.inf
-    for view in (w, np.asfortranarray(w), view_in_nan(w, {1: slice(1, None, 2)})):
-        check(x, view, b, case.options, last)
+    for view in (np.asarray, np.asfortranarray, lambda w: view_in_nan(w, {1: slice(1, None, 2)})):
+        check(case, last, dtype, spoiled=("w", 5, np.inf), view=view)
 
 
+@pytest.mark.pairwise
 @LAYOUTS
 @pytest.mark.parametrize("outputs", [1, 3, 8, 9, 33])
 @pytest.mark.parametrize("taps", [1, 3])
 def test_lines_of_every_length_about_whole_vectors(taps, outputs, last, isa):
     for length in range(38, 103):
-        case = Case("line", (1, 6, length), (outputs, 6, taps))
-        check(*case.integers(seed=length), case.options, last)
+        check(Case("line", (1, 6, length), (outputs, 6, taps)), last, seed=length)
 
 
 # Slices of some axes of an array that is larger along them, so that the view ends where the array
@@ -267,6 +268,7 @@ VIEWS = {
 }
 
 
+@pytest.mark.pairwise
 @LAYOUTS
 @pytest.mark.parametrize("name", VIEWS)
 @pytest.mark.parametrize("stride", [1, 2])
@@ -279,7 +281,8 @@ def test_pointwise_on_views_reads_nothing_beside_them(outputs, stride, name, las
         if last:
             x, options["layout"] = channels_last(x), "NHWC"
         naive = dict(options, algorithm="naive")
-        dy = gradient_like(fastconv.conv_forward(x, w, b, **naive))
+        y = fastconv.conv_forward(x, w, b, **naive)
+        dy = np.random.default_rng(1).integers(-4, 5, y.shape).astype(y.dtype)
         expected = all_results(x, w, b, dy, naive)
         views = [view_in_nan(array, VIEWS[name]) for array in (x, w, dy)]
         assert all(np.isnan(view.base).any() for view in views)
@@ -292,6 +295,8 @@ def test_pointwise_on_views_reads_nothing_beside_them(outputs, stride, name, las
 
 GUARDED = """
 import ctypes, faulthandler, itertools, mmap, sys, numpy as np, fastconv
+sys.path.append(sys.argv[2])
+from tiers import covering
 faulthandler.enable()
 PAGE, protect = mmap.PAGESIZE, ctypes.CDLL(None).mprotect
 
@@ -331,10 +336,14 @@ LAST = {3: "NWC", 4: "NHWC", 5: "NDHWC"}
 EXACT = fastconv.get_accuracy() == "high"
 def same(actual, expected):
     return np.allclose(actual, expected, rtol=0, atol=0 if EXACT else 2e-3)
+HOW = [(True, "f4"), (False, "f4"), (True, "f8")]
 rng = np.random.default_rng(0)
-for case, view, last, (at_end, dtype) in itertools.product(
-    CASES, VIEWS, (False, True), [(True, "f4"), (False, "f4"), (True, "f8")]
-):
+sweep = list(itertools.product(*map(range, (len(CASES), len(VIEWS), 2, len(HOW)))))
+few = [sweep[position] for position in covering(sweep)]
+for which in few if sys.argv[1] == "few" else sorted(set(sweep).difference(few)):
+    case, view, last, (at_end, dtype) = (
+        values[i] for values, i in zip((CASES, VIEWS, (False, True), HOW), which, strict=True)
+    )
     x_shape, k, kernel, options = case
     base = rng.integers(-4, 5, x_shape).astype(dtype)
     x = view(guarded(base, at_end))
@@ -364,11 +373,12 @@ print("done")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="protects pages as Linux does")
+@pytest.mark.parametrize("sweep", ["few", pytest.param("all_others", marks=pytest.mark.long)])
 @pytest.mark.parametrize("accuracy", ["normal", "high"])
 @pytest.mark.parametrize("isa", fastconv.isas())
-def test_nothing_is_read_or_written_beyond_the_arrays(isa, accuracy):
+def test_nothing_is_read_or_written_beyond_the_arrays(isa, accuracy, sweep):
     done = subprocess.run(
-        [sys.executable, "-c", GUARDED],
+        [sys.executable, "-c", GUARDED, sweep, Path(__file__).parent],
         env=os.environ | {"FASTCONV_ISA": isa, "FASTCONV_ACCURACY": accuracy},
         capture_output=True,
         text=True,
@@ -391,6 +401,7 @@ SHARED_OUT = [
 ]
 
 
+@pytest.mark.pairwise
 @LAYOUTS
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("case", SHARED_OUT + FEW_SUMS, ids=str)
@@ -410,7 +421,7 @@ def test_every_thread_count_gives_the_same_bits(case, dtype, last, isa):
 @pytest.mark.parametrize("case", SHARED_OUT[-3:], ids=str)
 def test_large_gradients_of_weights_are_right(case, isa):
     with fastconv.num_threads(3):
-        check(*case.integers(dtype=np.float64), case.options, last=False)
+        check(case, False, np.float64)
 
 
 @LAYOUTS

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiers import long_except
 
 torch = pytest.importorskip("torch")
 
@@ -42,7 +43,7 @@ def test_networks_have_the_published_parameters(name):
     assert sum(int(np.prod(shape)) for shape in shapes) == PUBLISHED[name]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", long_except(["mobilenet_v2", "cs231n"], NETWORKS))
 def test_forward_and_gradients_agree_with_pytorch(name):
     build, size = NETWORKS[name]
     network = build(2, size)

@@ -103,6 +103,7 @@ def tap_slices(shape, kernel_size, stride=1, padding=0, dilation=1):
     ]
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("name", LARGE)
 def test_larger_arrays_are_right_with_the_same_bits_at_every_thread_count(name, dtype, isa):

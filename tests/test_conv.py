@@ -30,6 +30,7 @@ def integer_gradient_of(case, dtype, seed=1):
     return rng.integers(-4, 5, shape).astype(dtype)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("case", CONV, ids=str)
 def test_forward_is_exact_on_integers(case, dtype, algorithm):
@@ -39,6 +40,7 @@ def test_forward_is_exact_on_integers(case, dtype, algorithm):
     np.testing.assert_array_equal(y, reference.conv_forward(x, w, b, **case.options))
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("case", CONV, ids=str)
 def test_backward_is_exact_on_integers(case, dtype, algorithm):
@@ -52,6 +54,7 @@ def test_backward_is_exact_on_integers(case, dtype, algorithm):
         np.testing.assert_array_equal(actual, getattr(expected, name), err_msg=name)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("case", CONV, ids=str)
 def test_rounding_stays_within_the_bound_of_the_sum(case, dtype, algorithm):
@@ -166,6 +169,7 @@ def test_empty_batch_gives_empty_results_and_zero_weight_gradients(layout, algor
     np.testing.assert_array_equal(db, np.zeros(4))
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", ["same_3x3", "dilated", "stride_beyond_kernel", "groups_2"])
 def test_non_finite_elements_land_where_the_defining_sum_puts_them(name, value, algorithm):

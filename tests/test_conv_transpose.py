@@ -125,6 +125,7 @@ DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 EVERY = pytest.mark.parametrize("case", CASES, ids=str)
 
 
+@pytest.mark.pairwise
 @DTYPES
 @EVERY
 def test_forward_is_exact_on_integers(case, dtype, isa):
@@ -136,6 +137,7 @@ def test_forward_is_exact_on_integers(case, dtype, isa):
     np.testing.assert_array_equal(fastconv.conv_transpose_forward(x, w, **case.options), without_b)
 
 
+@pytest.mark.pairwise
 @DTYPES
 @EVERY
 def test_backward_is_exact_on_integers(case, dtype, isa):
@@ -149,6 +151,7 @@ def test_backward_is_exact_on_integers(case, dtype, isa):
         np.testing.assert_array_equal(actual, getattr(expected, name), err_msg=name)
 
 
+@pytest.mark.pairwise
 @DTYPES
 @EVERY
 def test_rounding_stays_within_the_bound_of_the_sum(case, dtype, isa):
@@ -194,6 +197,7 @@ def test_channels_last_is_channels_first_transposed(case, isa):
     np.testing.assert_array_equal(last.db, first.db)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
 @pytest.mark.parametrize("name", ["3x3_padding_1", "dcgan_4x4_stride_2", "groups_2", "line"])
 def test_memory_layout_of_the_arguments_does_not_matter(name, last, isa):
@@ -283,6 +287,7 @@ def test_empty_batch_gives_empty_results_and_zero_weight_gradients(layout):
     np.testing.assert_array_equal(db, np.zeros(3))
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize(
     "name",

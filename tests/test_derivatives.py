@@ -39,6 +39,7 @@ def close_to_inner_product(a, b, terms=1e-12):
 # conv_jvp
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @EVERY
 def test_jvp_is_exact_on_integers(case, dtype, algorithm):
@@ -114,6 +115,7 @@ def test_jvp_of_a_tangent_that_is_none_does_not_meet_infinities(value, algorithm
     np.testing.assert_array_equal(actual, reference.conv_forward(x_dot, w, b_dot, **case.options))
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", ["same_3x3", "dilated", "stride_beyond_kernel", "groups_2"])
 def test_jvp_non_finite_elements_land_where_the_defining_sums_put_them(name, value, algorithm):
@@ -132,6 +134,7 @@ def test_jvp_non_finite_elements_land_where_the_defining_sums_put_them(name, val
         np.testing.assert_array_equal(*infinite, spoiled)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @EVERY
 def test_jvp_rounding_stays_within_the_bound_of_the_sum(case, dtype, algorithm):
@@ -187,6 +190,7 @@ def test_jvp_of_an_empty_batch_is_empty(layout, activation):
         assert fastconv.conv_jvp(x, w, *arguments, **options).shape == (0, 4, 4, 4)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @EVERY
 @fastconv.accuracy("high")
@@ -258,6 +262,7 @@ def test_jvp_pytorch_agrees(name, torch):
         np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("activation", [None, "relu"])
 @pytest.mark.parametrize("tangents", ["x", "w", "b", "xwb", ""])
 def test_jvp_out_is_filled_and_returned(tangents, activation, algorithm):
@@ -271,6 +276,7 @@ def test_jvp_out_is_filled_and_returned(tangents, activation, algorithm):
     np.testing.assert_array_equal(out, reference.conv_jvp(x, w, *given, **options))
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("activation", [None, "relu"])
 @pytest.mark.parametrize("place", ["x", "w", "x_dot", "w_dot", "b_dot"])
 def test_jvp_out_may_overlap_an_input(place, activation, algorithm):

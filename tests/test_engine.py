@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from cases import Case, assert_close
+from cases import Case, assert_close, channels_first, channels_last, kept
 
 import fastconv
 
@@ -26,19 +26,26 @@ FAR = [
 ]
 
 
+@kept
+def by_naive_loops(case, dtype=np.float32):
+    """x, w, b, dy and y, dx, dw, db."""
+    x, w, b = case.integers(dtype=dtype)
+    naive = dict(case.options, algorithm="naive")
+    y = fastconv.conv_forward(x, w, b, **naive)
+    dy = np.random.default_rng(3).integers(-4, 5, y.shape).astype(dtype)
+    return x, w, b, dy, y, *fastconv.conv_backward(dy, x, w, **naive)
+
+
 @pytest.mark.parametrize("case", FAR, ids=str)
 def test_far_and_many_taps_are_exact_on_integers(case, algorithm):
-    x, w, b = case.integers()
+    x, w, b, dy, *expected = by_naive_loops(case)
     try:
         y = fastconv.conv_forward(x, w, b, algorithm=algorithm, **case.options)
     except ValueError as error:  # taps too far apart for copies of every plane
         assert algorithm == "direct" and "span more than the workspace" in str(error)
         return
-    naive = dict(case.options, algorithm="naive")
-    np.testing.assert_array_equal(y, fastconv.conv_forward(x, w, b, **naive))
-    dy = np.random.default_rng(3).integers(-4, 5, y.shape).astype("f4")
-    actual = fastconv.conv_backward(dy, x, w, algorithm=algorithm, **case.options)
-    for a, e in zip(actual, fastconv.conv_backward(dy, x, w, **naive), strict=True):
+    actual = y, *fastconv.conv_backward(dy, x, w, algorithm=algorithm, **case.options)
+    for a, e in zip(actual, expected, strict=True):
         np.testing.assert_array_equal(a, e)
 
 
@@ -94,6 +101,7 @@ SHARED_OUT = [
 ]
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("shape, outputs, size, stride, how", SHARED_OUT)
@@ -178,50 +186,42 @@ def test_bias_gradient_of_any_number_of_channels(layout, dtype, isa):
 # x, filters, stride: outputs of several blocks of some images each, the last block of fewer, whose
 # tables are kept from the block before it.
 MANY_IMAGES = [
-    ((14, 16, 32, 32), 32, 2),
-    ((33, 24, 12, 12), 17, 1),
-    ((40, 3, 21, 19), 25, 2),
-    ((23, 90, 9, 9), 48, 1),
+    Case("14_images", (14, 16, 32, 32), (32, 16, 3, 3), {"padding": 1, "stride": 2}),
+    Case("33_images", (33, 24, 12, 12), (17, 24, 3, 3), {"padding": 1}),
+    Case("40_images", (40, 3, 21, 19), (25, 3, 3, 3), {"padding": 1, "stride": 2}),
+    Case("23_images", (23, 90, 9, 9), (48, 90, 3, 3), {"padding": 1}),
 ]
 
 
-@pytest.mark.parametrize("isa", fastconv.isas())
+@pytest.mark.pairwise
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-@pytest.mark.parametrize("shape, outputs, stride", MANY_IMAGES)
-def test_blocks_of_many_images(shape, outputs, stride, layout, isa):
-    rng = np.random.default_rng(6)
-    x = rng.integers(-3, 4, shape).astype("f4")
-    w = rng.integers(-3, 4, (outputs, shape[1], 3, 3)).astype("f4")
+@pytest.mark.parametrize("case", MANY_IMAGES, ids=str)
+def test_blocks_of_many_images(case, layout, isa):
+    x, w, b, dy, *expected = by_naive_loops(case)
+    options = dict(case.options, layout=layout, algorithm="implicit_gemm")
     if layout == "NHWC":
-        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
-    options = {"stride": stride, "padding": 1, "layout": layout}
-    y = fastconv.conv_forward(x, w, algorithm="naive", **options)
-    dy = rng.integers(-3, 4, y.shape).astype("f4")
-    expected = fastconv.conv_backward(dy, x, w, algorithm="naive", **options)
+        x, dy = channels_last(x), channels_last(dy)
     for threads in (1, 3):
-        with fastconv.num_threads(threads), fastconv.use_isa(isa):
-            options["algorithm"] = "implicit_gemm"
-            np.testing.assert_array_equal(fastconv.conv_forward(x, w, **options), y)
-            for a, e in zip(fastconv.conv_backward(dy, x, w, **options), expected, strict=True):
-                np.testing.assert_array_equal(a, e)
+        with fastconv.num_threads(threads):
+            y = fastconv.conv_forward(x, w, b, **options)
+            dx, dw, db = fastconv.conv_backward(dy, x, w, **options)
+        if layout == "NHWC":
+            y, dx = channels_first(y), channels_first(dx)
+        for a, e in zip((y, dx, dw, db), expected, strict=True):
+            np.testing.assert_array_equal(a, e)
 
 
 # Channels of dy and of dx: a sum in one part and in several, one panel of channels and more.
-@pytest.mark.parametrize("isa", fastconv.isas())
+@pytest.mark.pairwise
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("outputs, channels", [(6, 3), (48, 16), (300, 5), (300, 33)])
 def test_dx_of_stride_2_leaves_gaps_of_every_length(outputs, channels, dtype, isa):
-    rng = np.random.default_rng(7)
     options = {"stride": 2, "padding": 1}
     for kernel, height, width in [(3, 3, 16), (3, 4, 33), (2, 3, 50), (4, 5, 31), (4, 4, 71)]:
-        x = rng.integers(-3, 4, (1, channels, height, width)).astype(dtype)
-        w = rng.integers(-3, 4, (outputs, channels, kernel, kernel)).astype(dtype)
-        dy = rng.integers(-3, 4, fastconv.conv_forward(x, w, **options).shape).astype(dtype)
-        expected = fastconv.conv_backward(dy, x, w, need=("dx",), algorithm="naive", **options)
-        with fastconv.use_isa(isa):
-            options_here = dict(options, algorithm="implicit_gemm")
-            actual = fastconv.conv_backward(dy, x, w, need=("dx",), **options_here)
-        np.testing.assert_array_equal(actual[0], expected[0])
+        shape, w_shape = (1, channels, height, width), (outputs, channels, kernel, kernel)
+        x, w, _, dy, _, dx, *_ = by_naive_loops(Case("gaps", shape, w_shape, options), dtype)
+        gemm = dict(options, need=("dx",), algorithm="implicit_gemm")
+        np.testing.assert_array_equal(fastconv.conv_backward(dy, x, w, **gemm).dx, dx)
 
 
 # kernel, stride, padding, dilation: phases of which one reads all that the others do, of which none
@@ -241,23 +241,21 @@ PHASES = [
 ]
 
 
-@pytest.mark.parametrize("isa", fastconv.isas())
+@pytest.mark.pairwise
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("kernel, stride, padding, dilation", PHASES)
 def test_phases_of_dx_that_read_the_same_copies(kernel, stride, padding, dilation, layout, isa):
-    rng = np.random.default_rng(8)
-    options = {"stride": stride, "padding": padding, "dilation": dilation, "layout": layout}
+    options = {"stride": stride, "padding": padding, "dilation": dilation}
     for channels, size in [(3, (17, 40)), (5, (16, 19)), (33, (11, 14)), (70, (13, 12))]:
-        shape = (2, channels, *size) if layout == "NCHW" else (2, *size, channels)
-        x = rng.integers(-3, 4, shape).astype("f4")
-        w = rng.integers(-3, 4, (20, channels, kernel, kernel)).astype("f4")
-        dy = rng.integers(-3, 4, fastconv.conv_forward(x, w, **options).shape).astype("f4")
-        expected = fastconv.conv_backward(dy, x, w, need=("dx",), algorithm="naive", **options)
+        case = Case("phases", (2, channels, *size), (20, channels, kernel, kernel), options)
+        x, w, _, dy, _, expected, *_ = by_naive_loops(case)
+        gemm = dict(options, need=("dx",), algorithm="implicit_gemm", layout=layout)
+        if layout == "NHWC":
+            x, dy, expected = map(channels_last, (x, dy, expected))
         for threads in (1, 3):
-            with fastconv.num_threads(threads), fastconv.use_isa(isa):
-                here = dict(options, algorithm="implicit_gemm")
-                actual = fastconv.conv_backward(dy, x, w, need=("dx",), **here)
-            np.testing.assert_array_equal(actual[0], expected[0], err_msg=f"{channels} channels")
+            with fastconv.num_threads(threads):
+                dx = fastconv.conv_backward(dy, x, w, **gemm).dx
+            np.testing.assert_array_equal(dx, expected, err_msg=f"{channels} channels")
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])

@@ -2,9 +2,12 @@
 
 import ast
 import re
+import tomllib
+from itertools import combinations, product
 from pathlib import Path
 
 import pytest
+from tiers import covering
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = sorted((ROOT / "fastconv").glob("*.py"))
@@ -112,3 +115,30 @@ def test_lines_of_c_fit(path):
 def test_benchmark_layers_are_whole():
     lines = (ROOT / "bench" / "layers.csv").read_text().split()
     assert lines[0].split(",")[0] == "name" and len(lines) == 39
+
+
+def test_what_the_readme_leaves_out_is_run_after_it():
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    assert {marker.partition(":")[0] for marker in options["markers"]} == {"long", "pairwise"}
+    assert "--strict-markers -m 'not long'" in options["addopts"]
+    readme = (ROOT / "README.md").read_text()
+    command = re.search(r"<!-- test -->\n```sh\n(.*?)\n```", readme, re.DOTALL)[1]
+    assert " -m " not in command.partition(" -m pytest")[2]
+    _, after = (ROOT / ".ci" / "run").read_text().split('eval "$(readme_command test)"\n')
+    assert re.search(r"^\.venv/bin/python -m pytest .*-m long$", after, re.MULTILINE)
+
+
+@pytest.mark.parametrize("sizes", [(5,), (4, 3), (34, 2, 7), (13, 2, 2, 3), (2, 3, 2, 14)], ids=str)
+def test_every_two_values_meet_in_a_pairwise_sweep(sizes):
+    rows = [row for row in product(*map(range, sizes)) if sum(row) != 5]
+    few = [rows[position] for position in covering(rows)]
+
+    def pairs(rows):
+        return {pair for row in rows for pair in combinations(enumerate(row), 2)}
+
+    assert pairs(few) == pairs(rows)
+    assert {value for row in few for value in enumerate(row)} == {
+        v for r in rows for v in enumerate(r)
+    }
+    largest, second = sorted((1, *sizes))[:-3:-1]
+    assert len(few) <= 1.2 * largest * second

@@ -353,6 +353,7 @@ def test_affine_matches_the_reference_and_its_gradients_are_right():
     )
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("rows", [1, 7, 5000])
 @pytest.mark.parametrize("cols", [1, 10, 67, 6000])

@@ -78,6 +78,7 @@ def other_layout(x, last):
     return np.moveaxis(channels_last(x), -1, 1)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -95,6 +96,7 @@ def test_plan_gives_the_bits_of_conv_forward(case, last, dtype, algorithm):
                 assert_same_bits(y, fastconv.conv_forward(x, w, bias, **some))
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
 @pytest.mark.parametrize("case", [CONV_BY_NAME["same_3x3"], MANY, FAR, VOLUME], ids=str)
 def test_x_of_any_strides_gives_the_same(case, last, algorithm):

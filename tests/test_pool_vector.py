@@ -60,7 +60,9 @@ def test_taps_agree_with_the_reference(shape, kernel, options):
 # ---------------------------------------------------------------------------------------------
 # Vectors and their tails
 
-WIDTHS = range(1, 71)
+# Widths from 1 to 70: those about whole vectors and their halves, and all between them.
+ABOUT = [*range(1, 6), *(n for n in range(6, 68) if n % 16 in (0, 1, 7, 8, 15)), 70]
+BETWEEN = sorted(set(range(1, 71)).difference(ABOUT))
 # Options of one row: kernel, stride, padding, dilation, ceil_mode.
 ROWS = [
     (2, 2, 0, 1, False),
@@ -81,6 +83,13 @@ ROWS = [
 ]
 
 
+@pytest.fixture(
+    params=[ABOUT, pytest.param(BETWEEN, marks=pytest.mark.long)], ids=["about", "between"]
+)
+def widths(request):
+    return request.param
+
+
 def fitting_rows(width, dilated=True):
     for kernel, stride, padding, dilation, ceil_mode in ROWS:
         pads = (padding, padding) if isinstance(padding, int) else padding
@@ -92,16 +101,16 @@ def fitting_rows(width, dilated=True):
 
 
 @DTYPES
-def test_max_pool_of_rows_of_1_to_70_elements(dtype):
-    for width in WIDTHS:
+def test_max_pool_of_rows_of_1_to_70_elements(dtype, widths):
+    for width in widths:
         x = small_integers((2, 3, width), dtype)
         for kernel, options in fitting_rows(width):
             check_max_pool(x, kernel, **options)
 
 
 @pytest.mark.parametrize("dtype", AVERAGED)
-def test_average_pool_of_rows_of_1_to_70_elements(dtype):
-    for width in WIDTHS:
+def test_average_pool_of_rows_of_1_to_70_elements(dtype, widths):
+    for width in widths:
         x = small_integers((2, 3, width), dtype)
         for kernel, options in fitting_rows(width, dilated=False):
             check_avg_pool(x, kernel, **options)
@@ -109,32 +118,32 @@ def test_average_pool_of_rows_of_1_to_70_elements(dtype):
 
 
 @DTYPES
-def test_max_pool_of_planes_with_rows_of_1_to_70_elements(dtype):
+def test_max_pool_of_planes_with_rows_of_1_to_70_elements(dtype, widths):
     planes = [
         (2, {}),
         (3, {"stride": 2, "padding": 1}),
         (3, {"stride": 1, "padding": 1}),
         ((2, 3), {"stride": (3, 1), "padding": (0, 1), "dilation": (3, 1)}),
     ]
-    for width in WIDTHS:
+    for width in widths:
         x = small_integers((1, 2, 5, width), dtype)
         for kernel, options in planes[width == 1 :]:
             check_max_pool(x, kernel, ceil_mode=width % 2 == 0, **options)
 
 
 @pytest.mark.parametrize("dtype", AVERAGED)
-def test_average_pool_of_planes_with_rows_of_1_to_70_elements(dtype):
+def test_average_pool_of_planes_with_rows_of_1_to_70_elements(dtype, widths):
     planes = [(2, {}), (3, {"stride": 2, "padding": 1}), ((2, 3), {"stride": 1, "padding": (1, 2)})]
-    for width in WIDTHS:
+    for width in widths:
         x = small_integers((1, 2, 5, width), dtype)
         for kernel, options in planes[width == 1 :]:
             check_avg_pool(x, kernel, ceil_mode=width % 2 == 0, **options)
 
 
 @pytest.mark.parametrize("dtype", AVERAGED)
-def test_rounding_of_averages_stays_within_the_bound_of_the_sum(dtype, isa):
+def test_rounding_of_averages_stays_within_the_bound_of_the_sum(dtype, isa, widths):
     rng = np.random.default_rng(0)
-    for width in WIDTHS:
+    for width in widths:
         x = rng.uniform(-1, 1, (2, 5, 4, width)).astype(dtype)
         expected = avg_pool_by_taps(x, 3, stride=1, padding=1)
         y = fastconv.avg_pool_forward(x, 3, stride=1, padding=1)
@@ -144,8 +153,8 @@ def test_rounding_of_averages_stays_within_the_bound_of_the_sum(dtype, isa):
 
 
 @DTYPES
-def test_max_pool_of_1_to_70_channels_last(dtype):
-    for channels in WIDTHS:
+def test_max_pool_of_1_to_70_channels_last(dtype, widths):
+    for channels in widths:
         x = small_integers((2, channels, 5, 4), dtype)
         check_max_pool(x, 2, layout="NHWC")
         check_max_pool(x, 3, layout="NHWC", stride=2, padding=1, ceil_mode=True)
@@ -157,8 +166,8 @@ def test_max_pool_of_1_to_70_channels_last(dtype):
 
 
 @pytest.mark.parametrize("dtype", AVERAGED)
-def test_average_pool_of_1_to_70_channels_last(dtype):
-    for channels in WIDTHS:
+def test_average_pool_of_1_to_70_channels_last(dtype, widths):
+    for channels in widths:
         x = small_integers((2, channels, 5, 4), dtype)
         check_avg_pool(x, 2, layout="NHWC")
         check_avg_pool(x, 3, layout="NHWC", stride=2, padding=1, ceil_mode=True)
@@ -225,6 +234,7 @@ WHOLE = [
 ]
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("dtype", AVERAGED)
 @pytest.mark.parametrize("existing", [False, True], ids=["with_padding", "existing"])
 @pytest.mark.parametrize(("shape", "kernel", "options"), WHOLE, ids=str)
@@ -378,8 +388,8 @@ def test_extremes_of_the_dtype_are_ordered(dtype):
 
 
 @DTYPES
-def test_first_of_equal_maxima_has_the_index(dtype):
-    for width in WIDTHS:
+def test_first_of_equal_maxima_has_the_index(dtype, widths):
+    for width in widths:
         x = np.full((1, 3, 3, width), 5, dtype)
         for kernel in (1, 2, 3):
             if kernel <= width:
@@ -390,9 +400,9 @@ def test_first_of_equal_maxima_has_the_index(dtype):
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
-def test_zeros_of_either_sign_are_equal_and_the_first_wins(dtype, isa):
+def test_zeros_of_either_sign_are_equal_and_the_first_wins(dtype, isa, widths):
     rng = np.random.default_rng(0)
-    for width in WIDTHS:
+    for width in widths:
         x = np.where(rng.random((2, 5, 4, width)) < 0.5, 0.0, -0.0).astype(dtype)
         for kernel, options in ((2, {}), (3, {"stride": 1, "padding": 1})):
             if kernel > width + 2 * options.get("padding", 0):
@@ -454,6 +464,7 @@ def test_pytorch_agrees_on_larger_arrays(shape, kernel, options, dtype, torch, i
         np.testing.assert_allclose(y, put(mean.numpy()), rtol=eps)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("dtype", ["f4", "f8", "u1", "f2"])
 @pytest.mark.parametrize(("shape", "kernel", "options"), LARGE, ids=str)
 def test_one_and_two_threads_give_the_same_bits(shape, kernel, options, dtype, isa):

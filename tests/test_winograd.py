@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from cases import channels_last, kept
 
 import fastconv
 
@@ -108,30 +109,40 @@ def results(x, w, b, dy, options, algorithm):
     return y, *fastconv.conv_backward(dy, x, w, **options)
 
 
+@kept
+def defining_sums(case, dtype):
+    """dy and the results of the naive loops, in double; channels first."""
+    x, w, b, options = arrays_of(case, False, dtype)
+    shape = fastconv.conv_output_shape(x.shape, w.shape, **options)
+    dy = np.random.default_rng(2).standard_normal(shape).astype(dtype)
+    return dy, *results(*(a.astype(np.float64) for a in (x, w, b, dy)), options, "naive")
+
+
+@pytest.mark.pairwise
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
 @pytest.mark.parametrize("case", [*CASES, *STRIDED])
-def test_winograd_is_near_the_defining_sums(case, last, dtype):
+def test_winograd_is_near_the_defining_sums(case, last, dtype, isa):
     x, w, b, options = arrays_of(case, last, dtype)
-    y = fastconv.conv_forward(x, w, b, **options)
-    dy = np.random.default_rng(2).standard_normal(y.shape).astype(dtype)
+    dy, *exact = defining_sums(case, dtype)
     # Where dtype is double, the oracle's own error comes on top: that of dw grows with the outputs.
-    own = np.sqrt(dy.size / dy.shape[-1 if last else 1]) if dtype == np.float64 else 0
+    own = np.sqrt(dy.size / dy.shape[1]) if dtype == np.float64 else 0
     bound = ((20 if w.shape[-2:] == (5, 5) else 12) + own / 4) * np.finfo(dtype).eps
-    exact = results(*(a.astype(np.float64) for a in (x, w, b, dy)), options, "naive")
-    for isa in fastconv.isas():
-        with fastconv.use_isa(isa), fastconv.num_threads(1):
-            single = results(x, w, b, dy, options, "winograd")
-        for actual, right in zip(single, exact, strict=True):
-            error = np.sqrt(np.mean((actual - right) ** 2) / np.mean(right**2))
-            assert error <= bound, isa
-        for threads in (2, 3, 5):
-            with fastconv.use_isa(isa), fastconv.num_threads(threads):
-                many = results(x, w, b, dy, options, "winograd")
-            for one, other in zip(single, many, strict=True):
-                assert one.tobytes() == other.tobytes(), (isa, threads)
+    if last:  # so are y and dx, which come before dw and db
+        dy, exact = channels_last(dy), [*map(channels_last, exact[:-2]), *exact[-2:]]
+    with fastconv.num_threads(1):
+        single = results(x, w, b, dy, options, "winograd")
+    for actual, right in zip(single, exact, strict=True):
+        error = np.sqrt(np.mean((actual - right) ** 2) / np.mean(right**2))
+        assert error <= bound
+    for threads in (2, 3, 5):
+        with fastconv.num_threads(threads):
+            many = results(x, w, b, dy, options, "winograd")
+        for one, other in zip(single, many, strict=True):
+            assert one.tobytes() == other.tobytes(), threads
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3e38])
 @pytest.mark.parametrize("where", ["x", "w", "b"])
@@ -371,22 +382,22 @@ def test_phase_of_no_positions_has_no_dx():
         fastconv.conv_backward(y, x, w, need="dx", **options)
 
 
-@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-@pytest.mark.parametrize("isa", fastconv.isas())
-def test_transposed_convolution_of_stride_2_adds_the_bias(isa, layout):
+@kept
+def upsampled():
+    """x, w, b and the transposed convolution of stride 2, by the naive loops; channels first."""
     rng = np.random.default_rng(11)
     x, w, b = (rng.standard_normal(shape) for shape in ((4, 64, 28, 28), (64, 48, 3, 3), (48,)))
-    geometry = {"stride": 2, "padding": 1}
-    problem = fastconv.conv_forward(np.zeros((4, 48, 56, 56)), w, **geometry)
-    assert problem.shape == x.shape
-    expected = fastconv.conv_backward(
-        x, np.zeros((4, 48, 56, 56)), w, need="dx", algorithm="naive", **geometry
-    ).dx
-    expected += b[:, None, None]
-    options = {"output_padding": 1, "layout": layout, **geometry}
-    x = x if layout == "NCHW" else np.ascontiguousarray(x.transpose(0, 2, 3, 1))
-    with fastconv.use_isa(isa):
-        y = fastconv.conv_transpose_forward(x, w, b, **options)
+    options = {"stride": 2, "padding": 1, "algorithm": "naive"}
+    y = fastconv.conv_backward(x, np.zeros((4, 48, 56, 56)), w, need="dx", **options).dx
+    return x, w, b, y + b[:, None, None]
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_transposed_convolution_of_stride_2_adds_the_bias(layout, isa):
+    x, w, b, expected = upsampled()
+    options = {"stride": 2, "padding": 1, "output_padding": 1, "layout": layout}
+    x = x if layout == "NCHW" else channels_last(x)
+    y = fastconv.conv_transpose_forward(x, w, b, **options)
     y = y if layout == "NCHW" else y.transpose(0, 3, 1, 2)
     np.testing.assert_allclose(y, expected, atol=1e-11)
 
