@@ -7,32 +7,7 @@
 #include <string.h>
 
 #include "../../arithmetic.h"
-#include "shared.h"
-
-/* Cycles that an output takes for each term, all channels of it, in panels of `tile_vectors` vectors. */
-static double output_cycles(const fc_kernels *k, ptrdiff_t channels, ptrdiff_t tile_vectors) {
-    const ptrdiff_t vectors = quotient_up(channels, k->lanes), rest = vectors % tile_vectors;
-    const ptrdiff_t rows = fc_highest_tile(k, tile_vectors);
-    double cycles = (double)(vectors / tile_vectors) * fc_tile_cycles(rows, tile_vectors, 1);
-    if (rest) cycles += fc_tile_cycles(rows, rest, 1);
-    return cycles / (double)rows;
-}
-
-ptrdiff_t fc_highest_tile(const fc_kernels *k, ptrdiff_t tile_vectors) {
-    ptrdiff_t rows = FC_MAX_TILE_ROWS;
-    while (!k->gemm[rows - 1][tile_vectors - 1]) rows--;
-    return rows;
-}
-
-ptrdiff_t fc_channel_tile_vectors(const fc_kernels *k, ptrdiff_t channels) {
-    ptrdiff_t best = 0;
-    const ptrdiff_t widest = min(FC_MAX_TILE_VECTORS, quotient_up(channels, k->lanes));
-    for (ptrdiff_t tile_vectors = widest; tile_vectors > 0; tile_vectors--) {
-        if (fc_highest_tile(k, tile_vectors) < 3) continue; /* loads would outnumber the multiply-adds */
-        if (!best || output_cycles(k, channels, tile_vectors) < output_cycles(k, channels, best)) best = tile_vectors;
-    }
-    return best;
-}
+#include "stage.h"
 
 /* Outputs whose tables and stage stay in L1. */
 enum { MAX_PIXELS = 2048 };
@@ -40,7 +15,7 @@ enum { MAX_PIXELS = 2048 };
  * 0.96 of the time; with 32 planes and more nothing or, where there is more than one block an image, 1.03. */
 enum { FEW_IN_BLOCK = 16, FEW_BYTES_OF_BLOCK = 240 << 10 };
 
-static void choose_size(fc_plan *p) {
+static void choose_size(fc_gemm_stage *p) {
     fc_blocks *b = &p->blocks;
     const fc_axis *h = &b->axis[0], *w = &b->axis[1];
     const ptrdiff_t budget = (p->planes <= FEW_IN_BLOCK ? FEW_BYTES_OF_BLOCK : FC_BLOCK_BYTES) / p->size;
@@ -66,7 +41,7 @@ static void choose_size(fc_plan *p) {
 }
 
 /* `share`: of the terms that are not left out. */
-static double estimate(const fc_plan *p, double share) {
+static double estimate(const fc_gemm_stage *p, double share) {
     const fc_correlation *c = p->c;
     const ptrdiff_t lanes = p->kernels->lanes;
     const double terms = (double)(c->planes * fc_taps(p)) * share;
@@ -76,14 +51,14 @@ static double estimate(const fc_plan *p, double share) {
     const double panels = (double)quotient_up(c->rows, p->panel);
     /* A share of the call, and each value stored, transposed and stored again. */
     const double store = c->y_row == 1 ? 0.1 : c->axis[1].target_stride == 1 ? 0.6 : 1.6;
-    return fc_fill_cycles(p) + outputs * (terms * output_cycles(p->kernels, c->rows, p->tile_vectors) +
+    return fc_fill_cycles(p) + outputs * (terms * fc_channel_cycles(p->kernels, c->rows, p->tile_vectors) +
                       chunks * (panels * 30 / (double)p->tile_rows + store * channels));
 }
 
 /* Whether reading planes with a stride, once a panel, takes longer than to copy them, as with 1x1 kernels a tile
  * meets a page of each plane: rn50_l2_down1x1 took 1.26 times as long on one thread, 1.66 on two; with a single
  * panel 0.8, with 64 planes or more taps 0.9. */
-static int is_spread(const fc_plan *p) {
+static int is_spread(const fc_gemm_stage *p) {
     const fc_correlation *c = p->c;
     const ptrdiff_t outputs = c->images * c->axis[0].outputs * c->axis[1].outputs;
     return fc_taps(p) == 1 && c->axis[1].stride > 1 && !p->blocks.adjacent && c->planes >= 128 &&
@@ -93,7 +68,7 @@ static int is_spread(const fc_plan *p) {
 /* Weights of a panel that stay in L1: cifar_rn20_down, 18 KiB of them, took 0.96 of the time without a fetch. */
 enum { NEAR_BYTES = 24 << 10 };
 
-void fc_plan_channels(fc_plan *p) {
+void fc_plan_channels(fc_gemm_stage *p) {
     const fc_correlation *c = p->c;
     fc_blocks *b = &p->blocks;
     p->by_channel = 1;
@@ -114,7 +89,7 @@ void fc_plan_channels(fc_plan *p) {
  * pieces took 3.7 times as long with 1 plane, 2 with 4, 1.3 with 16, and as long with 32. */
 enum { FEW_PLANES = 32 };
 
-void fc_plan_pieces(fc_plan *p) {
+void fc_plan_pieces(fc_gemm_stage *p) {
     const fc_correlation *c = p->c;
     fc_blocks *b = &p->blocks;
     ptrdiff_t count[2];
@@ -139,7 +114,7 @@ void fc_plan_pieces(fc_plan *p) {
 static const double ROW_PIECES_COST = 1.02;
 
 /* Share of the terms that tiles have if taps above and below the source are left out. */
-static double share_of_rows(const fc_plan *p, ptrdiff_t *pieces) {
+static double share_of_rows(const fc_gemm_stage *p, ptrdiff_t *pieces) {
     const fc_axis *h = &p->c->axis[0];
     const ptrdiff_t width = p->c->axis[1].outputs;
     double terms = 0;
@@ -153,7 +128,7 @@ static double share_of_rows(const fc_plan *p, ptrdiff_t *pieces) {
     return terms / ((double)h->taps * (double)h->outputs * (double)width);
 }
 
-void fc_plan_row_pieces(fc_plan *p) {
+void fc_plan_row_pieces(fc_gemm_stage *p) {
     ptrdiff_t pieces;
     fc_plan_channels(p);
     const double share = share_of_rows(p, &pieces);
@@ -161,7 +136,7 @@ void fc_plan_row_pieces(fc_plan *p) {
     p->cycles = p->blocks.in_place || pieces > FC_MAX_ROW_PIECES ? INFINITY : ROW_PIECES_COST * estimate(p, share);
 }
 
-void fc_set_pixels(const fc_plan *p, fc_workspace *ws, const fc_block *block) {
+void fc_set_pixels(const fc_gemm_stage *p, fc_workspace *ws, const fc_block *block) {
     const fc_axis *h = &p->c->axis[0], *w = &p->c->axis[1];
     const ptrdiff_t *pitch = p->blocks.pitch, *start = block->start;
     const ptrdiff_t bottom = start[1] + block->count[1], right = start[2] + block->count[2];
@@ -204,7 +179,7 @@ typedef struct {
 
 /* Channels of a run of outputs, from `pixel` on, that follow each other evenly in y: y of each, and
  * the length of the run. */
-static ptrdiff_t find_run(const fc_plan *p, const fc_workspace *ws, const group *g, ptrdiff_t pixel,
+static ptrdiff_t find_run(const fc_gemm_stage *p, const fc_workspace *ws, const group *g, ptrdiff_t pixel,
                           void **y_rows) {
     char *y = ws->y + (g->row * p->c->y_row + ws->targets[pixel]) * p->size;
     for (ptrdiff_t j = 0; j < g->rows; j++) y_rows[j] = y + j * p->c->y_row * p->size;
@@ -212,7 +187,7 @@ static ptrdiff_t find_run(const fc_plan *p, const fc_workspace *ws, const group 
 }
 
 /* While the group is computed, its lines of y come nearer. */
-static void prefetch_group(const fc_plan *p, const fc_workspace *ws, const group *g) {
+static void prefetch_group(const fc_gemm_stage *p, const fc_workspace *ws, const group *g) {
     void *y_rows[FC_MAX_TILE_COLS];
     for (ptrdiff_t i = g->first; i < g->last;) {
         const ptrdiff_t length = find_run(p, ws, g, i, y_rows);
@@ -227,7 +202,7 @@ static void prefetch_group(const fc_plan *p, const fc_workspace *ws, const group
 }
 
 /* Where channels are adjacent in y: outputs [first, first + count) of a group, from the stage. */
-static void store_outputs(const fc_plan *p, const fc_workspace *ws, const group *g, ptrdiff_t first,
+static void store_outputs(const fc_gemm_stage *p, const fc_workspace *ws, const group *g, ptrdiff_t first,
                           ptrdiff_t count) {
     void *y_rows[FC_MAX_TILE_ROWS];
     for (ptrdiff_t i = 0; i < count; i++)
@@ -236,7 +211,7 @@ static void store_outputs(const fc_plan *p, const fc_workspace *ws, const group 
 }
 
 /* Where they are not: all of a group. */
-static void store_group(const fc_plan *p, const fc_workspace *ws, const group *g) {
+static void store_group(const fc_gemm_stage *p, const fc_workspace *ws, const group *g) {
     const fc_kernels *k = p->kernels;
     void *y_rows[FC_MAX_TILE_COLS];
     k->transpose(g->last - g->first, g->rows, ws->stage[0], g->width, ws->stage[1], FC_GROUP);
@@ -249,7 +224,7 @@ static void store_group(const fc_plan *p, const fc_workspace *ws, const group *g
 }
 
 /* One panel of channels of all outputs of the block. */
-static void multiply_panel(const fc_plan *p, fc_workspace *ws, group *g, fc_tile *tile,
+static void multiply_panel(const fc_gemm_stage *p, fc_workspace *ws, group *g, fc_tile *tile,
                            const char *x, const void **x_rows) {
     const fc_correlation *c = p->c;
     const fc_kernels *k = p->kernels;
@@ -282,7 +257,7 @@ static void multiply_panel(const fc_plan *p, fc_workspace *ws, group *g, fc_tile
     }
 }
 
-void fc_multiply_channels(const fc_plan *p, fc_workspace *ws, const fc_block *block, ptrdiff_t row0,
+void fc_multiply_channels(const fc_gemm_stage *p, fc_workspace *ws, const fc_block *block, ptrdiff_t row0,
                           ptrdiff_t row1, const fc_terms *terms) {
     const fc_correlation *c = p->c;
     const ptrdiff_t total = c->planes * fc_taps(p), lanes = p->kernels->lanes;

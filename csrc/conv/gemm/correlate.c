@@ -5,12 +5,12 @@
 
 #include "../../arithmetic.h"
 #include "../../platform/memory.h"
-#include "shared.h"
+#include "stage.h"
 
 /* Cycles below which a choice takes longer than it gains. */
 static const double TOO_SHORT_TO_CHOOSE = 2000;
 
-double fc_fill_cycles(const fc_plan *p) {
+double fc_fill_cycles(const fc_gemm_stage *p) {
     const fc_blocks *b = &p->blocks;
     if (b->in_place) return 0;
     const double blocks = (double)(b->count[0] * b->count[1] * b->count[2]);
@@ -22,7 +22,7 @@ double fc_fill_cycles(const fc_plan *p) {
 static ptrdiff_t count_blocks(const fc_blocks *b) { return b->count[0] * b->count[1] * b->count[2]; }
 
 /* Whether blocks that are a little smaller are a multiple of the threads; then they are that. */
-static int cut_evenly(fc_plan *p, ptrdiff_t threads) {
+static int cut_evenly(fc_gemm_stage *p, ptrdiff_t threads) {
     fc_blocks *b = &p->blocks;
     const ptrdiff_t outputs[3] = {b->images, b->axis[0].outputs, b->axis[1].outputs};
     if (p->by_piece && !p->by_row) return 0;
@@ -44,7 +44,7 @@ enum { FEW_BYTES = 1 << 20 };
 
 /* Whether tasks share the panels of output channels out, not the blocks: the input is read again for each panel then,
  * and the weights of a panel are packed into L2 by the task that multiplies them. */
-static int suits_by_panel(const fc_plan *p) {
+static int suits_by_panel(const fc_gemm_stage *p) {
     const fc_correlation *c = p->c;
     const double outputs = (double)c->images * (double)c->axis[0].outputs * (double)c->axis[1].outputs;
     const ptrdiff_t panels = quotient_up(c->rows, p->panel), threads = p->run->threads;
@@ -55,7 +55,7 @@ static int suits_by_panel(const fc_plan *p) {
 }
 
 /* How tasks share the blocks out, or the panels. */
-static void share_out(fc_plan *p) {
+static void share_out(fc_gemm_stage *p) {
     const int threads = p->run->threads;
     const ptrdiff_t blocks = count_blocks(&p->blocks), panels = quotient_up(p->c->rows, p->panel);
     p->by_panel = suits_by_panel(p);
@@ -73,7 +73,7 @@ static void share_out(fc_plan *p) {
 }
 
 /* Whether copies whose rows follow each other would make one line of an image: those of a tap each. */
-static int may_be_dense(const fc_plan *p) {
+static int may_be_dense(const fc_gemm_stage *p) {
     const fc_axis *h = &p->c->axis[0], *w = &p->c->axis[1];
     return !p->is_dense && !p->blocks.in_place && w->stride <= 2 && w->target_stride == 1 &&
            h->target_stride == w->outputs;
@@ -81,19 +81,19 @@ static int may_be_dense(const fc_plan *p) {
 
 /* Of copies, beside what their elements take. 577 problems of 1 to 32 channels by 4 to 128, outputs 2 to 112 wide, take
  * 0.944 of the time with copies of a tap each where these are taken (the best of both: 0.930); 565 of float64 0.967. */
-static double row_cycles(const fc_plan *p) {
+static double row_cycles(const fc_gemm_stage *p) {
     const fc_blocks *b = &p->blocks;
     return 8 * (double)count_blocks(b) * (double)p->c->planes * (double)(b->plane_stride / b->row_stride);
 }
 
 /* The arrangement that is estimated to take the least time; with cut_rows also that by pieces of rows. */
-static void choose(fc_plan *p, int cut_rows) {
+static void choose(fc_gemm_stage *p, int cut_rows) {
     const fc_correlation *c = p->c;
     p->blocks = (fc_blocks){.axis = c->axis, .images = c->images, .x_image = c->x_image};
     p->blocks.adjacent = fc_are_adjacent(c);
     for (int a = 0; a < 2; a++)
         p->blocks.residues[a] = fc_split_axis(&c->axis[a], min(c->axis[a].outputs, a ? 2048 : 64));
-    fc_plan channels = *p, pieces = *p, rows = *p, apart = *p;
+    fc_gemm_stage channels = *p, pieces = *p, rows = *p, apart = *p;
     fc_plan_pixels(p);
     if (cut_rows && may_be_dense(p)) {
         apart.blocks.residues[1] = fc_taps_apart(&c->axis[1]);
@@ -115,7 +115,7 @@ static void choose(fc_plan *p, int cut_rows) {
     share_out(p);
 }
 
-static void set_taps(const fc_plan *p, const fc_workspace *ws) {
+static void set_taps(const fc_gemm_stage *p, const fc_workspace *ws) {
     const ptrdiff_t taps_w = p->c->axis[1].taps;
     for (ptrdiff_t tap = 0; tap < fc_taps(p); tap++) {
         ws->tap_weight[tap] = fc_tap_weight(p->c, tap / taps_w, tap % taps_w);
@@ -130,7 +130,7 @@ typedef struct {
 
 static const ptrdiff_t SLACK = 2 * FC_MAX_TILE_COLS; /* elements that may be read beyond the copy */
 
-static layout lay_out(const fc_plan *p) {
+static layout lay_out(const fc_gemm_stage *p) {
     const fc_blocks *b = &p->blocks;
     const ptrdiff_t word = sizeof(ptrdiff_t), terms = min(FC_CHAIN, p->planes * fc_taps(p));
     const ptrdiff_t pieces = p->by_row ? FC_MAX_ROW_PIECES : p->by_piece ? FC_MAX_PIECES : 1;
@@ -151,7 +151,7 @@ static size_t scratch_bytes(const layout *l) {
     return l->copy + 2 * (l->tables + l->taps + l->stage) + 3 * l->pixels + l->pieces + l->runs + l->panel;
 }
 
-static char *acquire(const fc_plan *p, fc_workspace *ws) {
+static char *acquire(const fc_gemm_stage *p, fc_workspace *ws) {
     const layout l = lay_out(p);
     char *scratch = fc_scratch_acquire(scratch_bytes(&l));
     if (!scratch) return NULL;
@@ -178,7 +178,7 @@ static char *acquire(const fc_plan *p, fc_workspace *ws) {
 }
 
 /* Fills the tables of a piece: where each term that it has is in the weights and in the block. */
-static void set_offsets(const fc_plan *p, const fc_workspace *ws, const fc_terms *terms,
+static void set_offsets(const fc_gemm_stage *p, const fc_workspace *ws, const fc_terms *terms,
                         fc_piece *piece) {
     const fc_correlation *c = p->c;
     const fc_blocks *blocks = &p->blocks;
@@ -220,14 +220,14 @@ typedef struct {
     ptrdiff_t first, last, steps;
 } share;
 
-static ptrdiff_t count_chunks(const fc_plan *p) { return quotient_up(p->c->planes, p->planes); }
+static ptrdiff_t count_chunks(const fc_gemm_stage *p) { return quotient_up(p->c->planes, p->planes); }
 
 /* Blocks that a share touches. The parts of a block that are the task's are one step: it is copied once. */
-static ptrdiff_t count_visits(const fc_plan *p, const share *s) {
+static ptrdiff_t count_visits(const fc_gemm_stage *p, const share *s) {
     return s->last > s->first ? (s->last - 1) / p->row_parts - s->first / p->row_parts + 1 : 0;
 }
 
-static share find_share(const fc_plan *p, int part) {
+static share find_share(const fc_gemm_stage *p, int part) {
     const ptrdiff_t blocks = count_blocks(&p->blocks);
     const ptrdiff_t units = p->by_panel ? quotient_up(p->c->rows, p->panel) : blocks * p->row_parts;
     share s = {.first = units * part / p->parts, .last = units * (part + 1) / p->parts};
@@ -235,7 +235,7 @@ static share find_share(const fc_plan *p, int part) {
     return s;
 }
 
-static step find_step(const fc_plan *p, const share *s, ptrdiff_t index) {
+static step find_step(const fc_gemm_stage *p, const share *s, ptrdiff_t index) {
     const ptrdiff_t panels = quotient_up(p->c->rows, p->panel), blocks = count_blocks(&p->blocks);
     if (p->by_panel) {
         const ptrdiff_t row = (s->first + index / blocks) * p->panel;
@@ -254,7 +254,7 @@ static step find_step(const fc_plan *p, const share *s, ptrdiff_t index) {
 }
 
 /* Terms of all tiles of a step. */
-static ptrdiff_t count_terms(const fc_plan *p, const step *s) {
+static ptrdiff_t count_terms(const fc_gemm_stage *p, const step *s) {
     const ptrdiff_t *count = s->block.count, columns = p->tile_vectors * p->kernels->lanes;
     const ptrdiff_t outputs = count[0] * count[1] * count[2];
     const ptrdiff_t tiles = p->by_channel ? quotient_up(outputs, p->tile_rows)
@@ -266,7 +266,7 @@ static ptrdiff_t count_terms(const fc_plan *p, const step *s) {
 
 /* All residues together; those with a row or column less count as if they had it, and the fetch is spread a little
  * thinner. */
-static ptrdiff_t count_all_terms(const fc_plan *p, const step *s) {
+static ptrdiff_t count_all_terms(const fc_gemm_stage *p, const step *s) {
     ptrdiff_t terms = 0;
     for (int i = 0; i < p->residues; i++) terms += count_terms(&p->residue[i], s);
     return terms;
@@ -274,7 +274,7 @@ static ptrdiff_t count_all_terms(const fc_plan *p, const step *s) {
 
 /* Planes are fetched one after the other, each from end to end: all planes line by line took 1.25 times as long
  * (256 -> 64 channels of 56x56, 1x1), no fetch 1.6 times; rn50_l3_3x3s2, from a copy, 1.06 times. */
-static void plan_fetch(const fc_plan *p, fc_workspace *ws, const step *now, const step *next) {
+static void plan_fetch(const fc_gemm_stage *p, fc_workspace *ws, const step *now, const step *next) {
     fc_fetch *f = &ws->fetch;
     *f = (fc_fetch){.offsets = f->offsets};
     if (!next) return;
@@ -286,13 +286,13 @@ static void plan_fetch(const fc_plan *p, fc_workspace *ws, const step *now, cons
 }
 
 /* The part of a step's block that a residue has, which may have one row or column less; it may be empty. */
-static fc_block block_of(const fc_plan *residue, const step *s) {
+static fc_block block_of(const fc_gemm_stage *residue, const step *s) {
     fc_block block = s->block;
     for (int i = 1; i < 3; i++) block.count[i] = min(block.count[i], residue->c->axis[i - 1].outputs - block.start[i]);
     return block;
 }
 
-static void run_residue(const fc_plan *p, fc_workspace *ws, const step *s, const fc_block *block) {
+static void run_residue(const fc_gemm_stage *p, fc_workspace *ws, const step *s, const fc_block *block) {
     const fc_correlation *c = p->c;
     const ptrdiff_t taps = fc_taps(p), chain = even_block((s->end - s->plane) * taps, FC_CHAIN);
     if (p->by_channel) {
@@ -310,11 +310,11 @@ static void run_residue(const fc_plan *p, fc_workspace *ws, const step *s, const
     }
 }
 
-static void run_step(const fc_plan *p, fc_workspace *ws, const step *s) {
+static void run_step(const fc_gemm_stage *p, fc_workspace *ws, const step *s) {
     if (!p->blocks.in_place)
         fc_fill_block(p->kernels, p->size, &p->blocks, &s->block, p->c->x, p->c->x_plane, s->plane, s->end, ws->copy);
     for (int i = 0; i < p->residues; i++) {
-        const fc_plan *residue = &p->residue[i];
+        const fc_gemm_stage *residue = &p->residue[i];
         const fc_block block = block_of(residue, s);
         if (block.count[1] <= 0 || block.count[2] <= 0) continue;
         if (p->residues > 1) {
@@ -327,7 +327,7 @@ static void run_step(const fc_plan *p, fc_workspace *ws, const step *s) {
 }
 
 static void run_task(void *context, int part) {
-    const fc_plan *p = context;
+    const fc_gemm_stage *p = context;
     fc_workspace ws;
     char *scratch = acquire(p, &ws);
     if (!scratch) {
@@ -391,7 +391,7 @@ void fc_pack_weights(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *
                      const fc_correlation *correlation, fc_packed *packed) {
     const fc_correlation c = merge_axes(correlation);
     FC_ATOMIC int not_finite = 0;
-    fc_plan p = {.c = &c, .kernels = kernels, .size = element_size, .run = run, .not_finite = &not_finite};
+    fc_gemm_stage p = {.c = &c, .kernels = kernels, .size = element_size, .run = run, .not_finite = &not_finite};
     *packed = (fc_packed){0};
     if (rows_at_once(&c, element_size) < c.rows) return;
     choose(&p, 1);
@@ -406,7 +406,7 @@ size_t fc_describe_correlation(const fc_kernels *kernels, ptrdiff_t element_size
                                size_t *packed_bytes) {
     const fc_correlation whole = merge_axes(correlation);
     const fc_correlation c = rows_of(&whole, element_size, 0, rows_at_once(&whole, element_size));
-    fc_plan p = {.c = &c, .kernels = kernels, .size = element_size, .run = run};
+    fc_gemm_stage p = {.c = &c, .kernels = kernels, .size = element_size, .run = run};
     choose(&p, 1);
     const ptrdiff_t *size = p.blocks.size;
     const ptrdiff_t vectors = p.tile_vectors * kernels->lanes;
@@ -429,7 +429,7 @@ size_t fc_describe_correlation(const fc_kernels *kernels, ptrdiff_t element_size
 }
 
 /* Weights of a plan, as it needs them. */
-static void find_weights(fc_plan *p) {
+static void find_weights(fc_gemm_stage *p) {
     const fc_packed *packed = p->c->packed;
     if (!fc_needs_packed(p)) return;
     if (packed && packed->panel == p->panel) {
@@ -440,7 +440,7 @@ static void find_weights(fc_plan *p) {
     }
 }
 
-static void run_plan(fc_plan *p, fc_plan *residue, int residues) {
+static void run_plan(fc_gemm_stage *p, fc_gemm_stage *residue, int residues) {
     const fc_correlation *c = p->c;
     char *bias = NULL;
     p->residue = residue;
@@ -460,7 +460,7 @@ static void run_plan(fc_plan *p, fc_plan *residue, int residues) {
 static void correlate_rows(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
                            const fc_correlation *c) {
     FC_ATOMIC int not_finite = 0;
-    fc_plan p = {.c = c, .kernels = kernels, .size = element_size, .run = run, .not_finite = &not_finite};
+    fc_gemm_stage p = {.c = c, .kernels = kernels, .size = element_size, .run = run, .not_finite = &not_finite};
     choose(&p, 1);
     find_weights(&p);
     if (p.by_piece && not_finite) { /* 0 * w counts: nothing may be left out */
@@ -513,10 +513,10 @@ static int correlate_together(const fc_kernels *kernels, ptrdiff_t element_size,
     fc_correlation all;
     if (residues == 1 || !find_all_positions(residue, residues, &all)) return 0;
     if (rows_at_once(&all, element_size) < all.rows) return 0;
-    fc_plan p = {.c = &all, .kernels = kernels, .size = element_size, .run = run, .not_finite = &not_finite};
+    fc_gemm_stage p = {.c = &all, .kernels = kernels, .size = element_size, .run = run, .not_finite = &not_finite};
     choose(&p, 0); /* rows of other residues would end elsewhere */
     if (p.blocks.in_place) return 0;
-    fc_plan each[FC_MAX_RESIDUES];
+    fc_gemm_stage each[FC_MAX_RESIDUES];
     ptrdiff_t elements = 0;
     for (int i = 0; i < residues; i++) {
         each[i] = p;

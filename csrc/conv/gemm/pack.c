@@ -3,20 +3,20 @@
 
 #include "../../arithmetic.h"
 #include "../../platform/memory.h"
-#include "shared.h"
+#include "stage.h"
 
-ptrdiff_t fc_weight_elements(const fc_plan *p) {
+ptrdiff_t fc_weight_elements(const fc_gemm_stage *p) {
     return quotient_up(p->c->rows, p->panel) * p->panel * p->c->planes * fc_taps(p);
 }
 
 /* Whether the taps of a plane follow each other in the weights. */
-static int taps_are_in_order(const fc_plan *p) {
+static int taps_are_in_order(const fc_gemm_stage *p) {
     const fc_axis *h = &p->c->axis[0], *w = &p->c->axis[1];
     return (w->taps == 1 || w->weight_step == 1) && (h->taps == 1 || h->weight_step == w->taps);
 }
 
 /* Whether all terms of a row do. */
-static int weights_are_in_order(const fc_plan *p) {
+static int weights_are_in_order(const fc_gemm_stage *p) {
     const fc_correlation *c = p->c;
     if (!taps_are_in_order(p)) return 0;
     for (ptrdiff_t plane = 1; plane < c->planes; plane++)
@@ -25,7 +25,7 @@ static int weights_are_in_order(const fc_plan *p) {
 }
 
 /* Copies planes of a panel to [term][channel of the panel], `rows` of them. */
-static void pack_panel(const fc_plan *p, ptrdiff_t panel, ptrdiff_t rows, char *target) {
+static void pack_panel(const fc_gemm_stage *p, ptrdiff_t panel, ptrdiff_t rows, char *target) {
     const fc_correlation *c = p->c;
     const fc_kernels *k = p->kernels;
     const ptrdiff_t taps = fc_taps(p), taps_w = c->axis[1].taps;
@@ -55,7 +55,7 @@ static void pack_panel(const fc_plan *p, ptrdiff_t panel, ptrdiff_t rows, char *
     }
 }
 
-void fc_pack_own(const fc_plan *p, fc_workspace *ws, ptrdiff_t row) {
+void fc_pack_own(const fc_gemm_stage *p, fc_workspace *ws, ptrdiff_t row) {
     const ptrdiff_t rows = min(p->panel, p->c->rows - row);
     if (rows < p->panel) memset(ws->panel, 0, (size_t)(p->c->planes * fc_taps(p) * p->panel * p->size));
     pack_panel(p, row / p->panel, rows, ws->panel);
@@ -65,14 +65,14 @@ void fc_pack_own(const fc_plan *p, fc_workspace *ws, ptrdiff_t row) {
 
 /* Where all of a plan's weights are packed. */
 typedef struct {
-    const fc_plan *plan;
+    const fc_gemm_stage *plan;
     char *target;
 } packing;
 
 /* A share of the panels of rows, one after the other: their targets are often a power of two apart. */
 static void pack_task(void *context, int part) {
     const packing *all = context;
-    const fc_plan *p = all->plan;
+    const fc_gemm_stage *p = all->plan;
     const ptrdiff_t panels = quotient_up(p->c->rows, p->panel), parts = p->run->threads;
     const ptrdiff_t terms = p->c->planes * fc_taps(p);
     for (ptrdiff_t panel = panels * part / parts; panel < panels * (part + 1) / parts; panel++) {
@@ -85,11 +85,11 @@ static void pack_task(void *context, int part) {
     }
 }
 
-int fc_needs_packed(const fc_plan *p) {
+int fc_needs_packed(const fc_gemm_stage *p) {
     return p->by_channel || (fc_weight_elements(p) * p->size <= FC_PACKED_BYTES && !weights_are_in_order(p));
 }
 
-char *fc_pack_all(fc_plan *p) {
+char *fc_pack_all(fc_gemm_stage *p) {
     packing all = {p, fc_scratch_acquire(fc_aligned(fc_weight_elements(p) * p->size))};
     if (all.target) fc_parallel(p->run, p->run->threads, pack_task, &all);
     else fc_stop(p->run, FC_NO_MEMORY);

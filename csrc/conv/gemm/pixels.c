@@ -4,14 +4,7 @@
  * Its columns are either lines of outputs, whose whole vectors go straight to y, or all positions of a
  * block from its first output to its last, those between two lines among them. */
 #include "../../arithmetic.h"
-#include "shared.h"
-
-/* Widest tile of so many rows. */
-static ptrdiff_t widest(const fc_kernels *k, ptrdiff_t rows) {
-    ptrdiff_t tile_vectors = rows == k->tile_rows ? k->tile_vectors : FC_MAX_TILE_VECTORS;
-    while (!k->gemm[rows - 1][tile_vectors - 1]) tile_vectors--;
-    return tile_vectors;
-}
+#include "stage.h"
 
 /* Length of the block's columns taken as one line. */
 static ptrdiff_t positions(const fc_blocks *b, const ptrdiff_t count[3]) {
@@ -19,7 +12,7 @@ static ptrdiff_t positions(const fc_blocks *b, const ptrdiff_t count[3]) {
 }
 
 /* Cycles that `count` lines of `length` columns take; direct: whole vectors go straight to y. */
-static double line_cycles(const fc_plan *p, double count, ptrdiff_t length, int direct) {
+static double line_cycles(const fc_gemm_stage *p, double count, ptrdiff_t length, int direct) {
     const fc_kernels *k = p->kernels;
     const double terms = (double)(p->c->planes * fc_taps(p));
     const double chunks = (double)quotient_up(p->c->planes, p->planes);
@@ -28,7 +21,7 @@ static double line_cycles(const fc_plan *p, double count, ptrdiff_t length, int 
     for (ptrdiff_t row = 0; row < p->c->rows; row += k->tile_rows) {
         const ptrdiff_t rows = min(k->tile_rows, p->c->rows - row);
         const ptrdiff_t vectors = quotient_up(length, k->lanes);
-        const ptrdiff_t tile_vectors = even_block(vectors, widest(k, rows));
+        const ptrdiff_t tile_vectors = even_block(vectors, fc_widest_tile(k, rows));
         const ptrdiff_t full = vectors / tile_vectors, rest = vectors % tile_vectors;
         const double store = p->c->axis[1].target_stride != 1 ? strided
                              : direct && (length % k->lanes == 0 || (vectors > tile_vectors && chunks == 1)) ? 1 : 5;
@@ -44,7 +37,7 @@ static double line_cycles(const fc_plan *p, double count, ptrdiff_t length, int 
     return cycles * count;
 }
 
-static void choose_size(fc_plan *p) {
+static void choose_size(fc_gemm_stage *p) {
     fc_blocks *b = &p->blocks;
     const fc_axis *h = &b->axis[0], *w = &b->axis[1];
     const ptrdiff_t budget = FC_BLOCK_BYTES / p->size;
@@ -78,7 +71,7 @@ static void choose_size(fc_plan *p) {
 
 /* Whether rows of planes are lines that begin alike in a cache line. Tiles that do not begin with one, as those of
  * NumPy's arrays, 16 bytes into one, take 1.08 to 1.12 times as long in L2. */
-static int can_align(const fc_plan *p) {
+static int can_align(const fc_gemm_stage *p) {
     const fc_correlation *c = p->c;
     const fc_blocks *b = &p->blocks;
     if (!b->in_place || !p->by_line || fc_taps(p) > 1 || b->axis[0].outputs > 1) return 0;
@@ -89,7 +82,7 @@ static int can_align(const fc_plan *p) {
 }
 
 /* Whether rows of a block follow each other without a gap in its copy, as those of a 1x1 kernel do, and in y. */
-static int rows_are_dense(const fc_plan *p) {
+static int rows_are_dense(const fc_gemm_stage *p) {
     const fc_blocks *b = &p->blocks;
     const fc_axis *h = &b->axis[0], *w = &b->axis[1];
     return !b->in_place && h->outputs > 1 && b->count[2] == 1 && b->pitch[1] == w->outputs && w->target_stride == 1 &&
@@ -100,7 +93,7 @@ static int rows_are_dense(const fc_plan *p) {
  * up took 0.97 to 0.99 times as long, dx of stems, 32 to 64 planes, 0.88, with 3 to 16 planes 1.00 to 1.06. */
 enum { MANY_PLANES = 32 };
 
-void fc_plan_pixels(fc_plan *p) {
+void fc_plan_pixels(fc_gemm_stage *p) {
     const fc_correlation *c = p->c;
     fc_blocks *b = &p->blocks;
     const fc_axis *h = &b->axis[0], *w = &b->axis[1];
@@ -134,12 +127,12 @@ void fc_plan_pixels(fc_plan *p) {
 }
 
 /* Elements from an address to the next cache line, 0 at its beginning. */
-static ptrdiff_t to_line(const fc_plan *p, const char *address) {
+static ptrdiff_t to_line(const fc_gemm_stage *p, const char *address) {
     return (ptrdiff_t)(-(uintptr_t)address % FC_CACHE_LINE) / p->size;
 }
 
 /* The end of a block at `column`, moved to the next cache line of its image. */
-static ptrdiff_t moved(const fc_plan *p, ptrdiff_t image, ptrdiff_t column) {
+static ptrdiff_t moved(const fc_gemm_stage *p, ptrdiff_t image, ptrdiff_t column) {
     const ptrdiff_t outputs = p->c->axis[1].outputs;
     if (column == 0 || column >= outputs) return min(column, outputs);
     const fc_block at = {.start = {image, 0, column}};
@@ -147,7 +140,7 @@ static ptrdiff_t moved(const fc_plan *p, ptrdiff_t image, ptrdiff_t column) {
     return min(outputs, column + to_line(p, first));
 }
 
-void fc_align_block(const fc_plan *p, fc_block *block) {
+void fc_align_block(const fc_gemm_stage *p, fc_block *block) {
     if (!p->by_cache_line) return;
     const ptrdiff_t end = block->start[2] + block->count[2];
     block->start[2] = moved(p, block->start[0], block->start[2]);
@@ -155,7 +148,7 @@ void fc_align_block(const fc_plan *p, fc_block *block) {
 }
 
 /* Writes the outputs among columns [column, column + width) of the block's one line. */
-static void store_positions(const fc_plan *p, const char *tile, ptrdiff_t tile_stride,
+static void store_positions(const fc_gemm_stage *p, const char *tile, ptrdiff_t tile_stride,
                             const fc_block *block, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t column,
                             ptrdiff_t width, int accumulate, int relu) {
     const fc_correlation *c = p->c;
@@ -184,7 +177,7 @@ static void store_positions(const fc_plan *p, const char *tile, ptrdiff_t tile_s
 }
 
 /* Elements of the array from the first plane of `terms` in image 0 to its end. */
-static ptrdiff_t readable(const fc_plan *p, const fc_terms *terms) {
+static ptrdiff_t readable(const fc_gemm_stage *p, const fc_terms *terms) {
     const fc_correlation *c = p->c;
     ptrdiff_t end = p->last_plane - c->x_plane[terms->block_first / fc_taps(p)] + 1;
     for (int i = 0; i < 2; i++) end += (c->axis[i].size - 1) * c->axis[i].source_stride;
@@ -200,13 +193,13 @@ typedef struct {
     const fc_terms *terms;
 } panel;
 
-static ptrdiff_t even_tile_vectors(const fc_plan *p, ptrdiff_t rows, ptrdiff_t length) {
-    return even_block(max(1, quotient_up(length, p->kernels->lanes)), widest(p->kernels, rows));
+static ptrdiff_t even_tile_vectors(const fc_gemm_stage *p, ptrdiff_t rows, ptrdiff_t length) {
+    return even_block(max(1, quotient_up(length, p->kernels->lanes)), fc_widest_tile(p->kernels, rows));
 }
 
 /* Columns [0, length) of a line whose first output is `first` of the block. Where the sums are complete, vectors
  * that would leave the line, or end before a cache line, compute some columns twice, to the same bits. */
-static void multiply_line(const fc_plan *p, fc_workspace *ws, const fc_block *block,
+static void multiply_line(const fc_gemm_stage *p, fc_workspace *ws, const fc_block *block,
                           const panel *q, fc_tile *tile, const ptrdiff_t first[3], ptrdiff_t length) {
     const fc_correlation *c = p->c;
     const fc_kernels *k = p->kernels;
@@ -253,7 +246,7 @@ static void multiply_line(const fc_plan *p, fc_workspace *ws, const fc_block *bl
     }
 }
 
-void fc_multiply_pixels(const fc_plan *p, fc_workspace *ws, const fc_block *block, ptrdiff_t row0, ptrdiff_t row1,
+void fc_multiply_pixels(const fc_gemm_stage *p, fc_workspace *ws, const fc_block *block, ptrdiff_t row0, ptrdiff_t row1,
                         const fc_terms *terms) {
     const fc_correlation *c = p->c;
     const ptrdiff_t total = c->planes * fc_taps(p), depth = terms->last - terms->first;
