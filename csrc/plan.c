@@ -10,13 +10,19 @@
 /* A path that refuses a problem is passed over; so is one that doubts whether it is the one to take, unless it is asked
  * for. The first of the rest is taken: naive refuses nothing and doubts nothing. */
 static const fc_path *const forward[] = {
-    &fc_path_fully_connected, &fc_path_direct, &fc_path_winograd, &fc_path_implicit_gemm, &fc_path_naive, NULL,
+    &fc_path_fully_connected, &fc_path_direct, &fc_path_winograd,
+    &fc_path_gemm_pixels, &fc_path_gemm_pixels_apart, &fc_path_gemm_channels, &fc_path_gemm_pieces,
+    &fc_path_gemm_row_pieces, &fc_path_gemm_mixed,
+    &fc_path_naive, NULL,
 };
 static const fc_path *const backward_data[] = {
-    &fc_path_fully_connected, &fc_path_direct, &fc_path_winograd, &fc_path_implicit_gemm, &fc_path_naive, NULL,
+    &fc_path_fully_connected, &fc_path_direct, &fc_path_winograd,
+    &fc_path_gemm_together_pixels, &fc_path_gemm_together_channels, &fc_path_gemm_pixels, &fc_path_gemm_pixels_apart,
+    &fc_path_gemm_channels, &fc_path_gemm_dx_pieces, &fc_path_gemm_dx_row_pieces, &fc_path_gemm_dx_mixed,
+    &fc_path_naive, NULL,
 };
 static const fc_path *const backward_weights[] = {
-    &fc_path_fully_connected, &fc_path_direct, &fc_path_winograd, &fc_path_implicit_gemm, &fc_path_naive, NULL,
+    &fc_path_fully_connected, &fc_path_direct, &fc_path_winograd, &fc_path_gemm_weights, &fc_path_naive, NULL,
 };
 
 static const fc_path *const pool_forward[] = {&fc_path_pool, NULL};

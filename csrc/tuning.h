@@ -17,6 +17,87 @@
 
 /* ---- Gathered GEMMs, y and dx: conv/gemm/ ---- */
 
+enum {
+    /* Bytes of a block of the input in a core's L2: with 384 KiB, 14x14 outputs of stride 2 and 128 planes become two
+     * blocks instead of one: 1.03. `compare rn50_l3_3x3s2`. */
+    FC_GEMM_BLOCK_BYTES = 448 << 10,
+    /* Blocks of so few planes are copied as fast when they are small, and their tables are: cifar_rn20_down, 16 planes,
+     * took 0.96 of the time of blocks as of many; with 32 planes and more nothing or, where there is more than one
+     * block an image, 1.03. `compare cifar_*`. */
+    FC_GEMM_FEW_IN_BLOCK = 16,
+    FC_GEMM_BLOCK_OF_FEW_BYTES = 240 << 10,
+    /* Longest chain of sums in one register: longer ones lose accuracy, shorter ones cost stores.
+     * `python bench/accuracy.py`. */
+    FC_GEMM_CHAIN = 1152,
+    /* Bytes up to which weights are packed at once; output channels are summed in parts where they take more. */
+    FC_GEMM_PACKED_BYTES = 12 << 20,
+    /* Outputs from which on a copy of the weights is worth its time. */
+    FC_GEMM_WORTH_PACKING = 64,
+
+    /* Outputs of a block at most: its tables and stage stay in L1. */
+    FC_GEMM_BLOCK_OUTPUTS = 2048,
+    /* Lines of a block about which taps are held to lie apart, those further being copied apart. */
+    FC_GEMM_BLOCK_LINES = 64,
+    /* Outputs of a line of a block at most, where an image has several: FC_GEMM_CHAIN planes of a line of them, the
+     * least that a block holds, are 5.6 MiB of float64, of the 16 MiB that a task may take. */
+    FC_GEMM_LINE_OUTPUTS = 640,
+    /* Where an image is one line that is read in place, outputs of a block at least, and what they are a multiple of:
+     * the widest tile of AVX-512. */
+    FC_GEMM_LINE_MIN = 512,
+    FC_GEMM_LINE_STEP = 48,
+
+    /* Outputs from which on tiles of planes that lie alike begin with cache lines; with fewer the tiles at both ends
+     * take more than is gained. Tiles that do not, as those of NumPy's arrays, 16 bytes into one, take 1.08 to 1.12
+     * times as long in L2. `compare rn50_l1_1x1*`. */
+    FC_GEMM_WORTH_ALIGNING = 256,
+    /* Planes of a copy from which on processors do not foresee the rows that a tile reads: with 32, tiles that look
+     * them up took 0.97 to 0.99 of the time, dx of stems, 32 to 64 planes, 0.88, with 3 to 16 planes 1.00 to 1.06.
+     * `compare rn50_stem,mbv2_stem,cs231n_*`. */
+    FC_GEMM_SCATTERED_PLANES = 32,
+    /* Bytes of the weights of a panel that stay in L1: cifar_rn20_down, 18 KiB of them, took 0.96 of the time without a
+     * fetch. `compare cifar_rn20_down`. */
+    FC_GEMM_NEAR_BYTES = 24 << 10,
+    /* Planes, panels and outputs from which on 1x1 kernels with a stride are quicker from a copy: in place
+     * rn50_l2_down1x1 took 1.26 times as long on one thread, 1.66 on two; with a single panel 0.8, with 64 planes 0.9.
+     * `compare rn50_l2_down1x1`. */
+    FC_GEMM_SPREAD_PLANES = 128,
+    FC_GEMM_SPREAD_PANELS = 4,
+    FC_GEMM_SPREAD_OUTPUTS = 64,
+    /* Stride up to which copies of each tap are worth making. 577 problems of 1 to 32 channels by 4 to 128, outputs 2
+     * to 112 wide, take 0.944 of the time with them where they are taken (the best of both: 0.930); 565 of float64
+     * 0.967. `choose cs231n_*,cifar_*,mbv2_stem`. */
+    FC_GEMM_APART_STRIDE = 2,
+    /* Planes from which on pieces are long enough for their tables: of 3x3 and 5x5 taps and 7x7 to 14x14 outputs,
+     * pieces took 3.7 times as long with 1 plane, 2 with 4, 1.3 with 16, and as long with 32. */
+    FC_GEMM_PIECES_PLANES = 32,
+
+    /* Bytes of an input that stays in a core's L2 beside a panel of weights. `compare rn50_l4_1x1`. */
+    FC_GEMM_BY_PANEL_BYTES = 1 << 20,
+    /* Blocks a thread below which they are cut so that each thread gets as many. */
+    FC_GEMM_FEW_BLOCKS = 8,
+};
+
+/* Cycles of one thread of Zen 4 with AVX-512, of which the estimates are made. */
+static const double FC_GEMM_WORTH_CHOOSING = 2000; /* below, a choice takes longer than it gains */
+/* An element that is copied: that follows the one before, that is transposed, that is fetched alone; and each line. */
+static const double FC_GEMM_COPY_FOLLOWING = 0.2, FC_GEMM_COPY_TRANSPOSED = 0.5, FC_GEMM_COPY_ALONE = 2,
+                    FC_GEMM_COPY_LINE = 8;
+/* A tile, beside its terms. */
+static const double FC_GEMM_TILE = 30;
+/* A vector of a tile of pixels that is stored: to y, by way of a stage; and an element of one that is stored apart,
+ * every second one by vectors, and alone. */
+static const double FC_GEMM_STORE = 1, FC_GEMM_STORE_STAGED = 5, FC_GEMM_STORE_SECOND = 0.4, FC_GEMM_STORE_ALONE = 1.2;
+/* An output of a tile of channels: its share of the call, of a transpose, of one that is stored element by element. */
+static const double FC_GEMM_OUTPUT = 0.1, FC_GEMM_OUTPUT_TRANSPOSED = 0.6, FC_GEMM_OUTPUT_ALONE = 1.6;
+/* Time of pieces over their estimate, for their tables and for tiles that end with them: with 3x3 pad 1, 28x28 and
+ * 14x14 took longer by pieces, 8x8 and 7x7 less. `choose rn50_l4_3x3,cifar_rn20_l3,rn50_l3_3x3,rn50_l2_3x3`. */
+static const double FC_GEMM_PIECES_COST = 1.15;
+/* The factor of pieces of whole lines: 4x32x56x56 with 7x7, 11x11, 15x15 and 31x31 taps, whose shares are 0.97, 0.95,
+ * 0.93 and 0.86, took 0.98, 0.96, 0.935 and 0.88 of the time, 8x256x14x14 with 3x3 0.97. */
+static const double FC_GEMM_ROW_PIECES_COST = 1.02;
+/* Kernels whose taps of one line of outputs span more elements are nobody's; their copies would not fit memory. */
+static const double FC_GEMM_MAX_ELEMENTS = 1 << 20;
+
 /* ---- Gathered GEMMs, dw: conv/gemm/ ---- */
 
 /* ---- Fully connected: conv/fully_connected.c ---- */

@@ -33,6 +33,10 @@ int fc_is_inside(const fc_axis *axis);
 /* Sets counts, pitches and strides for the rest. */
 void fc_lay_out(fc_blocks *blocks);
 
+static inline ptrdiff_t fc_count_blocks(const fc_blocks *blocks) {
+    return blocks->count[0] * blocks->count[1] * blocks->count[2];
+}
+
 fc_block fc_find_block(const fc_blocks *blocks, ptrdiff_t index);
 
 /* Offset that tap (s, t) adds. */

@@ -1,37 +1,27 @@
-/* Correlations by gathered GEMMs: every term of a sum is an offset into the planes, where they lie or in padded copies
- * of blocks of them, and an offset into the weights, and a register tile gathers both (kernels/gemm.h). */
-#ifndef FC_CORRELATE_H
-#define FC_CORRELATE_H
+/* Correlations of a call by gathered GEMMs: every term of a sum is an offset into the planes, where they lie or in
+ * padded copies of blocks of them, and an offset into the weights, and a register tile gathers both (kernels/gemm.h).
+ *
+ * What is chosen stands in the kind of a correlation; nothing is chosen here. Failures are in the run's status. Results
+ * do not depend on the number of threads. */
+#ifndef FC_GEMM_CORRELATE_H
+#define FC_GEMM_CORRELATE_H
 
-#include "../../kernels/kernels.h"
-#include "../../platform/threads.h"
-#include "../correlation.h"
+#include "../correlations.h"
+#include "stage.h"
 
-/* Failures are in run->status. The result does not depend on the number of threads. */
-void fc_correlate(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
-                  const fc_correlation *correlation);
+/* A correlation as its stages say. Whether it is done: not, if taps would be left out whose product with a weight that
+ * is infinite or NaN counts. */
+int fc_correlate(fc_conv_job *j, const fc_gemm_kind *kind, const fc_correlation *correlation);
 
-/* The same of several that differ in their outputs, taps and weights alone, as the residues of a stride of dx do.
- * Where they read copies of planes, all read the same ones: dx with stride 2 took 0.65 to 0.95 of the time. */
-void fc_correlate_residues(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
+/* Several that differ in their outputs, taps and weights alone, as the residues of a stride of dx do, from the same
+ * copies; `all`: what any of them reads. */
+void fc_correlate_together(fc_conv_job *j, const fc_gemm_kind *kind, const fc_correlation *all,
                            const fc_correlation *residue, int residues);
 
-/* Arranges the weights as fc_correlate would, if it would; fc_scratch_release releases packed->weights. */
-void fc_pack_weights(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
-                     const fc_correlation *correlation, fc_packed *packed);
+/* Arranges the weights as fc_correlate would, if it would, all at once; fc_scratch_release releases packed->weights. */
+void fc_pack_weights(fc_conv_job *j, const fc_gemm_kind *kind, const fc_correlation *correlation, fc_packed *packed);
 
-/* Says what fc_correlate will do, in up to `length` characters; returns the bytes that it allocates,
- * those of the weights in *packed_bytes. */
-size_t fc_describe_correlation(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
-                               const fc_correlation *correlation, char *how, size_t length,
-                               size_t *packed_bytes);
-
-/* dw and db of a gradient, written or added to what is there. */
-void fc_correlate_weights(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
-                          const fc_weights_gradient *gradient, int accumulate);
-
-/* The same with pixels in the vector, where that is quicker; returns whether nothing is left to do. */
-int fc_correlate_weights_by_pixels(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
-                                   const fc_weights_gradient *gradient, int accumulate);
+/* Bytes that all tasks of a stage allocate beside packed weights; `prepared`: these are there. */
+size_t fc_scratch_bytes(const fc_gemm_stage *stage, int prepared);
 
 #endif
