@@ -26,12 +26,4 @@ size_t fc_describe_correlation(const fc_kernels *kernels, ptrdiff_t element_size
                                const fc_correlation *correlation, char *how, size_t length,
                                size_t *packed_bytes);
 
-/* dw and db of a gradient, written or added to what is there. */
-void fc_correlate_weights(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
-                          const fc_weights_gradient *gradient, int accumulate);
-
-/* The same with pixels in the vector, where that is quicker; returns whether nothing is left to do. */
-int fc_correlate_weights_by_pixels(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
-                                   const fc_weights_gradient *gradient, int accumulate);
-
 #endif

@@ -1,4 +1,4 @@
-/* Dense convolution by gathered GEMMs (gemm/correlate.h): any geometry, any strides. */
+/* Dense convolution by gathered GEMMs (gemm/correlate.h), forward and backward data: any geometry, any strides. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,6 +6,7 @@
 #include "../../platform/memory.h"
 #include "../correlations.h"
 #include "correlate.h"
+#include "limits.h"
 
 /* The weights of each group in the arrangement of its correlations. */
 typedef struct {
@@ -31,53 +32,21 @@ static void forward(fc_conv_job *j, const prepared *weights) {
     }
 }
 
-static void backward_weights(fc_conv_job *j) {
-    for (ptrdiff_t g = 0; g < j->p->groups; g++)
-        for (ptrdiff_t o = 0; o < j->p->out_size[0] && j->run.status == FC_OK; o++) {
-            const fc_correlation c = fc_conv_forward_correlation(j, g, o);
-            const fc_weights_gradient gradient = fc_conv_weights_gradient(j, g, &c);
-            fc_correlate_weights(j->kernels, j->size, &j->run, &gradient, o > 0);
-        }
-}
-
 static void correlate_each(fc_conv_job *j, void *context, const fc_correlation *residue, int lines, int residues) {
     (void)context;
     fc_correlate_residues(j->kernels, j->size, &j->run, residue, lines * residues);
 }
 
-/* Elements of the copy that one row of outputs needs of one plane, at least. */
-static double elements_of_a_row(const fc_axis axis[2]) {
-    double elements = 1;
-    for (int i = 0; i < 2; i++) {
-        if (!axis[i].outputs) return 0;
-        const ptrdiff_t most = i ? 2048 : 1;
-        const ptrdiff_t count = axis[i].outputs < most ? axis[i].outputs : most;
-        const fc_residues residues = fc_split_axis(&axis[i], count);
-        elements *= (double)residues.residues * ((double)count + (double)residues.reach);
-    }
-    return elements;
-}
-
-/* Kernels of that many taps are nobody's; without the bound their copies would not fit memory. */
-static const double MAX_ELEMENTS = 1 << 20;
-
 static const char *refuses(const fc_path *path, fc_op op, const fc_problem *problem) {
-    const fc_conv_problem *p = &problem->conv;
-    fc_axis axis[2];
     (void)path;
-    for (int i = 0; i < 2; i++)
-        axis[i] = op == FC_BACKWARD_DATA ? fc_conv_backward_axis(p, i + 1) : fc_conv_forward_axis(p, i + 1);
-    return elements_of_a_row(axis) > MAX_ELEMENTS
-               ? "the taps of one row of outputs span more than 2**20 elements"
-               : NULL;
+    return fc_gemm_refusal(op, &problem->conv);
 }
 
 static fc_status run(const fc_plan *plan, const fc_arrays *a, fc_question interrupted) {
     fc_conv_job j = fc_conv_start(&plan->problem.conv, a, interrupted);
     if (!j.plane) return FC_NO_MEMORY;
     if (plan->op == FC_FORWARD) forward(&j, (const prepared *)fc_weights_of(plan, a));
-    else if (plan->op == FC_BACKWARD_DATA) fc_conv_backward_data(&j, plan->problem.conv.groups, correlate_each, NULL);
-    else backward_weights(&j);
+    else fc_conv_backward_data(&j, plan->problem.conv.groups, correlate_each, NULL);
     return fc_conv_end(&j);
 }
 

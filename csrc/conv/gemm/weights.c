@@ -10,6 +10,7 @@
 #include "../../arithmetic.h"
 #include "../../platform/memory.h"
 #include "shared.h"
+#include "weights.h"
 
 /* Pixels of a block: long enough that adding a tile to the sums costs little. */
 enum { BLOCK_PIXELS = 1024 };

@@ -6,6 +6,7 @@
 #include "../../arithmetic.h"
 #include "../../platform/memory.h"
 #include "shared.h"
+#include "weights.h"
 
 /* Pixels of a block: long enough that adding the lanes up costs little (cs231n_three_layer with 1024 took 1.04 times as
  * long), few enough that dy of a tile and what it reads of x stay near. */
