@@ -49,9 +49,9 @@ enum {
     /* Channels that stay side by side in the copy of the planes: with more, a line of pixels is spread over too many
      * cache lines (with --layout NHWC deeplab_d2, which has more, took 1.14 times as long, mbv2_stem 0.77). */
     FC_GEMM_DW_MAX_INNER = 64,
-    /* Channels side by side of dy that is read in place, or sums that it takes part in: with more of both, pixels lie in
-     * the same sets of the cache (--layout NHWC: rn50_l4_3x3 with 512 channels took 1.3 times as long, mbv2_expand with
-     * 24 sums 0.93 to 0.85 of the time that a copy took). */
+    /* Channels side by side of dy that is read in place, or sums that it takes part in: with more of both, pixels lie
+     * in the same sets of the cache (--layout NHWC: rn50_l4_3x3 with 512 channels took 1.3 times as long, mbv2_expand
+     * with 24 sums 0.93 to 0.85 of the time that a copy took). */
     FC_GEMM_DW_MAX_IN_PLACE = 64,
     /* Cycles that a pixel keeps the multipliers busy for one tap, which its entry in the tables of that tap is worth:
      * cifar_rn20_l1 with 9 took 1.2 times as long tap by tap, rn50_l1_3x3 with 132 took 0.92. */

@@ -1,8 +1,7 @@
 /* The gradients of weights by gathered GEMMs: dw and db of a correlation, in three arrangements.
  *
- * Each is laid out once, without arrays, and then runs on any gradient of the same geometry. What is laid out depends on
- * the planes only through whether some lie in the padding and whether they are adjacent, so that the output planes of a
- * volume share two layouts. */
+ * Each is laid out once, without arrays, and then runs on any gradient of the same geometry. Planes count for a layout
+ * only in that some lie in the padding, and in how far apart the others lie: output planes of a volume share layouts. */
 #ifndef FC_GEMM_WEIGHTS_H
 #define FC_GEMM_WEIGHTS_H
 
@@ -71,17 +70,18 @@ typedef struct {
     fc_weights_tasks tasks;
 } fc_few_sums_layout;
 
-/* As those of by_tap. */
+/* Why few sums cannot be taken, and why they should not be; NULL: nothing is against it. */
 const char *fc_few_sums_refusal(const fc_weights_call *call);
 const char *fc_few_sums_doubt(const fc_weights_call *call);
 
 /* Contract: it is not refused. */
 fc_few_sums_layout fc_lay_out_few_sums(const fc_weights_call *call);
 
-/* As fc_weights_cycles; contract: it is not refused. */
+/* Estimate in cycles for an output pixel; contract: it is not refused. */
 double fc_few_sums_cycles(const fc_weights_call *call);
 
-/* Writes dw, and db if it is wanted, as fc_run_weights. */
+/* Writes dw, and db if it is wanted. Failures are in run->status. Threads do not
+ * change the result. */
 void fc_run_few_sums(const fc_few_sums_layout *layout, const fc_weights_call *call);
 
 #endif

@@ -218,7 +218,8 @@ static void sum_dy(const fc_weights_job *j, const fc_weights_scratch *s, const f
         j->kernels->sum(run, channels, dy + at[i] * j->size, run > 1 ? at[i + 1] - at[i] : 0, sums);
 }
 
-/* dy of the step's channels, in place or transposed, and their db if `bias_sums`; by tap, whether all of it is finite. */
+/* Finds dy of the step's channels, in place or transposed, and adds it to `bias_sums` unless that is NULL. By tap, it
+ * tells whether all of it is finite. */
 static const char *prepare_dy(fc_weights_job *j, const fc_weights_scratch *s, const step *t, double *bias_sums) {
     const ptrdiff_t tile = tile_channels(j);
     const int in_place = j->layout.dy_in_place;

@@ -1,6 +1,6 @@
 /* Paths of backward weights by gathered GEMMs: any geometry, any strides.
  *
- * Each output plane of each group is a gradient of its own; the sums of all but the first are added to what is there. */
+ * Each output plane of each group is a gradient of its own: the first is written, the others are added to it. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -104,7 +104,7 @@ static const char *refuses(const fc_path *path, fc_op op, const fc_problem *prob
     case FEW_SUMS:
         return all.refusal;
     case MIXED:
-        return all.suited && all.others ? NULL : "one arrangement serves all output planes";
+        return all.suited && all.others ? NULL : all.refusal ? all.refusal : "one arrangement serves all output planes";
     case BY_TAP:
         return is_volume ? "there are several output planes, whose sums are added up" : all.tap_refusal;
     default:
@@ -228,9 +228,11 @@ static void say(fc_description *d, const char *format, ...) {
 
 static void describe_stage(const stage *s, fc_description *d) {
     const fc_weights_layout *l = &s->blocks;
+    const ptrdiff_t partials = s->arrangement == FEW_SUMS ? s->few_sums.partials : l->partials;
+    if (partials > 1) say(d, "%td partial results of ", partials);
     if (s->arrangement == FEW_SUMS) {
-        say(d, "pixels in the vector, dy read in place, planes %s, %td partial sums",
-            s->few_sums.blocks.in_place ? "read in place" : "copied", s->few_sums.partials);
+        say(d, "dot products with pixels in the vector, dy read in place, planes %s",
+            s->few_sums.blocks.in_place ? "read in place" : "copied");
         return;
     }
     say(d, "a GEMM over the pixels of blocks");
@@ -239,8 +241,7 @@ static void describe_stage(const stage *s, fc_description *d) {
     else if (l->blocks.in_place) say(d, ", planes read in place");
     else say(d, ", planes copied, %td at a time", l->planes);
     say(d, ", dy %s", l->dy_in_place ? "read in place" : "transposed");
-    if (l->partials > 1) say(d, ", %td partial sums", l->partials);
-    else say(d, ", %td ranges of planes", l->ranges);
+    if (l->ranges > 1) say(d, ", %td ranges of planes", l->ranges);
 }
 
 static void describe(const fc_plan *plan, fc_description *d) {

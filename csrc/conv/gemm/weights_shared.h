@@ -50,7 +50,8 @@ size_t fc_carve_weights(const fc_weights_layout *layout, ptrdiff_t size, char *b
 /* Sums the blocks of a unit; at its end the sums stand there, unless the run was stopped. */
 void fc_sum_weights(fc_weights_job *job, fc_weights_scratch *scratch, const fc_weights_unit *unit);
 
-/* Transposes rows [first_row, end_row) of a unit's sums into dw. `stored`: FC_STORED_ROWS * FC_MAX_TILE_COLS elements. */
+/* Transposes rows [first_row, end_row) of a unit's sums into dw; `stored` has FC_STORED_ROWS * FC_MAX_TILE_COLS
+ * elements. */
 void fc_store_weights(const fc_weights_job *job, const fc_weights_unit *unit, ptrdiff_t first_row, ptrdiff_t end_row,
                       char *stored);
 

@@ -3,7 +3,8 @@
 
 /* Elements of dw that follow each other from row `row` of a unit's sums on, at most up to row `end`: taps, and planes
  * that follow each other, if `in_order`. */
-static ptrdiff_t run_of_rows(const fc_correlation *c, ptrdiff_t first_plane, ptrdiff_t row, ptrdiff_t end, int in_order) {
+static ptrdiff_t run_of_rows(const fc_correlation *c, ptrdiff_t first_plane, ptrdiff_t row, ptrdiff_t end,
+                             int in_order) {
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     const ptrdiff_t taps = fc_weights_taps(c), *plane = c->w_plane + first_plane;
     const ptrdiff_t run = in_order && (h->taps == 1 || h->weight_step == w->taps) ? taps : w->taps;
