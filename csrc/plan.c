@@ -22,7 +22,10 @@ static const fc_path *const backward_data[] = {
     &fc_path_naive, NULL,
 };
 static const fc_path *const backward_weights[] = {
-    &fc_path_fully_connected, &fc_path_direct, &fc_path_winograd, &fc_path_gemm_weights, &fc_path_naive, NULL,
+    &fc_path_fully_connected, &fc_path_direct, &fc_path_winograd,
+    &fc_path_gemm_dw_few_sums, &fc_path_gemm_dw_mixed, &fc_path_gemm_dw_by_tap, &fc_path_gemm_dw_first_by_tap,
+    &fc_path_gemm_dw_by_block,
+    &fc_path_naive, NULL,
 };
 
 static const fc_path *const pool_forward[] = {&fc_path_pool, NULL};

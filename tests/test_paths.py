@@ -53,6 +53,9 @@ LARGER = [
     Case("patches", (2, 24, 12, 16), (32, 24, 2, 2), {"stride": 2}),
     Case("volumes_of_many", (1, 24, 4, 7, 8), (40, 24, 2, 3, 3), {"padding": 1}),
     Case("taps_left_out_of_dw", (3, 70, 8, 9), (80, 70, 3, 3), {"padding": 1}),
+    Case("taps_left_out_of_volumes", (2, 30, 3, 7, 8), (40, 30, 2, 3, 3), {"padding": (0, 1, 1)}),
+    # In place, planes would lie in the same sets of the cache; those in the padding are copied.
+    Case("planes_in_place_or_not", (2, 2, 4, 16, 32), (8, 2, 3, 1, 1), {"padding": (1, 0, 0)}),
     Case("signal", (2, 20, 301), (33, 20, 5), {"padding": 2}),
 ]
 CASES = {case.name: case for case in (*CONV, *LARGER)}

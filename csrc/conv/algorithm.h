@@ -5,12 +5,16 @@
 #include "../path.h"
 #include "../platform/threads.h"
 
-extern const fc_path fc_path_fully_connected, fc_path_direct, fc_path_winograd, fc_path_gemm_weights, fc_path_naive;
+extern const fc_path fc_path_fully_connected, fc_path_direct, fc_path_winograd, fc_path_naive;
 
 /* Gathered GEMMs of y and dx; of some dx has its own. */
 extern const fc_path fc_path_gemm_pixels, fc_path_gemm_pixels_apart, fc_path_gemm_channels, fc_path_gemm_pieces,
     fc_path_gemm_row_pieces, fc_path_gemm_mixed, fc_path_gemm_dx_pieces, fc_path_gemm_dx_row_pieces,
     fc_path_gemm_dx_mixed, fc_path_gemm_together_pixels, fc_path_gemm_together_channels;
+
+/* Gathered GEMMs of dw. */
+extern const fc_path fc_path_gemm_dw_few_sums, fc_path_gemm_dw_mixed, fc_path_gemm_dw_by_tap,
+    fc_path_gemm_dw_first_by_tap, fc_path_gemm_dw_by_block;
 
 /* Recomputes those elements of dx that are NaN and beside which dy ends. An algorithm that takes
  * dy as zero outside its bounds needs it when w is not finite: 0 * inf has no place in that sum. */

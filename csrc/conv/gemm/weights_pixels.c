@@ -1,239 +1,276 @@
-/* dw and db with pixels in the vector, for few sums: dy is read where it lies, which weights.c would
- * transpose for them. Lanes of products are added up once a block; threads share out a number of partial results that
- * depends on the problem alone. */
+/* dw and db with pixels in the vector, for few sums: lanes of products are added up once a block. */
 #include <string.h>
 
 #include "../../arithmetic.h"
 #include "../../platform/memory.h"
-#include "shared.h"
+#include "../../tuning.h"
 #include "weights.h"
 
-/* Pixels of a block: long enough that adding the lanes up costs little (cs231n_three_layer with 1024 took 1.04 times as
- * long), few enough that dy of a tile and what it reads of x stay near. */
-enum { MAX_PIXELS = 2048, MIN_PIXELS = 1024, MAX_PARTIALS = 16 };
-/* Bytes that a block reads of x, and of a partial result. */
-enum { BLOCK_BYTES = 256 << 10, SUMS_BYTES = 96 << 10 };
-/* Rows so far apart are in the same sets of L1, in which those of a tile would not stay. */
-enum { SAME_SETS = 2048 };
-
 typedef struct {
+    fc_few_sums_layout layout;
     const fc_weights_gradient *gradient;
     const fc_correlation *c; /* the gradient's */
     const fc_kernels *kernels;
     ptrdiff_t size;
     fc_run *run;
     int accumulate;
-    fc_blocks blocks;
-    ptrdiff_t bytes;    /* that a block reads of x */
-    int dense;          /* all rows of a block follow each other, in x as in dy */
-    ptrdiff_t taps;     /* of all planes */
-    ptrdiff_t tiles;    /* of taps */
-    ptrdiff_t elements; /* of a partial result */
-    ptrdiff_t partials;
     char *sums;         /* [partial][channels of a tile][tile][FC_DOT_SUMS] */
     double *bias_sums;  /* [partial][channel] */
-} plan;
-
-static ptrdiff_t block_pixels(const fc_blocks *b) { return b->size[0] * b->size[1] * b->size[2]; }
-
-static void choose(plan *p) {
-    const fc_correlation *c = p->c;
-    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    const ptrdiff_t lanes = p->kernels->lanes, *size = p->blocks.size;
-    fc_blocks *b = &p->blocks;
-    *b = (fc_blocks){.axis = c->axis, .images = c->images, .x_image = c->x_image, .inner = 1};
-    b->residues[0] = fc_whole_axis(h, min(h->outputs, 32));
-    b->residues[1] = fc_split_axis(w, min(w->outputs, MAX_PIXELS));
-    b->in_place = fc_is_inside(h) && fc_is_inside(w) && w->stride * w->source_stride == 1;
-    b->in_place &= fc_has_all_planes(c);
-    ptrdiff_t pixels = min(MAX_PIXELS, max(MIN_PIXELS, c->images * h->outputs * w->outputs / MAX_PARTIALS));
-    for (p->bytes = BLOCK_BYTES + 1; p->bytes > BLOCK_BYTES && pixels >= lanes; pixels /= 2) {
-        b->size[2] = min(w->outputs, quotient_up(even_block(w->outputs, pixels), lanes) * lanes);
-        b->size[1] = even_block(h->outputs, pixels / size[2]);
-        b->size[0] = size[1] == h->outputs && size[2] == w->outputs
-                         ? even_block(c->images, pixels / (size[1] * size[2])) : 1;
-        fc_lay_out(b);
-        p->bytes = c->planes * (b->in_place ? block_pixels(b) * h->stride : b->plane_stride) * p->size;
-    }
-    p->dense = size[2] == w->outputs && b->pitch[1] == size[2] && h->target_stride == size[2];
-    p->taps = c->planes * h->taps * w->taps;
-    p->tiles = quotient_up(p->taps, p->kernels->pixel_dots_taps);
-    p->elements = quotient_up(c->rows, FC_DOT_ROWS) * p->tiles * FC_DOT_SUMS;
-    p->partials = min(MAX_PARTIALS, b->count[0] * b->count[1] * b->count[2]);
-}
-
-/* Taps that the register tiles multiply by, those included that stand in for others. */
-static ptrdiff_t multiplied_taps(const plan *p) {
-    const ptrdiff_t max_taps = p->kernels->pixel_dots_taps, left = p->taps % max_taps;
-    return p->taps - left + (!left ? 0 : 2 * left > max_taps ? max_taps : max_taps / 2);
-}
-
-/* Cycles that a pixel takes: of products, of adding up lanes, of copies and their rows, of db; and the same of
- * weights.c with its transposes. Fitted on Zen 4, with AVX-512, to 1400 problems of 1 to 128 channels by 4 to
- * 256, 1x1 to 7x7 taps, strides 1 and 2, outputs 4 to 224 wide, and to 280 of float64: those that this is said to win
- * take 0.63 of the time (float64 0.80), the hundredth that loses most 1.08 (1.23). */
-static int is_quicker(const plan *p) {
-    const fc_correlation *c = p->c;
-    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    const ptrdiff_t lanes = p->kernels->lanes, *size = p->blocks.size, run = p->dense ? size[1] * size[2] : size[2];
-    const double channels = (double)c->rows, channel_vectors = (double)quotient_up(c->rows, lanes);
-    const double taps = (double)p->taps;
-    const double vectors = (double)quotient_up(run, lanes) / (double)run;
-    const double tiles = (double)(p->tiles * quotient_up(c->rows, FC_DOT_ROWS));
-    const double copied = (double)(c->planes * min(h->stride, h->taps) * min(w->stride, w->taps));
-    const double copy = copied * (0.2 * (double)p->size + 16 / (double)w->outputs);
-    const int gemm_in_place = fc_is_inside(h) && fc_is_inside(w);
-    const double own = ((double)multiplied_taps(p) + 5) * channels * vectors + (p->blocks.in_place ? 0 : copy) +
-                       370 * tiles / (double)block_pixels(&p->blocks) + 2;
-    const double gemm = 1.12 * taps * channel_vectors + 11 * channel_vectors + (gemm_in_place ? 0 : copy) + 6;
-    return own * (p->blocks.in_place ? 1.08 : 1) < gemm; /* x in place comes from further away */
-}
-
-static int suits(const plan *p) {
-    const fc_correlation *c = p->c;
-    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    if (!p->kernels->pixel_dots[0] || !p->gradient->has_dw || w->target_stride != 1) return 0;
-    return h->taps * w->taps > 1 || h->stride * w->stride == 1; /* 1x1 with stride 2: 0.7 to 1 */
-}
-
-static int fits(const plan *p) {
-    const fc_correlation *c = p->c;
-    const ptrdiff_t *size = p->blocks.size, run = p->dense ? size[1] * size[2] : size[2];
-    if (p->bytes > BLOCK_BYTES || p->elements * p->size > SUMS_BYTES || 2 * run < p->kernels->lanes) return 0;
-    return !p->blocks.in_place || c->planes < 2 ||
-           (c->x_plane[1] - c->x_plane[0]) * p->size % SAME_SETS != 0;
-}
+} job;
 
 typedef struct {
     char *copy;
-    ptrdiff_t *tap;
-} workspace;
+    ptrdiff_t *tap; /* offset of each, in x or its copy */
+} scratch;
+
+static ptrdiff_t pixels_of(const fc_blocks *b) { return b->size[0] * b->size[1] * b->size[2]; }
+
+static size_t carve(const fc_few_sums_layout *l, ptrdiff_t planes, ptrdiff_t size, char *base, scratch *s) {
+    size_t used = 0;
+    s->copy = fc_carve(base, &used, l->blocks.in_place ? 0 : planes * l->blocks.plane_stride * size);
+    s->tap = fc_carve(base, &used, l->taps * (ptrdiff_t)sizeof *s->tap);
+    return used;
+}
+
+/* ---- The layout ---- */
+
+/* Blocks of so many pixels that what they read of x stays within its bytes, or of a vector. */
+static void cut_blocks(const fc_weights_call *call, fc_few_sums_layout *l) {
+    const fc_correlation *c = &call->gradient->c;
+    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
+    const ptrdiff_t lanes = call->kernels->lanes;
+    fc_blocks *b = &l->blocks;
+    *b = (fc_blocks){.axis = c->axis, .images = c->images, .x_image = c->x_image, .inner = 1};
+    b->residues[0] = fc_whole_axis(h, min(h->outputs, FC_GEMM_DW_BLOCK_LINES));
+    b->residues[1] = fc_split_axis(w, min(w->outputs, FC_FEW_SUMS_MAX_PIXELS));
+    b->in_place = fc_is_inside(h) && fc_is_inside(w) && w->stride * w->source_stride == 1 && fc_has_all_planes(c);
+    const ptrdiff_t outputs = c->images * h->outputs * w->outputs;
+    ptrdiff_t pixels = min(FC_FEW_SUMS_MAX_PIXELS, max(FC_FEW_SUMS_MIN_PIXELS, outputs / FC_FEW_SUMS_MAX_PARTIALS));
+    do {
+        b->size[2] = min(w->outputs, quotient_up(even_block(w->outputs, pixels), lanes) * lanes);
+        b->size[1] = even_block(h->outputs, pixels / b->size[2]);
+        b->size[0] = b->size[1] == h->outputs && b->size[2] == w->outputs
+                         ? even_block(c->images, pixels / (b->size[1] * b->size[2])) : 1;
+        fc_lay_out(b);
+        l->bytes = c->planes * (b->in_place ? pixels_of(b) * h->stride : b->plane_stride) * call->size;
+        pixels /= 2;
+    } while (l->bytes > FC_FEW_SUMS_BLOCK_BYTES && pixels >= lanes);
+}
+
+fc_few_sums_layout fc_lay_out_few_sums(const fc_weights_call *call) {
+    const fc_correlation *c = &call->gradient->c;
+    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
+    fc_few_sums_layout l = {0};
+    fc_blocks *b = &l.blocks;
+    scratch nowhere;
+    FC_ASSERT(!fc_few_sums_refusal(call));
+    cut_blocks(call, &l);
+    l.dense = b->size[2] == w->outputs && b->pitch[1] == b->size[2] && h->target_stride == b->size[2];
+    l.taps = c->planes * h->taps * w->taps;
+    l.tiles = quotient_up(l.taps, call->kernels->pixel_dots_taps);
+    l.elements = quotient_up(c->rows, FC_DOT_ROWS) * l.tiles * FC_DOT_SUMS;
+    l.partials = min(FC_FEW_SUMS_MAX_PARTIALS, b->count[0] * b->count[1] * b->count[2]);
+    l.tasks.tasks = min(l.partials, call->run->threads);
+    l.tasks.task_bytes = carve(&l, c->planes, call->size, NULL, &nowhere);
+    l.tasks.shared_bytes = fc_aligned(l.partials * c->rows * (ptrdiff_t)sizeof(double)) +
+                           (size_t)(l.partials * l.elements * call->size);
+    b->axis = NULL; /* those of the call */
+    return l;
+}
+
+/* Outputs that the kernel sees as one line. */
+static ptrdiff_t line_length(const fc_few_sums_layout *l) {
+    const ptrdiff_t *size = l->blocks.size;
+    return l->dense ? size[1] * size[2] : size[2];
+}
+
+/* ---- Whether it is the one to take ---- */
+
+/* Taps that the register tiles multiply by, those included that stand in for others. */
+static ptrdiff_t multiplied_taps(const fc_few_sums_layout *l, ptrdiff_t max_taps) {
+    const ptrdiff_t left = l->taps % max_taps;
+    return l->taps - left + (!left ? 0 : 2 * left > max_taps ? max_taps : max_taps / 2);
+}
+
+static double cycles(const fc_weights_call *call, const fc_few_sums_layout *l) {
+    const fc_correlation *c = &call->gradient->c;
+    const ptrdiff_t run = line_length(l);
+    const double channels = (double)c->rows;
+    const double vectors = (double)quotient_up(run, call->kernels->lanes) / (double)run;
+    const double tiles = (double)(l->tiles * quotient_up(c->rows, FC_DOT_ROWS));
+    const double taps = (double)multiplied_taps(l, call->kernels->pixel_dots_taps);
+    const double own = (taps + FC_FEW_SUMS_CYCLES.dots) * channels * vectors +
+                       (l->blocks.in_place ? 0 : fc_weights_copy_cycles(call)) +
+                       FC_FEW_SUMS_CYCLES.tile * tiles / (double)pixels_of(&l->blocks) + FC_FEW_SUMS_CYCLES.pixel;
+    return own * (l->blocks.in_place ? FC_FEW_SUMS_CYCLES.in_place : 1);
+}
+
+double fc_few_sums_cycles(const fc_weights_call *call) {
+    const fc_few_sums_layout l = fc_lay_out_few_sums(call);
+    return cycles(call, &l);
+}
+
+const char *fc_few_sums_refusal(const fc_weights_call *call) {
+    if (!call->kernels->pixel_dots[0]) return "the instruction set has no kernel for it";
+    if (!call->gradient->has_dw) return "dw is not wanted";
+    return call->gradient->c.axis[1].target_stride == 1 ? NULL : "the outputs of a line of dy do not lie side by side";
+}
+
+const char *fc_few_sums_doubt(const fc_weights_call *call) {
+    const fc_correlation *c = &call->gradient->c;
+    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
+    if (!c->images) return NULL; /* there is nothing to lay out */
+    if (h->taps * w->taps == 1 && h->stride * w->stride > 1)
+        return "with one tap and a stride much is copied that is not read";
+    const fc_few_sums_layout l = fc_lay_out_few_sums(call);
+    if (l.bytes > FC_FEW_SUMS_BLOCK_BYTES) return "what a block reads of x does not stay in the cache";
+    if (l.elements * call->size > FC_FEW_SUMS_SUMS_BYTES) return "there are too many sums";
+    if (2 * line_length(&l) < call->kernels->lanes) return "lines of dy are shorter than half a vector";
+    if (l.blocks.in_place && c->planes > 1 &&
+        (c->x_plane[1] - c->x_plane[0]) * call->size % FC_FEW_SUMS_SAME_SETS == 0)
+        return "the planes of x lie in the same sets of the cache";
+    return cycles(call, &l) < fc_weights_cycles(call) ? NULL : "a GEMM of blocks is estimated to take less time";
+}
+
+/* ---- The run ---- */
 
 /* db of some channels of a block. */
-static void sum_dy(const plan *p, const fc_pixel_dots *d, ptrdiff_t channels, double *sums) {
-    const int rows_follow = d->y_line == d->width;
-    const ptrdiff_t rows = rows_follow ? 1 : d->lines, width = rows_follow ? d->lines * d->width : d->width;
+static void sum_dy(const job *j, const fc_pixel_dots *d, ptrdiff_t channels, double *sums) {
+    const int lines_follow = d->y_line == d->width;
+    const ptrdiff_t lines = lines_follow ? 1 : d->lines, width = lines_follow ? d->lines * d->width : d->width;
     for (ptrdiff_t i = 0; i < channels; i++)
         for (ptrdiff_t n = 0; n < d->images; n++)
-            for (ptrdiff_t row = 0; row < rows; row++)
-                sums[i] += p->kernels->pool.sum_run(
-                    width, (const char *)d->y + (i * d->y_channel + n * d->y_image + row * d->y_line) * p->size);
+            for (ptrdiff_t line = 0; line < lines; line++)
+                sums[i] += j->kernels->pool.sum_run(
+                    width, (const char *)d->y + (i * d->y_channel + n * d->y_image + line * d->y_line) * j->size);
 }
 
-static const char *find_dy(const plan *p, const fc_block *block) {
-    const fc_correlation *c = p->c;
-    return p->gradient->dy + (block->start[0] * c->y_image + block->start[1] * c->axis[0].target_stride +
-                                 block->start[2]) * p->size;
+static const char *find_dy(const job *j, const fc_block *block) {
+    const fc_correlation *c = j->c;
+    return j->gradient->dy + (block->start[0] * c->y_image + block->start[1] * c->axis[0].target_stride +
+                              block->start[2]) * j->size;
 }
 
-static void add_block(const plan *p, const workspace *ws, const fc_block *block, const fc_block *next, char *sums,
+/* Adds a block to a partial result; its last tiles fetch dy of the block `next`. */
+static void add_block(const job *j, const scratch *s, const fc_block *block, const fc_block *next, char *sums,
                       double *bias_sums) {
-    const fc_correlation *c = p->c;
-    const fc_axis *h = &c->axis[0];
-    const char *x = ws->copy;
-    if (p->blocks.in_place) x = fc_plane(c, 0, p->size) + fc_block_offset(&p->blocks, block) * p->size;
-    else fc_fill_block(p->kernels, p->size, &p->blocks, block, c->x, c->x_plane, 0, c->planes, ws->copy);
-    const char *y = find_dy(p, block), *y_next = find_dy(p, next);
+    const fc_few_sums_layout *l = &j->layout;
+    const fc_correlation *c = j->c;
+    const char *x = s->copy;
+    if (l->blocks.in_place) x = fc_plane(c, 0, j->size) + fc_block_offset(&l->blocks, block) * j->size;
+    else fc_fill_block(j->kernels, j->size, &l->blocks, block, c->x, c->x_plane, 0, c->planes, s->copy);
+    const char *y = find_dy(j, block), *y_next = find_dy(j, next);
     fc_pixel_dots d = {
         .images = block->count[0], .lines = block->count[1], .width = block->count[2],
-        .x_image = p->blocks.pitch[0], .x_line = p->blocks.pitch[1],
-        .y_image = c->y_image, .y_line = h->target_stride,
-        .x = x, .y_channel = c->y_row, .taps = p->taps, .tap = ws->tap, .sums = sums,
+        .x_image = l->blocks.pitch[0], .x_line = l->blocks.pitch[1],
+        .y_image = c->y_image, .y_line = c->axis[0].target_stride,
+        .x = x, .y_channel = c->y_row, .taps = l->taps, .tap = s->tap, .sums = sums,
     };
-    if (p->dense) {
+    if (l->dense) {
         d.width *= d.lines;
         d.lines = 1;
     }
     for (ptrdiff_t channel = 0; channel < c->rows; channel += FC_DOT_ROWS) {
         const ptrdiff_t channels = min(FC_DOT_ROWS, c->rows - channel);
-        if (fc_stopped(p->run)) return;
-        d.y = y + channel * c->y_row * p->size;
-        d.next = channel + channels < c->rows ? (const char *)d.y + channels * c->y_row * p->size : y_next;
-        p->kernels->pixel_dots[channels - 1](&d);
-        d.sums = (char *)d.sums + p->tiles * FC_DOT_SUMS * p->size;
-        if (bias_sums) sum_dy(p, &d, channels, bias_sums + channel);
+        if (fc_stopped(j->run)) return;
+        d.y = y + channel * c->y_row * j->size;
+        d.next = channel + channels < c->rows ? (const char *)d.y + channels * c->y_row * j->size : y_next;
+        j->kernels->pixel_dots[channels - 1](&d);
+        d.sums = (char *)d.sums + l->tiles * FC_DOT_SUMS * j->size;
+        if (bias_sums) sum_dy(j, &d, channels, bias_sums + channel);
     }
 }
 
-static void run_task(void *context, int part) {
-    const plan *p = context;
-    const fc_correlation *c = p->c;
-    const fc_blocks *b = &p->blocks;
-    workspace ws;
-    const size_t copy = b->in_place ? 0 : fc_aligned(c->planes * b->plane_stride * p->size);
-    char *scratch = fc_scratch_acquire(copy + (size_t)p->taps * sizeof(ptrdiff_t));
-    if (!scratch) {
-        fc_stop(p->run, FC_NO_MEMORY);
+static void set_taps(const job *j, const scratch *s) {
+    const fc_correlation *c = j->c;
+    const fc_blocks *b = &j->layout.blocks;
+    for (ptrdiff_t plane = 0, i = 0; plane < c->planes; plane++) {
+        const ptrdiff_t base = b->in_place ? c->x_plane[plane] - c->x_plane[0] : plane * b->plane_stride;
+        for (ptrdiff_t r = 0; r < c->axis[0].taps; r++)
+            for (ptrdiff_t q = 0; q < c->axis[1].taps; q++) s->tap[i++] = base + fc_tap_offset(b, r, q);
+    }
+}
+
+static void sum_task(void *context, int task) {
+    const job *j = context;
+    const fc_correlation *c = j->c;
+    const fc_few_sums_layout *l = &j->layout;
+    const fc_blocks *b = &l->blocks;
+    scratch s;
+    char *base = fc_scratch_acquire(l->tasks.task_bytes);
+    if (!base) {
+        fc_stop(j->run, FC_NO_MEMORY);
         return;
     }
-    ws.copy = scratch;
-    ws.tap = (ptrdiff_t *)(scratch + copy);
-    for (ptrdiff_t plane = 0, i = 0; plane < c->planes; plane++) {
-        const ptrdiff_t base = b->in_place ? c->x_plane[plane] - c->x_plane[0]
-                                           : plane * b->plane_stride;
-        for (ptrdiff_t s = 0; s < c->axis[0].taps; s++)
-            for (ptrdiff_t t = 0; t < c->axis[1].taps; t++) ws.tap[i++] = base + fc_tap_offset(b, s, t);
-    }
-    const ptrdiff_t blocks = b->count[0] * b->count[1] * b->count[2], parts = min(p->partials, p->run->threads);
-    for (ptrdiff_t partial = p->partials * part / parts; partial < p->partials * (part + 1) / parts; partial++) {
-        const ptrdiff_t first = blocks * partial / p->partials, last = blocks * (partial + 1) / p->partials;
-        char *sums = p->sums + partial * p->elements * p->size;
-        memset(sums, 0, (size_t)(p->elements * p->size));
-        for (ptrdiff_t index = first; index < last && !fc_stopped(p->run); index++) {
-            const fc_block block = fc_find_block(b, index), next = fc_find_block(b, min(index + 1, last - 1));
-            add_block(p, &ws, &block, &next, sums, p->gradient->has_db ? p->bias_sums + partial * c->rows : NULL);
+    carve(l, c->planes, j->size, base, &s);
+    set_taps(j, &s);
+    const ptrdiff_t blocks = b->count[0] * b->count[1] * b->count[2];
+    const fc_units partials = fc_units_of(l->partials, l->tasks.tasks, task);
+    for (ptrdiff_t partial = partials.begin; partial < partials.end; partial++) {
+        const ptrdiff_t first = blocks * partial / l->partials, end = blocks * (partial + 1) / l->partials;
+        char *sums = j->sums + partial * l->elements * j->size;
+        memset(sums, 0, (size_t)(l->elements * j->size));
+        for (ptrdiff_t index = first; index < end && !fc_stopped(j->run); index++) {
+            const fc_block block = fc_find_block(b, index), next = fc_find_block(b, min(index + 1, end - 1));
+            add_block(j, &s, &block, &next, sums, j->gradient->has_db ? j->bias_sums + partial * c->rows : NULL);
         }
     }
-    fc_scratch_release(scratch);
+    fc_scratch_release(base);
 }
 
 /* Adds the partial results to the first, in order, and writes dw and db. */
-static void store_sums(const plan *p) {
-    const fc_correlation *c = p->c;
+static void store_sums(const job *j) {
+    const fc_few_sums_layout *l = &j->layout;
+    const fc_correlation *c = j->c;
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    const ptrdiff_t max_taps = p->kernels->pixel_dots_taps;
-    for (ptrdiff_t partial = 1; partial < p->partials; partial++) {
-        p->kernels->add(p->elements, p->sums + partial * p->elements * p->size, p->sums);
-        for (ptrdiff_t i = 0; i < c->rows; i++) p->bias_sums[i] += p->bias_sums[partial * c->rows + i];
+    const ptrdiff_t max_taps = j->kernels->pixel_dots_taps;
+    for (ptrdiff_t partial = 1; partial < l->partials; partial++) {
+        j->kernels->add(l->elements, j->sums + partial * l->elements * j->size, j->sums);
+        for (ptrdiff_t i = 0; i < c->rows; i++) j->bias_sums[i] += j->bias_sums[partial * c->rows + i];
     }
     for (ptrdiff_t channel = 0; channel < c->rows; channel++) {
-        const ptrdiff_t tiles = channel / FC_DOT_ROWS * p->tiles, row = channel % FC_DOT_ROWS;
+        const ptrdiff_t tiles = channel / FC_DOT_ROWS * l->tiles, row = channel % FC_DOT_ROWS;
         for (ptrdiff_t plane = 0, tap = 0; plane < c->planes; plane++)
-            for (ptrdiff_t s = 0; s < h->taps; s++)
-                for (ptrdiff_t t = 0; t < w->taps; t++, tap++) {
-                    const ptrdiff_t tile = tap / max_taps, left = p->taps - tile * max_taps;
+            for (ptrdiff_t r = 0; r < h->taps; r++)
+                for (ptrdiff_t q = 0; q < w->taps; q++, tap++) {
+                    const ptrdiff_t tile = tap / max_taps, left = l->taps - tile * max_taps;
                     const ptrdiff_t row_sums = 2 * left > max_taps ? max_taps : max_taps / 2;
                     const ptrdiff_t from = (tiles + tile) * FC_DOT_SUMS + row * row_sums + tap % max_taps;
                     const ptrdiff_t to = c->w_plane[plane] + channel * c->w_row + h->weight + w->weight +
-                                         s * h->weight_step + t * w->weight_step;
+                                         r * h->weight_step + q * w->weight_step;
                     const double sum =
-                        p->size == 4 ? ((const float *)p->sums)[from] : ((const double *)p->sums)[from];
-                    fc_put_gradient(p->size, p->gradient->dw, to, sum, p->accumulate);
+                        j->size == 4 ? ((const float *)j->sums)[from] : ((const double *)j->sums)[from];
+                    fc_put_gradient(j->size, j->gradient->dw, to, sum, j->accumulate);
                 }
-        if (p->gradient->has_db)
-            fc_put_gradient(p->size, p->gradient->db, channel, p->bias_sums[channel], p->accumulate);
+        if (j->gradient->has_db)
+            fc_put_gradient(j->size, j->gradient->db, channel, j->bias_sums[channel], j->accumulate);
     }
 }
 
-int fc_correlate_weights_by_pixels(const fc_kernels *kernels, ptrdiff_t element_size, fc_run *run,
-                                   const fc_weights_gradient *gradient, int accumulate) {
-    const fc_correlation *c = &gradient->c;
-    plan p = {.gradient = gradient, .c = c, .kernels = kernels, .size = element_size, .run = run,
-              .accumulate = accumulate};
-    if (!suits(&p)) return 0;
-    choose(&p);
-    if (!fits(&p) || !is_quicker(&p)) return 0;
-    const size_t bias_bytes = fc_aligned(p.partials * c->rows * (ptrdiff_t)sizeof(double));
-    char *scratch = fc_scratch_acquire(bias_bytes + (size_t)(p.partials * p.elements * p.size));
-    if (!scratch) {
-        fc_stop(run, FC_NO_MEMORY);
-        return 1;
+void fc_run_few_sums(const fc_few_sums_layout *layout, const fc_weights_call *call) {
+    const fc_correlation *c = &call->gradient->c;
+    job j = {
+        .layout = *layout,
+        .gradient = call->gradient,
+        .c = c,
+        .kernels = call->kernels,
+        .size = call->size,
+        .run = call->run,
+        .accumulate = call->accumulate,
+    };
+    FC_ASSERT(!fc_few_sums_refusal(call));
+    FC_ASSERT(layout->tasks.tasks <= call->run->threads);
+    j.layout.blocks.axis = c->axis;
+    char *base = fc_scratch_acquire(layout->tasks.shared_bytes);
+    if (!base) {
+        fc_stop(call->run, FC_NO_MEMORY);
+        return;
     }
-    p.bias_sums = (double *)scratch;
-    p.sums = scratch + bias_bytes;
-    memset(p.bias_sums, 0, bias_bytes);
-    fc_parallel(run, (int)min(p.partials, run->threads), run_task, &p);
-    if (!fc_stopped(run)) store_sums(&p);
-    fc_scratch_release(scratch);
-    return 1;
+    const size_t bias_bytes = fc_aligned(layout->partials * c->rows * (ptrdiff_t)sizeof *j.bias_sums);
+    j.bias_sums = (double *)base;
+    j.sums = base + bias_bytes;
+    memset(j.bias_sums, 0, bias_bytes);
+    fc_parallel(call->run, (int)layout->tasks.tasks, sum_task, &j);
+    if (!fc_stopped(call->run)) store_sums(&j);
+    fc_scratch_release(base);
 }
