@@ -5,7 +5,10 @@
 #include "../path.h"
 #include "../platform/threads.h"
 
-extern const fc_path fc_path_fully_connected, fc_path_direct, fc_path_winograd, fc_path_implicit_gemm, fc_path_naive;
+extern const fc_path fc_path_fully_connected, fc_path_direct, fc_path_implicit_gemm, fc_path_naive;
+extern const fc_path fc_path_winograd_2x2_3x3, fc_path_winograd_4x4_3x3, fc_path_winograd_4x2_5x5;
+extern const fc_path fc_path_winograd_5x5_2x2, fc_path_winograd_5_2, fc_path_winograd_4_3, fc_path_winograd_4_5;
+extern const fc_path fc_path_winograd_2_7;
 
 /* Recomputes those elements of dx that are NaN and beside which dy ends. An algorithm that takes
  * dy as zero outside its bounds needs it when w is not finite: 0 * inf has no place in that sum. */
