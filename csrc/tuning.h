@@ -24,7 +24,7 @@ typedef struct {
 
 enum { FC_WINOGRAD_UNIT = 32 }; /* multiply-adds */
 
-/* y, and dx with stride 1, of a shape a row (fc_winograd_shape). 4x4_3x3 is fitted, here and for dw, to 1700 problems of
+/* y, and dx with stride 1, a row for each fc_winograd_shape. 4x4_3x3 is fitted, here and for dw, to 1700 problems of
  * 16 to 512 channels, images of 1x1 to 28x28 and batches of 1 to 32, in float32 and float64, with AVX-512: the choice
  * cost 0.2 % of the time and 2 % of dw for images of 4x4 and more, of smaller ones 1 % and 5 %. The others to 3800 in
  * float32, signals of 4 to 4096 and images of 3x3 to 55x55: it cost 1 to 2 %, at worst (few outputs, many weights) 1.5

@@ -362,7 +362,7 @@ def test_plan_in_words_says_what_a_call_does(isa):
         "arranged once",
     ):
         assert part in shown
-    assert "refused    winograd" not in shown
+    assert "refused    winograd/2x2_3x3" not in shown
 
 
 @pytest.mark.parametrize("layout", [None, "NHWC"])

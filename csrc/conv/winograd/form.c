@@ -46,7 +46,8 @@ int fc_winograd_lacks(const fc_winograd_form *form, ptrdiff_t point, ptrdiff_t p
 }
 
 double fc_winograd_tile_bytes(const fc_winograd_form *form, ptrdiff_t size, ptrdiff_t channels, int adjacent) {
-    const ptrdiff_t lanes = FC_WINOGRAD_VECTOR_BYTES / size, panel = (form->spread ? 2 : 1) * FC_WINOGRAD_PRODUCT_VECTORS * lanes;
+    const ptrdiff_t lanes = FC_WINOGRAD_VECTOR_BYTES / size;
+    const ptrdiff_t panel = (form->spread ? 2 : 1) * FC_WINOGRAD_PRODUCT_VECTORS * lanes;
     const ptrdiff_t planes = fc_winograd_planes(form, channels, lanes), residues = form->stride * form->stride;
     const ptrdiff_t transformed = form->points * (quotient_up(planes, FC_WINOGRAD_CHAIN) * FC_WINOGRAD_CHAIN + panel);
     const ptrdiff_t of_copy = 2 * residues * ((adjacent ? channels : 0) + lanes);

@@ -4,8 +4,8 @@
  *
  * 3x3 with stride 2 is the sum of the four residues of x, each with the taps that it meets, 2x2, 2x1, 1x2 or one:
  * planes of F(5x5, 2x2), whose products with weights that are zero for want of a tap are left out, 121 instead of 225.
- * Its dx has four residues of outputs, a `spread`: each a panel of channels with the taps that it sees of the same tiles
- * of dy, of which the two that stand in turn in a line go back to outputs together. */
+ * dx of stride 2 has four residues of outputs, a `spread`: each a panel of channels with the taps that it sees of the
+ * same tiles of dy, of which the two that stand in turn in a line go back to outputs together. */
 #include "sums.h"
 
 #include <string.h>

@@ -202,8 +202,8 @@ static fc_winograd_range bind(const job *j, ptrdiff_t number) {
     return r;
 }
 
-/* Transforms the tiles of x, or, not `of_x`, of dy, of a block from its line `first` on. `bias_sums`: NULL, or where the
- * sum of each channel is added. */
+/* Transforms the tiles of x, or, not `of_x`, of dy, of a block from its line `first` on. `bias_sums`: NULL, or where
+ * the sum of each channel is added. */
 static void transform(const job *j, const fc_winograd_range *r, const scratch *w, int of_x, ptrdiff_t first,
                       ptrdiff_t lines, double *bias_sums) {
     const fc_winograd_gradient *s = j->s;
@@ -213,7 +213,8 @@ static void transform(const job *j, const fc_winograd_range *r, const scratch *w
     const ptrdiff_t stride = m->stride, down = stride * g->form.tile[0];
     const fc_winograd_tiles tiles = fc_winograd_tiles_of(g, m, width, of_x ? s->v_point : s->m_point);
     /* What is not copied, beside the channels. */
-    if (together > m->channels) memset(w->copy, 0, (size_t)(copied_lines(s, s->copy_lines) * m->width * together * size));
+    if (together > m->channels)
+        memset(w->copy, 0, (size_t)(copied_lines(s, s->copy_lines) * m->width * together * size));
     for (ptrdiff_t line = first; line < first + lines && !fc_stopped(j->run);) {
         const fc_winograd_place place = fc_winograd_find(g, line);
         const ptrdiff_t count = min(min(s->copy_lines, first + lines - line), place.below);

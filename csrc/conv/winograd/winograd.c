@@ -1,7 +1,7 @@
-/* The paths of Winograd's algorithms (kernels/winograd.tmpl.h), stride 1, dilated or not: 3x3 with 36 products where the
- * definition has 144, or 16 instead of 36; 5x5 with 48 instead of 200; 2, 3, 5 and 7 taps along one axis with 6 instead
- * of 10 and 12, 8 instead of 20 and 14. 3x3 with stride 2 by its residues. Backward data has its taps reversed. A third
- * axis adds planes: of each of its taps all channels.
+/* The paths of Winograd's algorithms (kernels/winograd.tmpl.h), stride 1, dilated or not: 3x3 with 36 products where
+ * the definition has 144, or 16 instead of 36; 5x5 with 48 instead of 200; 2, 3, 5 and 7 taps along one axis with 6
+ * instead of 10 and 12, 8 instead of 20 and 14. 3x3 with stride 2 goes by its residues. Backward data has its taps
+ * reversed. A third axis adds planes: of each of its taps all channels.
  *
  * What is not finite cannot go through transforms, which would spread it: few lines of tiles are done again by the
  * defining sums, else all by the plan's fallback. */
@@ -137,8 +137,8 @@ static void describe(const fc_plan *plan, fc_description *d) {
     if (plan->op == FC_BACKWARD_WEIGHTS) {
         const fc_winograd_gradient *g = &s->of.gradient;
         snprintf(d->how, sizeof d->how,
-                 "the adjoint of %s: blocks of %td tiles, ranges of %td output channels and %td planes of x, %td sum(s) "
-                 "of each",
+                 "the adjoint of %s: blocks of %td tiles, ranges of %td output channels and %td planes of x, "
+                 "%td sum(s) of each",
                  algorithm, g->block_lines * g->grid.across, g->range_out_channels, g->range_in_planes, g->splits);
         d->tile[0] = g->tile_rows;
         d->tile[1] = g->panel;
