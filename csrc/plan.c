@@ -10,19 +10,25 @@
 /* A path that refuses a problem is passed over; so is one that doubts whether it is the one to take, unless it is asked
  * for. The first of the rest is taken: naive refuses nothing and doubts nothing. */
 static const fc_path *const forward[] = {
-    &fc_path_fully_connected, &fc_path_direct, &fc_path_winograd,
+    &fc_path_fully_connected, &fc_path_direct,
+    &fc_path_winograd_2x2_3x3, &fc_path_winograd_4x4_3x3, &fc_path_winograd_4x2_5x5, &fc_path_winograd_5x5_2x2,
+    &fc_path_winograd_5_2, &fc_path_winograd_4_3, &fc_path_winograd_4_5, &fc_path_winograd_2_7,
     &fc_path_gemm_pixels, &fc_path_gemm_pixels_apart, &fc_path_gemm_channels, &fc_path_gemm_pieces,
     &fc_path_gemm_row_pieces, &fc_path_gemm_mixed,
     &fc_path_naive, NULL,
 };
 static const fc_path *const backward_data[] = {
-    &fc_path_fully_connected, &fc_path_direct, &fc_path_winograd,
+    &fc_path_fully_connected, &fc_path_direct,
+    &fc_path_winograd_2x2_3x3, &fc_path_winograd_4x4_3x3, &fc_path_winograd_4x2_5x5, &fc_path_winograd_5x5_2x2,
+    &fc_path_winograd_5_2, &fc_path_winograd_4_3, &fc_path_winograd_4_5, &fc_path_winograd_2_7,
     &fc_path_gemm_together_pixels, &fc_path_gemm_together_channels, &fc_path_gemm_pixels, &fc_path_gemm_pixels_apart,
     &fc_path_gemm_channels, &fc_path_gemm_dx_pieces, &fc_path_gemm_dx_row_pieces, &fc_path_gemm_dx_mixed,
     &fc_path_naive, NULL,
 };
 static const fc_path *const backward_weights[] = {
-    &fc_path_fully_connected, &fc_path_direct, &fc_path_winograd,
+    &fc_path_fully_connected, &fc_path_direct,
+    &fc_path_winograd_2x2_3x3, &fc_path_winograd_4x4_3x3, &fc_path_winograd_4x2_5x5, &fc_path_winograd_5x5_2x2,
+    &fc_path_winograd_5_2, &fc_path_winograd_4_3, &fc_path_winograd_4_5, &fc_path_winograd_2_7,
     &fc_path_gemm_dw_few_sums, &fc_path_gemm_dw_mixed, &fc_path_gemm_dw_by_tap, &fc_path_gemm_dw_first_by_tap,
     &fc_path_gemm_dw_by_block,
     &fc_path_naive, NULL,
@@ -155,8 +161,19 @@ static fc_status create(fc_op op, const fc_path *path, const fc_problem *problem
     return status;
 }
 
+/* Algorithms that sum db along with dw have no path for db alone, which is the same sum whatever dw is done by: where
+ * such an algorithm is asked for it and can do dw, what takes over from its path sums db. */
+static const fc_path *choose_for_bias(const char *algorithm, const fc_problem *problem) {
+    fc_problem with_dw = *problem;
+    with_dw.conv.has_w = 1;
+    const fc_path *path = choose(FC_BACKWARD_WEIGHTS, algorithm, &with_dw);
+    return path && path->fallback ? choose(FC_BACKWARD_WEIGHTS, path->fallback, problem) : NULL;
+}
+
 fc_status fc_plan_create(fc_op op, const char *name, const fc_problem *problem, fc_plan **plan) {
     const fc_path *path = choose(op, name, problem);
+    const int is_bias_alone = op == FC_BACKWARD_WEIGHTS && !problem->conv.has_w;
+    if (!path && is_bias_alone && name && !strchr(name, '/')) path = choose_for_bias(name, problem);
     *plan = NULL;
     return path ? create(op, path, problem, plan) : FC_REFUSED;
 }

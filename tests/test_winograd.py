@@ -5,6 +5,19 @@ import pytest
 from cases import channels_last, kept
 
 import fastconv
+from fastconv import _core, _problem
+
+# path: (a kernel of its own, the stride)
+PATHS = {
+    "winograd/2x2_3x3": ((3, 3), 1),
+    "winograd/4x4_3x3": ((3, 3), 1),
+    "winograd/4x2_5x5": ((5, 5), 1),
+    "winograd/5x5_2x2": ((3, 3), 2),
+    "winograd/5_2": ((1, 2), 1),
+    "winograd/4_3": ((3, 1), 1),
+    "winograd/4_5": ((1, 5), 1),
+    "winograd/2_7": ((7, 1), 1),
+}
 
 # name: (x as channels first, w, options)
 CASES = {
@@ -187,6 +200,99 @@ def test_what_winograd_cannot_do_is_refused_with_the_reason(w_shape, options, re
         fastconv.conv_forward(x, w, algorithm="winograd", **options)
 
 
+def problem_of(path, channels=20, filters=18):
+    kernel, stride = PATHS[path]
+    x_shape, w_shape = (2, channels, 15, 13), (filters, channels, *kernel)
+    options = {"stride": stride, "padding": tuple(n // 2 for n in kernel)}
+    return _problem.conv_problem(x_shape, w_shape, **options), x_shape, w_shape, options
+
+
+def candidates(op, problem):
+    return {row["path"]: row for row in _core.conv_candidates(op, problem, "f")}
+
+
+def test_paths_are_those_of_the_engine():
+    assert list(PATHS) == [n for n in fastconv.algorithms() if n.startswith("winograd/")]
+
+
+@pytest.mark.parametrize("level", ["normal", "high"])
+@pytest.mark.parametrize("path", PATHS)
+def test_path_that_is_named_runs_whatever_the_accuracy(path, level):
+    _, x_shape, w_shape, options = problem_of(path)
+    rng = np.random.default_rng(12)
+    x, w, b = (rng.standard_normal(shape) for shape in (x_shape, w_shape, w_shape[:1]))
+    dy = rng.standard_normal(fastconv.conv_forward(x, w, b, **options).shape)
+    right = results(x, w, b, dy, options, "naive")
+    alike = [name for name in PATHS if PATHS[name] == PATHS[path]]
+    with fastconv.accuracy(level):
+        near = results(x, w, b, dy, options, path)
+        unasked = results(x, w, b, dy, options, "winograd")
+        for other in PATHS:
+            if other not in alike:
+                with pytest.raises(ValueError, match=f"'{other}' cannot .*: the kernel is not"):
+                    fastconv.conv_forward(x, w, b, algorithm=other, **options)
+    for one, expected in zip(near, right, strict=True):
+        np.testing.assert_allclose(one, expected, atol=1e-11)
+    taken = alike[0] if level == "high" else alike[-1]
+    for one, other in zip(near[:3], unasked[:3], strict=True):  # db has no tiles
+        assert (one.tobytes() == other.tobytes()) == (path == taken)
+
+
+@pytest.mark.parametrize("op", ["forward", "dx", "dw"])
+@pytest.mark.parametrize("path", PATHS)
+def test_path_says_what_it_costs_and_how_it_runs(path, op):
+    problem, *_ = problem_of(path)
+    asked = candidates(op, problem)
+    assert asked[path]["refusal"] is None and asked[path]["cycles"] > 0
+    assert asked[path]["exact"] == (path == "winograd/2x2_3x3")
+    with fastconv.num_threads(2):
+        plan = _core.describe_conv(op, path, problem, "f")
+    assert plan["path"] == path and "F(" in plan["how"]
+    assert plan["fallback"].partition("/")[0] == "implicit_gemm"
+    assert min(*plan["tile"], *plan["block"], plan["tasks"], plan["workspace_bytes"]) > 0
+    outputs = problem.window.in_size if op == "dx" else problem.window.out_size
+    assert plan["block"][1] <= outputs[1] and plan["block"][2] <= outputs[2]
+
+
+@pytest.mark.parametrize("op", ["forward", "dx", "dw"])
+def test_accuracy_decides_between_the_tiles_of_3x3(op):
+    problem, *_ = problem_of("winograd/4x4_3x3", channels=64, filters=64)
+    asked = candidates(op, problem)
+    assert asked["winograd/2x2_3x3"]["doubt"] == "accuracy normal takes larger tiles"
+    assert asked["winograd/4x4_3x3"]["doubt"] is None
+    assert asked["winograd/4x4_3x3"]["cycles"] < asked["winograd/2x2_3x3"]["cycles"]
+    with fastconv.accuracy("high"):
+        asked = candidates(op, problem)
+    assert asked["winograd/2x2_3x3"]["doubt"] is None
+    assert asked["winograd/4x4_3x3"]["doubt"] == "accuracy high asks for 2x2_3x3"
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("isa", fastconv.isas())
+def test_path_that_is_exact_sums_small_whole_numbers_as_they_are(isa, dtype):
+    rng = np.random.default_rng(13)
+    x, w = rng.integers(-4, 5, (2, 33, 15, 13)), rng.integers(-4, 5, (20, 33, 3, 3))
+    dy, b = rng.integers(-4, 5, (2, 20, 15, 13)), rng.integers(-4, 5, 20)
+    arrays = [a.astype(dtype) for a in (x, w, b, dy)]
+    right = results(*arrays, {"padding": 1}, "naive")
+    with fastconv.use_isa(isa):
+        actual = results(*arrays, {"padding": 1}, "winograd/2x2_3x3")
+    for one, expected in zip(actual, right, strict=True):
+        np.testing.assert_array_equal(one, expected)
+
+
+def test_weights_prepared_for_other_tiles_are_not_taken():
+    problem, x_shape, w_shape, _ = problem_of("winograd/4x4_3x3")
+    rng = np.random.default_rng(14)
+    x, w = rng.standard_normal(x_shape), rng.standard_normal(w_shape)
+    for path, other in (("2x2_3x3", "4x4_3x3"), ("4x4_3x3", "2x2_3x3")):
+        weights = _core.prepare_weights(f"winograd/{other}", problem, w, False, False)
+        y, expected = np.empty(problem.y_shape), np.empty(problem.y_shape)
+        _core.conv_forward(f"winograd/{path}", problem, x, w, None, False, expected, None)
+        _core.conv_forward(f"winograd/{path}", problem, x, w, None, False, y, weights)
+        assert y.tobytes() == expected.tobytes()
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("shape", [(512, 160), (40, 1200)])
 def test_dw_of_channels_that_must_be_cut(shape, threads):
@@ -233,6 +339,11 @@ def test_db_alone():
     for algorithm in ("auto", "winograd"):
         gradients = fastconv.conv_backward(dy, x, w, need="db", algorithm=algorithm)
         assert gradients.dw is None and (gradients.db == 49).all()
+    with pytest.raises(ValueError, match="dw is not wanted"):
+        fastconv.conv_backward(dy, x, w, need="db", algorithm="winograd/4x4_3x3")
+    with pytest.raises(ValueError, match="the kernel is not 3x3, 5x5"):
+        w = np.ones((16, 16, 7, 7))
+        fastconv.conv_backward(dy[..., :3, :3], x, w, need="db", algorithm="winograd")
 
 
 def test_empty_batch_has_zero_gradients():
@@ -271,7 +382,8 @@ def test_plan_says_how():
 def chosen(shape, channels, kernel=3, **options):
     size = kernel if isinstance(kernel, tuple) else (kernel, kernel)
     w = np.ones((channels, shape[1], *size), np.float32)
-    return fastconv.ConvPlan(shape, w, **{"padding": 1} | options).algorithm
+    path = fastconv.ConvPlan(shape, w, **{"padding": 1} | options).algorithm
+    return path.partition("/")[0]
 
 
 def test_auto_takes_it_where_tiles_and_channels_are_many():
@@ -374,11 +486,11 @@ def test_planes_behind_the_only_one_are_not_left_out(layout):
         np.testing.assert_allclose(y, expected, atol=1e-11)
 
 
-def test_phase_of_no_positions_has_no_dx():
+def test_residue_of_no_positions_has_no_dx():
     x, w = np.ones((1, 16, 1, 9)), np.ones((16, 16, 3, 3))
     options = {"stride": 2, "padding": 1, "algorithm": "winograd"}
     y = fastconv.conv_forward(x, w, **options)
-    with pytest.raises(ValueError, match="phase of no positions"):
+    with pytest.raises(ValueError, match="residue of no positions"):
         fastconv.conv_backward(y, x, w, need="dx", **options)
 
 
@@ -447,7 +559,7 @@ def test_rows_of_wide_images_fit_the_workspace(channels, width, dtype, layout):
 
 @pytest.mark.parametrize("channels", [64, 192])
 def test_points_that_no_tap_needs_do_not_decide_who_sums_dw(channels):
-    """Of a stride, where a phase lacks a tap: elements near the largest overflow in them alone."""
+    """Where a residue of a stride lacks a tap, elements near the largest overflow in it alone."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((1, channels, 25, 25)).astype("f4")
     x[0, 3, 10, 7] = 1.8e38

@@ -5,7 +5,10 @@
 #include "../path.h"
 #include "../platform/threads.h"
 
-extern const fc_path fc_path_fully_connected, fc_path_direct, fc_path_winograd, fc_path_naive;
+extern const fc_path fc_path_fully_connected, fc_path_direct, fc_path_naive;
+
+extern const fc_path fc_path_winograd_2x2_3x3, fc_path_winograd_4x4_3x3, fc_path_winograd_4x2_5x5,
+    fc_path_winograd_5x5_2x2, fc_path_winograd_5_2, fc_path_winograd_4_3, fc_path_winograd_4_5, fc_path_winograd_2_7;
 
 /* Gathered GEMMs of y and dx; of some dx has its own. */
 extern const fc_path fc_path_gemm_pixels, fc_path_gemm_pixels_apart, fc_path_gemm_channels, fc_path_gemm_pieces,

@@ -53,7 +53,7 @@ typedef struct {
     fc_direct_narrow_gradient_kernel direct_narrow_gradient;
     /* By the vectors across, less one; rows of a register tile. */
     int winograd_tile_rows[FC_MAX_TILE_VECTORS];
-    void (*winograd_product[3])(const fc_winograd_product *product);
+    void (*winograd_product[FC_WINOGRAD_PRODUCT_VECTORS])(const fc_winograd_product *product);
     void (*winograd_reduction[FC_MAX_TILE_VECTORS])(const fc_winograd_reduction *reduction);
     fc_winograd_kernels winograd[FC_WINOGRAD_SHAPES];
     fc_pool_kernels pool;

@@ -4,7 +4,10 @@
 
 #include <stddef.h>
 
-enum { FC_WINOGRAD_CHAIN = 64 }; /* terms of Winograd's sums in a register: longer chains lose accuracy */
+enum {
+    FC_WINOGRAD_CHAIN = 64,          /* terms of Winograd's sums in a register: longer chains lose accuracy */
+    FC_WINOGRAD_PRODUCT_VECTORS = 3, /* vectors across the widest register tile of fc_winograd_product */
+};
 
 /* The algorithms, by their taps: F(4x4, 3x3); F(2x2, 3x3), whose error is that of direct sums; F(4x2, 5x5);
  * F(5x5, 2x2), for the residues of a stride; and along one axis F(5, 2), F(4, 3), F(4, 5), F(2, 7). */

@@ -1,81 +1,60 @@
-/* Which problems Winograd's algorithms can do, and which of them they take unasked. */
+/* Which problems Winograd's paths can do, and which of them they take unasked. */
+#include "choice.h"
+
 #include <math.h>
 
 #include "../../arithmetic.h"
-#include "shared.h"
+#include "../../tuning.h"
 
-enum { MAX_LANES = 16 };
+/* Rows of the tables of costs. */
+_Static_assert(FC_WINOGRAD_3X3 == 0 && FC_WINOGRAD_3X3_ACCURATE == 1 && FC_WINOGRAD_5X5 == 2 && FC_WINOGRAD_2X2 == 3 &&
+                   FC_WINOGRAD_1X2 == 4 && FC_WINOGRAD_1X3 == 5 && FC_WINOGRAD_1X5 == 6 && FC_WINOGRAD_1X7 == 7 &&
+                   FC_WINOGRAD_SHAPES == sizeof FC_WINOGRAD_COSTS / sizeof *FC_WINOGRAD_COSTS &&
+                   FC_WINOGRAD_SHAPES == sizeof FC_WINOGRAD_DW_COSTS / sizeof *FC_WINOGRAD_DW_COSTS,
+               "tuning.h has a row for each shape, in their order");
 
-ptrdiff_t fc_winograd_planes(const fc_winograd_form *form, ptrdiff_t channels, ptrdiff_t lanes) {
-    return form->stride == 1 ? channels : form->stride * form->stride * quotient_up(channels, lanes) * lanes;
-}
-
-double fc_winograd_tile_bytes(const fc_winograd_form *form, ptrdiff_t size, ptrdiff_t channels, int adjacent) {
-    const ptrdiff_t lanes = MAX_LANES * 4 / size, panel = (form->spread ? 6 : 3) * lanes;
-    const ptrdiff_t planes = fc_winograd_planes(form, channels, lanes), residues = form->stride * form->stride;
-    const ptrdiff_t transformed = form->points * (quotient_up(planes, FC_WINOGRAD_CHAIN) * FC_WINOGRAD_CHAIN + panel);
-    const ptrdiff_t of_copy = 2 * residues * ((adjacent ? channels : 0) + lanes);
-    const ptrdiff_t copied = form->tile[0] * form->tile[1] * (panel + of_copy);
-    return (double)size * ((double)transformed + (double)copied);
-}
-
-/* Of a kernel of so many rows and columns, of one stride; points are 0 if there is none. `accurate`: with the error of
- * direct sums, if there is one. */
-static fc_winograd_form form_of(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride, int accurate) {
-    static const struct {
-        fc_winograd_shape shape;
-        ptrdiff_t taps[2], tile[2];
-        int accurate;
-    } forms[] = {
-        {FC_WINOGRAD_3X3_ACCURATE, {3, 3}, {2, 2}, 1}, {FC_WINOGRAD_3X3, {3, 3}, {4, 4}, 0},
-        {FC_WINOGRAD_5X5, {5, 5}, {4, 2}, 0},          {FC_WINOGRAD_1X2, {1, 2}, {1, 5}, 0},
-        {FC_WINOGRAD_1X3, {1, 3}, {1, 4}, 0},          {FC_WINOGRAD_1X5, {1, 5}, {1, 4}, 0},
-        {FC_WINOGRAD_1X7, {1, 7}, {1, 2}, 0},          {FC_WINOGRAD_2X2, {2, 2}, {5, 5}, 0},
-    };
-    if (stride == 2 && rows == 3 && columns == 3)
-        return (fc_winograd_form){.shape = FC_WINOGRAD_2X2, .stride = 2, .taps = {2, 2}, .tile = {5, 5}, .points = 36};
-    for (size_t i = 0; stride == 1 && i < sizeof forms / sizeof *forms; i++) {
-        const int upright = columns == 1, down = upright ? 1 : 0;
-        const ptrdiff_t *taps = forms[i].taps, *tile = forms[i].tile;
-        if (taps[down] != rows || taps[1 - down] != columns || forms[i].accurate > accurate) continue;
-        return (fc_winograd_form){.shape = forms[i].shape, .upright = upright, .stride = 1, .taps = {rows, columns},
-                                  .tile = {tile[down], tile[1 - down]},
-                                  .points = (taps[0] + tile[0] - 1) * (taps[1] + tile[1] - 1)};
-    }
-    return (fc_winograd_form){.points = 0};
-}
-
-/* Kernels of 2x2 are not measured; the residues of a stride are. */
-fc_winograd_form fc_winograd_form_for(fc_op op, const fc_conv_problem *p) {
-    fc_winograd_form form = form_of(p->kernel[1], p->kernel[2],
-                                    p->stride[1] == p->stride[2] ? p->stride[1] : 0, p->accurate);
-    if (form.shape == FC_WINOGRAD_2X2 && form.stride == 1) return (fc_winograd_form){.points = 0};
-    if (op == FC_BACKWARD_DATA && form.points && form.stride == 2) {
-        form.stride = 1;
-        form.spread = 1;
-    }
-    return form;
-}
+static const char *const other_kernels[FC_WINOGRAD_SHAPES] = {
+    [FC_WINOGRAD_3X3] = "the kernel is not 3x3 with stride 1",
+    [FC_WINOGRAD_3X3_ACCURATE] = "the kernel is not 3x3 with stride 1",
+    [FC_WINOGRAD_5X5] = "the kernel is not 5x5 with stride 1",
+    [FC_WINOGRAD_2X2] = "the kernel is not 3x3 with stride 2",
+    [FC_WINOGRAD_1X2] = "the kernel is not 2 taps along one axis with stride 1",
+    [FC_WINOGRAD_1X3] = "the kernel is not 3 taps along one axis with stride 1",
+    [FC_WINOGRAD_1X5] = "the kernel is not 5 taps along one axis with stride 1",
+    [FC_WINOGRAD_1X7] = "the kernel is not 7 taps along one axis with stride 1",
+};
 
 static ptrdiff_t dilation_of(const fc_conv_problem *p, int axis) { return p->kernel[axis] > 1 ? p->dilation[axis] : 1; }
 
-/* Outputs along an axis; of the residues of a stride, which have tiles in common, of one. */
-static ptrdiff_t outputs_along(fc_op op, const fc_conv_problem *p, int axis) {
-    return op == FC_BACKWARD_DATA ? quotient_up(p->in_size[axis], p->stride[axis]) : p->out_size[axis];
+/* Channels whose products are summed, those of all taps of the depth axis. */
+static ptrdiff_t summed_channels(fc_op op, const fc_conv_problem *p) {
+    return (op == FC_BACKWARD_DATA ? p->out_channels : p->in_channels) / p->groups * p->kernel[0];
 }
 
-/* Tiles of all residues of a dilation. */
-static double tiles_along(fc_op op, const fc_conv_problem *p, int axis) {
-    const ptrdiff_t of_residue = quotient_up(outputs_along(op, p, axis), dilation_of(p, axis));
-    return (double)dilation_of(p, axis) * (double)quotient_up(of_residue, fc_winograd_form_for(op, p).tile[axis - 1]);
-}
+/* ---- What is refused ---- */
 
 static int is_adjacent(const ptrdiff_t strides[5]) { return strides[1] == 1 || strides[4] == 1; }
 
-const char *fc_winograd_refuses(const fc_path *path, fc_op op, const fc_problem *problem) {
-    const fc_conv_problem *p = &problem->conv;
-    (void)path;
-    const fc_winograd_form form = fc_winograd_form_for(op, p);
+/* Whether a line of tiles, which is cut only between the residues of a dilation, passes the workspace. */
+static int is_too_large(const fc_winograd_form *form, fc_op op, const fc_conv_problem *p) {
+    const ptrdiff_t size = p->call.dtype == FC_FLOAT64 ? 8 : 4;
+    const int adjacent = (op == FC_BACKWARD_DATA ? p->y_strides : p->x_strides)[1] == 1;
+    const double tile = op == FC_BACKWARD_WEIGHTS
+                            ? fc_winograd_weights_tile_bytes(form, size)
+                            : fc_winograd_tile_bytes(form, size, summed_channels(op, p), adjacent);
+    return tile * (double)dilation_of(p, 2) > FC_WINOGRAD_LINE_BYTES;
+}
+
+/* Why no path can do the problem, or NULL. */
+static const char *refusal_of_all(fc_op op, const fc_conv_problem *p) {
+    fc_winograd_form form = {.points = 0};
+    int fits = 0;
+    for (int shape = 0; shape < FC_WINOGRAD_SHAPES; shape++) {
+        const fc_winograd_form candidate = fc_winograd_form_of((fc_winograd_shape)shape, op, p);
+        if (!candidate.points) continue;
+        form = candidate;
+        fits |= !is_too_large(&form, op, p);
+    }
     if (op == FC_BACKWARD_DATA && p->stride[0] > 1) return "the stride of the first axis is not 1";
     if (!form.points && (p->stride[1] > 1 || p->stride[2] > 1)) return "the stride is not 1, or 2 of 3x3 kernels";
     if (!form.points) return "the kernel is not 3x3, 5x5, or 2, 3, 5 or 7 along one axis";
@@ -86,47 +65,58 @@ const char *fc_winograd_refuses(const fc_path *path, fc_op op, const fc_problem 
     if (form.spread && (p->in_size[1] < 2 || p->in_size[2] < 2)) return "dx has a residue of no positions";
     if (p->batch == 0) return NULL; /* whatever its strides are */
     if (!is_adjacent(p->x_strides) || !is_adjacent(p->y_strides)) return "neither channels nor columns are adjacent";
-    const ptrdiff_t C = p->in_channels / p->groups, K = p->out_channels / p->groups;
-    const ptrdiff_t size = p->call.dtype == FC_FLOAT64 ? 8 : 4;
-    const ptrdiff_t channels = (op == FC_BACKWARD_DATA ? K : C) * p->kernel[0];
-    const int adjacent = (op == FC_BACKWARD_DATA ? p->y_strides : p->x_strides)[1] == 1;
-    const double of_a_tile = op == FC_BACKWARD_WEIGHTS ? fc_winograd_weights_tile(&form, size)
-                                                       : fc_winograd_tile_bytes(&form, size, channels, adjacent);
-    if (of_a_tile * (double)dilation_of(p, 2) > FC_WINOGRAD_LINE_BYTES) return "a row of tiles passes the workspace";
+    return fits ? NULL : "a line of tiles passes the workspace";
+}
+
+const char *fc_winograd_refuses(const fc_path *path, fc_op op, const fc_problem *problem) {
+    const fc_conv_problem *p = &problem->conv;
+    const char *reason = refusal_of_all(op, p);
+    if (reason) return reason;
+    const fc_winograd_form form = fc_winograd_form_of((fc_winograd_shape)path->variant, op, p);
+    if (!form.points) return other_kernels[path->variant];
+    if (p->batch == 0) return NULL;
+    if (is_too_large(&form, op, p)) return "a line of tiles passes the workspace";
+    if (op == FC_BACKWARD_WEIGHTS && !p->has_w) return "dw is not wanted, and db is summed along with it";
     return NULL;
 }
 
-/* Cycles of 32 multiply-adds, for a channel in and a channel out, at which it took the time of gathered GEMMs:
- * of a tile in the GEMMs and in the transforms of one channel, and of the weights, or their gradient, whose
- * transform is a matter of memory when they are many. 3x3 is fitted to 1700 problems of 16 to 512 channels, images of
- * 1x1 to 28x28 and batches of 1 to 32, in float32 and float64, with AVX-512: the choice cost 0.2 % of the time and
- * 2 % of dw for images of 4x4 and more, of smaller ones 1 % and 5 %. The others to 3800 in float32, signals of 4
- * to 4096 and images of 3x3 to 55x55: it cost 1 to 2 %, at worst (few outputs, many weights) 1.5 to 2.9 times the
- * other way; 3x3 of stride 2 to 600 images of 11x11 to 120x120: it cost 2 to 3 %. bench/compare.py with --algorithm
- * measures the same. */
-typedef struct {
-    double tile, transforms, weights, many_weights;
-} costs;
-static const costs OF_SUMS[FC_WINOGRAD_SHAPES] = {
-    [FC_WINOGRAD_3X3] = {1.75, 0, 0, 0}, [FC_WINOGRAD_3X3_ACCURATE] = {0.72, 2, 0, 0},
-    [FC_WINOGRAD_5X5] = {0.96, 2, 6, 0}, [FC_WINOGRAD_2X2] = {6.2, 40, 32, 0},
-    [FC_WINOGRAD_1X2] = {0.28, 2, 1, 0}, [FC_WINOGRAD_1X3] = {0.28, 0, 1, 0},
-    [FC_WINOGRAD_1X5] = {0.39, 0, 1, 0}, [FC_WINOGRAD_1X7] = {0.43, 0, 0, 0},
-};
-static const costs OF_GRADIENT[FC_WINOGRAD_SHAPES] = {
-    [FC_WINOGRAD_3X3] = {2.25, 0, 4, 0.02}, [FC_WINOGRAD_3X3_ACCURATE] = {0.8, 2, 6, 0},
-    [FC_WINOGRAD_5X5] = {2.56, 0, 8, 0},    [FC_WINOGRAD_2X2] = {7.2, 6, 32, 0},
-    [FC_WINOGRAD_1X2] = {0.3, 0, 5, 0},     [FC_WINOGRAD_1X3] = {0.29, 0, 4, 0},
-    [FC_WINOGRAD_1X5] = {0.43, 0, 4, 0},    [FC_WINOGRAD_1X7] = {0.43, 0, 2, 0},
-};
-/* Of dx with stride 2; to 2500 problems of 16 to 512 channels, images of 7x7 to 112x112, half of them in float64: the
- * choice cost 1.3 %, never to take them 11 %. */
-static const costs OF_SPREAD = {6, 0, 8, 0.05};
-static const double OF_A_TAP = 0.375 / 9, MARGIN = 1.05;
-enum { MIN_CHANNELS = 16, MAX_CHANNELS = 2048 /* of more, too few tiles fit a block */ };
+/* ---- What is taken unasked ---- */
 
-/* Of the taps of all outputs along an axis, those that lie inside. */
-static double share_inside(const fc_conv_problem *p, int axis) {
+const char *fc_winograd_doubts_path(const fc_path *path, fc_op op, const fc_problem *problem) {
+    (void)op;
+    if (path->variant == FC_WINOGRAD_3X3_ACCURATE && !problem->conv.accurate)
+        return "accuracy normal takes larger tiles";
+    if (path->variant == FC_WINOGRAD_3X3 && problem->conv.accurate) return "accuracy high asks for 2x2_3x3";
+    return NULL;
+}
+
+/* The form that is taken unasked; points are 0 if there is none. */
+static fc_winograd_form form_taken(fc_op op, const fc_conv_problem *p) {
+    for (int shape = 0; shape < FC_WINOGRAD_SHAPES; shape++) {
+        if (shape == (p->accurate ? FC_WINOGRAD_3X3 : FC_WINOGRAD_3X3_ACCURATE)) continue;
+        const fc_winograd_form form = fc_winograd_form_of((fc_winograd_shape)shape, op, p);
+        if (form.points) return form;
+    }
+    return (fc_winograd_form){.points = 0};
+}
+
+/* Outputs along an axis; of the residues of a stride, which have tiles in common, of one. */
+static ptrdiff_t outputs_along(fc_op op, const fc_conv_problem *p, int axis) {
+    return op == FC_BACKWARD_DATA ? quotient_up(p->in_size[axis], p->stride[axis]) : p->out_size[axis];
+}
+
+/* Tiles of all residues of a dilation. */
+static double tiles_along(const fc_winograd_form *form, fc_op op, const fc_conv_problem *p, int axis) {
+    const ptrdiff_t of_residue = quotient_up(outputs_along(op, p, axis), dilation_of(p, axis));
+    return (double)dilation_of(p, axis) * (double)quotient_up(of_residue, form->tile[axis - 1]);
+}
+
+static double images_of(fc_op op, const fc_conv_problem *p) {
+    return (double)p->batch * (double)outputs_along(op, p, 0);
+}
+
+/* The part of the taps of all outputs along an axis that lie inside. */
+static double part_inside(const fc_conv_problem *p, int axis) {
     double inside = 0;
     for (ptrdiff_t t = 0; t < p->kernel[axis]; t++) {
         const ptrdiff_t reach = t * p->dilation[axis];
@@ -136,26 +126,55 @@ static double share_inside(const fc_conv_problem *p, int axis) {
     return inside / ((double)p->out_size[axis] * (double)p->kernel[axis]);
 }
 
-static int suits(fc_op op, const fc_conv_problem *p) {
-    const fc_winograd_form form = fc_winograd_form_for(op, p);
-    if (!form.points || (p->accurate && form.shape != FC_WINOGRAD_3X3_ACCURATE)) return 0;
-    double C = (double)(p->in_channels / p->groups), K = (double)(p->out_channels / p->groups);
-    *(op == FC_BACKWARD_DATA ? &K : &C) *= (double)p->kernel[0];
-    if (C < MIN_CHANNELS || K < MIN_CHANNELS || (op == FC_BACKWARD_DATA ? K : C) > MAX_CHANNELS) return 0;
-    const costs *of = form.spread ? &OF_SPREAD : &(op == FC_BACKWARD_WEIGHTS ? OF_GRADIENT : OF_SUMS)[form.shape];
-    const double images = (double)p->batch * (double)outputs_along(op, p, 0);
-    const double tiles = images * tiles_along(op, p, 1) * tiles_along(op, p, 2);
-    const double cycles = tiles * (of->tile + of->transforms * (1 / C + 1 / K)) + of->weights +
-                          of->many_weights * sqrt(C * K);
-    /* Gathered GEMMs leave out what is in the padding: about all if it is wide, as with dilation, in dw some. */
-    const double inside = share_inside(p, 1) * share_inside(p, 2);
+/* Input and output channels of a group, those of all taps of the depth axis where they are summed. */
+static void count_channels(fc_op op, const fc_conv_problem *p, double *C, double *K) {
+    *C = (double)(p->in_channels / p->groups);
+    *K = (double)(p->out_channels / p->groups);
+    *(op == FC_BACKWARD_DATA ? K : C) *= (double)p->kernel[0];
+}
+
+/* Estimate in units of FC_WINOGRAD_COSTS, for an input and an output channel. */
+static double units_of(const fc_winograd_form *form, fc_op op, const fc_conv_problem *p) {
+    const fc_winograd_cost *cost = form->spread ? &FC_WINOGRAD_SPREAD_COST
+                                   : op == FC_BACKWARD_WEIGHTS ? &FC_WINOGRAD_DW_COSTS[form->shape]
+                                                               : &FC_WINOGRAD_COSTS[form->shape];
+    double C, K;
+    count_channels(op, p, &C, &K);
+    const double tiles = images_of(op, p) * tiles_along(form, op, p, 1) * tiles_along(form, op, p, 2);
+    return tiles * (cost->tile + cost->transforms * (1 / C + 1 / K)) + cost->weights + cost->many_weights * sqrt(C * K);
+}
+
+/* What gathered GEMMs take, in the same units. They leave out what is in the padding: about all if it is wide, as with
+ * dilation, in dw some. */
+static double gathered_units(fc_op op, const fc_conv_problem *p) {
+    const double inside = part_inside(p, 1) * part_inside(p, 2);
     double taps = (double)p->kernel[1] * (double)p->kernel[2];
     if (dilation_of(p, 1) > 1 || dilation_of(p, 2) > 1) taps *= inside;
     else if (op == FC_BACKWARD_WEIGHTS) taps *= sqrt(inside);
-    const double outputs = images * (double)outputs_along(op, p, 1) * (double)outputs_along(op, p, 2);
-    return MARGIN * cycles < OF_A_TAP * taps * outputs;
+    const double outputs = images_of(op, p) * (double)outputs_along(op, p, 1) * (double)outputs_along(op, p, 2);
+    return FC_WINOGRAD_GATHERED_TAP * taps * outputs;
 }
 
-const char *fc_winograd_doubt(fc_op op, const fc_problem *problem) {
-    return suits(op, &problem->conv) ? NULL : "gathered GEMMs are estimated to take less time";
+const char *fc_winograd_doubts(fc_op op, const fc_problem *problem) {
+    const fc_conv_problem *p = &problem->conv;
+    const fc_winograd_form form = form_taken(op, p);
+    double C, K;
+    count_channels(op, p, &C, &K);
+    if (p->accurate && form.shape != FC_WINOGRAD_3X3_ACCURATE) return "accuracy high asks for the error of direct sums";
+    if (C < FC_WINOGRAD_MIN_CHANNELS || K < FC_WINOGRAD_MIN_CHANNELS) return "it has few channels";
+    if (summed_channels(op, p) > FC_WINOGRAD_MAX_CHANNELS) return "it has so many channels that few tiles fit a block";
+    if (!form.points || FC_WINOGRAD_MARGIN * units_of(&form, op, p) >= gathered_units(op, p))
+        return "gathered GEMMs are estimated to take less time";
+    return NULL;
+}
+
+/* A unit is the time of so many multiply-adds at two vectors of them a cycle, as gathered GEMMs count cycles; the
+ * fits, with AVX-512 and mostly in float32, are taken to hold for other vectors in proportion. */
+double fc_winograd_cycles(const fc_path *path, fc_op op, const fc_problem *problem) {
+    const fc_conv_problem *p = &problem->conv;
+    const fc_winograd_form form = fc_winograd_form_of((fc_winograd_shape)path->variant, op, p);
+    const double lanes = fc_find_kernels(p->call.isa, p->call.dtype)->lanes;
+    double C, K;
+    count_channels(op, p, &C, &K);
+    return units_of(&form, op, p) * C * K * (double)p->groups * FC_WINOGRAD_UNIT / (2 * lanes);
 }

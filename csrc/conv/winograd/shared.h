@@ -1,18 +1,22 @@
-/* What the files conv_winograd*.c share. */
-#ifndef FC_CONV_WINOGRAD_H
-#define FC_CONV_WINOGRAD_H
+/* What the files of Winograd's algorithms share, each section for the file of its name. They stand upon each other:
+ *
+ *   winograd.c   the paths: plans, runs, prepared weights
+ *   choice.c     what a path refuses and doubts, its estimate
+ *   sums.c       y and dx            weights.c   dw and db
+ *   outputs.c    points to outputs   taps.c      weights as transforms read them
+ *   images.c     tiles of images
+ *   form.c       forms, and what follows from one
+ *
+ * A line of tiles are the tiles that lie side by side along the last axis of an image. */
+#ifndef FC_CONV_WINOGRAD_SHARED_H
+#define FC_CONV_WINOGRAD_SHARED_H
 
 #include "../correlations.h"
 
-enum {
-    FC_WINOGRAD_COPY_BYTES = 128 << 10, /* of a part of an image */
-    FC_WINOGRAD_LINE_BYTES = 4 << 20,   /* workspace of a row of tiles, which is cut until it is enough */
-};
+/* ---- form.c ---- */
 
-static inline int fc_is_reversed(const fc_axis *axis) { return axis->taps > 1 && axis->tap_step < 0; }
-
-/* Taps and outputs of a tile along rows and columns, and the points of both. Kernels of one column are `upright`:
- * theirs are those of a row, along the other axis. */
+/* Taps and outputs of a tile along columns and lines, and the points of both. Kernels of one column are `upright`:
+ * they are those of a line, along the other axis. */
 typedef struct {
     fc_winograd_shape shape;
     int upright;
@@ -21,11 +25,9 @@ typedef struct {
     ptrdiff_t taps[2], tile[2], points; /* taps: with a stride, of its first residue, than which none has more */
 } fc_winograd_form;
 
-/* That of a problem; of forward and dw the same. points are 0 if there is none. */
-fc_winograd_form fc_winograd_form_for(fc_op op, const fc_conv_problem *p);
-
-const char *fc_winograd_refuses(const fc_path *path, fc_op op, const fc_problem *problem);
-const char *fc_winograd_doubt(fc_op op, const fc_problem *problem);
+/* The form of a shape for a problem; points are 0 if the shape is not for its kernel and stride. Forward and dw of a
+ * problem have one form. */
+fc_winograd_form fc_winograd_form_of(fc_winograd_shape shape, fc_op op, const fc_conv_problem *p);
 
 /* Planes whose points are multiplied; those of a residue of a stride begin with a vector. */
 ptrdiff_t fc_winograd_planes(const fc_winograd_form *form, ptrdiff_t channels, ptrdiff_t lanes);
@@ -34,71 +36,85 @@ ptrdiff_t fc_winograd_planes(const fc_winograd_form *form, ptrdiff_t channels, p
  * residue of a stride has along an axis, that of infinity is zero. */
 int fc_winograd_lacks(const fc_winograd_form *form, ptrdiff_t point, ptrdiff_t pitch, ptrdiff_t begin, ptrdiff_t end);
 
-/* Workspace of a tile of a row, at most; `adjacent`: the channels are, and are copied together. Of dw with ranges of
- * channels as small as can be. */
-double fc_winograd_tile_bytes(const fc_winograd_form *form, ptrdiff_t size, ptrdiff_t channels, int adjacent);
-double fc_winograd_weights_tile(const fc_winograd_form *form, ptrdiff_t size);
+enum { FC_WINOGRAD_VECTOR_BYTES = 64 }; /* of the widest vectors of any instruction set */
 
-/* Tiles of an image. With dilation, outputs that are as far apart as the taps share tiles: rows of such a residue
- * are an image of their own, and its columns stand between those of the others. Long rows are cut into segments,
- * whose rows of tiles follow those of the one before. */
+/* Bytes of workspace that a tile of a line takes with any instruction set, at most. Forward and dx; `adjacent`: the
+ * channels are, and are copied together. */
+double fc_winograd_tile_bytes(const fc_winograd_form *form, ptrdiff_t size, ptrdiff_t channels, int adjacent);
+/* dw, with ranges of channels as small as can be. */
+double fc_winograd_weights_tile_bytes(const fc_winograd_form *form, ptrdiff_t size);
+
+/* Vectors across the register tile that loads the least: of `vectors`, at most `widest`. */
+ptrdiff_t fc_winograd_tile_vectors(const fc_kernels *kernels, ptrdiff_t vectors, int widest);
+
+/* ---- images.c ---- */
+
+static inline int fc_is_reversed(const fc_axis *axis) { return axis->taps > 1 && axis->tap_step < 0; }
+
+/* Tiles of an image. With dilation, outputs that are as far apart as the taps share tiles: lines of such a residue
+ * are an image of their own, and its columns stand between those of the others. Long lines are cut into segments,
+ * whose lines of tiles follow those of the one before. */
 typedef struct {
     fc_winograd_form form;
-    ptrdiff_t row_step, column_step; /* between taps, and so residues */
-    ptrdiff_t deep;           /* planes of an image */
-    ptrdiff_t segments;
-    ptrdiff_t of_residue, across, down; /* tiles of a row of a residue and a segment, of a row, and rows of a residue */
-    ptrdiff_t all;            /* rows of tiles of all segments of all residues of all planes */
+    ptrdiff_t line_step, column_step; /* between taps, and so residues of the dilation */
+    ptrdiff_t depth;                  /* planes of an image */
+    ptrdiff_t segments;               /* of a line */
+    ptrdiff_t tiles;                  /* of a line of tiles and one residue along it */
+    ptrdiff_t across, down;           /* tiles of a line of tiles; lines of tiles of a residue */
+    ptrdiff_t lines;                  /* of tiles, of all segments of all residues of all planes */
 } fc_winograd_grid;
 
-/* Of all planes (fc_conv_deep_correlation). */
+/* Tiles of all planes of a correlation (fc_conv_deep_correlation). */
 fc_winograd_grid fc_winograd_grid_of(const fc_correlation *c, const fc_axis *depth, fc_winograd_form form);
 
-/* Tiles of a row above which it is cut, but that those of one column of tiles stay together. */
-static inline ptrdiff_t fc_winograd_max_across(const fc_winograd_form *form) { return 64 * 36 / form->points; }
+/* Cuts lines so that at most `max_across` tiles are across, but that those of one column of tiles stay together. */
 void fc_winograd_cut(fc_winograd_grid *g, const fc_correlation *c, ptrdiff_t max_across);
 
-/* A row of tiles: its image and plane, its first output, and the rows of tiles from it on that lie below each other. */
+/* A line of tiles: its image and plane, its first output, and the lines of tiles from it on that lie below each
+ * other. */
 typedef struct {
-    ptrdiff_t image, plane, row, column, below;
+    ptrdiff_t image, plane, line, column, below;
 } fc_winograd_place;
 
-fc_winograd_place fc_winograd_find(const fc_winograd_grid *g, ptrdiff_t line);
+fc_winograd_place fc_winograd_find(const fc_winograd_grid *g, ptrdiff_t line_of_tiles);
 
-/* Images whose tiles are transformed: where their channels lie, and how rows of them are copied, channels
- * side by side. Those of a tap of the depth axis follow those of the one before. Strides are in elements. */
+/* Images whose tiles are transformed: where their channels lie, and how lines of them are copied, channels side by
+ * side. Channels of a tap of the depth axis follow those of the tap before. */
 typedef struct {
-    const void *base;
-    ptrdiff_t image, plane, row, column, channel;
-    ptrdiff_t row_step;              /* between the rows that are copied */
-    ptrdiff_t stride;                /* between those of outputs, and columns */
-    ptrdiff_t planes, rows, columns; /* of an image */
-    ptrdiff_t first_row, first_column; /* where the first tile begins: in the padding if negative */
+    const void *base;                           /* a call binds it; NULL in plans */
+    ptrdiff_t image, plane, line, column, channel; /* elements between them */
+    ptrdiff_t line_step;                        /* between the lines that are copied */
+    ptrdiff_t stride;                           /* between the lines of neighbouring outputs, and the columns */
+    ptrdiff_t planes, lines, columns;           /* of an image */
+    ptrdiff_t first_line, first_column;         /* where the first tile begins: in the padding if negative */
     ptrdiff_t first_plane, plane_step, plane_stride; /* of tap 0 and output 0; to the next tap, and the next output */
-    ptrdiff_t of_tap;                /* channels of a tap */
-    ptrdiff_t first, channels;       /* of all of them, those that are read */
-    ptrdiff_t width, pitch;          /* positions of a row of the copy; channels, in whole vectors */
-    ptrdiff_t part;                  /* so many of them are copied at a time */
+    ptrdiff_t tap_channels;                     /* channels of a tap of the depth axis */
+    ptrdiff_t first, channels;                  /* of all channels of all taps, those that are read */
+    ptrdiff_t width;                            /* positions of a line of the copy */
+    ptrdiff_t pitch;                            /* the channels that are read, in whole vectors */
+    ptrdiff_t copy_channels;                    /* so many of them are copied at a time */
 } fc_winograd_images;
 
-/* All channels of a position where they are adjacent, else a vector, whose rows stay in L1 and come from few streams
- * (all at once, vgg_c1_2 took 1.05 times as long, unet_hi 1.12). */
-static inline ptrdiff_t fc_winograd_part(const fc_winograd_images *images, ptrdiff_t lanes) {
-    return images->channel == 1 ? images->pitch : lanes;
-}
+/* What a correlation of all planes reads, without an address; its channels are all. */
+fc_winograd_images fc_winograd_input(const fc_correlation *c, const fc_axis *depth, const fc_winograd_grid *g,
+                                     ptrdiff_t lanes);
 
-/* A part of the channels, from `channel` on, of `count` rows of the tiles from a place on; what lies outside the image
- * or beyond the channels is zero, if it was before the first. */
+/* Reads `channels` of them from `first` on. */
+void fc_winograd_read(fc_winograd_images *images, ptrdiff_t first, ptrdiff_t channels, ptrdiff_t lanes);
+
+/* Copies the channels from `channel` on that are copied at a time, of `count` lines of the tiles from a place on; what
+ * lies outside the image or beyond the channels is zero, if it was before the first. */
 void fc_winograd_copy(const fc_kernels *kernels, ptrdiff_t size, const fc_winograd_images *images,
                       const fc_winograd_place *place, ptrdiff_t count, ptrdiff_t channel, char *copy);
 
-/* Tiles of a row in a copy, whose points are `point_step` apart and which are `target_step` apart afterwards. */
+/* Tiles of a line of tiles and one residue in a copy, whose points are `point_step` apart and which are `target_step`
+ * apart afterwards. */
 fc_winograd_tiles fc_winograd_tiles_of(const fc_winograd_grid *g, const fc_winograd_images *images,
                                        ptrdiff_t target_step, ptrdiff_t point_step);
 
-/* `channels` of x of a correlation of all planes, from the first. */
-fc_winograd_images fc_winograd_input(const fc_correlation *c, const fc_axis *depth, ptrdiff_t first,
-                                     ptrdiff_t channels, const fc_winograd_grid *g, ptrdiff_t size, ptrdiff_t lanes);
+/* ---- taps.c ---- */
+
+enum { FC_WINOGRAD_MAX_TAPS = 25 }; /* vectors that fc_winograd_gather writes, at most */
 
 /* Weights of a correlation whose points are wanted. */
 typedef struct {
@@ -112,18 +128,75 @@ typedef struct {
 
 /* The taps of a plane, and of a residue of a spread, transposed so that `count` output channels from `first` on are a
  * vector: those that a residue lacks are zeros. Returns whether they are in the order of the array though they should
- * be reversed. There is room for FC_WINOGRAD_MOST_TAPS vectors. */
-enum { FC_WINOGRAD_MOST_TAPS = 25 };
+ * be reversed. */
 int fc_winograd_gather(const fc_winograd_filters *f, const ptrdiff_t residue[2], ptrdiff_t first, ptrdiff_t count,
                        ptrdiff_t plane, char *taps);
 
 /* Whether a residue of a spread has no weight at a point: the only tap of an axis has none at 0 or at infinity. */
-int fc_winograd_residue_lacks(const fc_winograd_filters *f, const ptrdiff_t residue[2], ptrdiff_t point);
+int fc_winograd_residue_lacks(const fc_winograd_form *form, const ptrdiff_t two_taps[2], const ptrdiff_t residue[2],
+                              ptrdiff_t point);
 
-/* Vectors across the register tile that loads the least: of `vectors`, at most `widest`. */
-ptrdiff_t fc_winograd_tile_vectors(const fc_kernels *kernels, ptrdiff_t vectors, int widest);
+/* ---- outputs.c, sums.c ---- */
 
-/* dw and db of a correlation of all planes; returns whether all sums are finite. */
-int fc_winograd_weights(fc_conv_job *j, const fc_weights_gradient *gradient, const fc_axis *depth);
+/* How y or dx of one group is summed: all groups alike. */
+typedef struct {
+    const fc_kernels *kernels;
+    const fc_winograd_kernels *transforms;
+    ptrdiff_t size, lanes;               /* bytes of an element; elements of a vector */
+    fc_axis depth;
+    fc_winograd_grid grid;
+    fc_winograd_images x;
+    ptrdiff_t planes;                    /* of x, or of all residues of a stride: 4 times whole vectors of them */
+    ptrdiff_t tile_vectors, panel;       /* vectors and output channels of a panel */
+    ptrdiff_t residue_panels, panels;    /* of a residue of a spread; of all of them */
+    int straight;                        /* output channels are adjacent in y, and points go back to it at once */
+    ptrdiff_t turns;                     /* panels whose outputs stand in turn in a line: those of 2 residues, or 1 */
+    ptrdiff_t two_taps[2], dx_size[2];   /* of a spread: see fc_winograd_filters; lines and columns of dx */
+    ptrdiff_t block_lines, blocks;       /* lines of tiles of a block; blocks: both at most */
+    ptrdiff_t block_tiles;
+    ptrdiff_t copy_lines;                /* lines of tiles of a copy */
+    ptrdiff_t v_point, m_point, u_point; /* elements between points of transformed tiles, of products, of weights */
+    ptrdiff_t line_tasks, panel_tasks;   /* a task has some of the lines of tiles and some of the panels */
+    int shares_weights;                  /* weights that are not prepared are transformed once, for all blocks */
+    int max_redone;                      /* lines of tiles and panels that are not finite and are done again alone */
+} fc_winograd_sums;
+
+enum { FC_WINOGRAD_MAX_REDONE = 8 };
+
+/* Sums of one group as a call runs them. */
+typedef struct {
+    const fc_winograd_sums *s;
+    const fc_correlation *c; /* of all planes */
+    fc_run *run;
+    fc_winograd_images x;
+    fc_winograd_filters filters;
+    const char *weights;      /* [panel][point][plane][channel of the panel]; NULL: each task transforms its own */
+    FC_ATOMIC int not_finite; /* lines of tiles of a panel that are not; of the first, which */
+    struct {
+        ptrdiff_t line, first_channel;
+    } redone[FC_WINOGRAD_MAX_REDONE];
+} fc_winograd_job;
+
+/* Residues of a spread, down and along, that a panel is of; else 0. Panels of the same lines follow each other. */
+static inline ptrdiff_t fc_winograd_residue_down(const fc_winograd_sums *s, ptrdiff_t panel) {
+    return panel / s->turns / s->residue_panels;
+}
+static inline ptrdiff_t fc_winograd_residue_along(const fc_winograd_sums *s, ptrdiff_t panel) {
+    return panel % s->turns;
+}
+static inline ptrdiff_t fc_winograd_first_channel(const fc_winograd_sums *s, ptrdiff_t panel) {
+    return panel / s->turns % s->residue_panels * s->panel;
+}
+
+/* Bytes of what fc_winograd_store keeps outputs in on their way to y. */
+ptrdiff_t fc_winograd_stage_bytes(const fc_winograd_sums *s);
+
+/* Points of a line of tiles of the panels that stand in turn, from `panel` on, back to outputs in y. `stage`: scratch.
+ * Returns whether all are finite. */
+int fc_winograd_store(const fc_winograd_job *j, const fc_winograd_place *place, ptrdiff_t panel, const char *points,
+                      char *stage);
+
+/* Outputs of a line of tiles and of the panel that begins with channel k0 by the defining sums, in double. */
+void fc_winograd_redo(const fc_winograd_job *j, ptrdiff_t line_of_tiles, ptrdiff_t k0);
 
 #endif

@@ -4,7 +4,10 @@
 #include "../../arithmetic.h"
 #include "shared.h"
 
-/* All taps of a channel of x. Returns what fc_winograd_gather does. */
+_Static_assert(FC_WINOGRAD_MAX_TAPS >= 5 * 5 && FC_WINOGRAD_MAX_TAPS >= 2 * 2 + 3 * 3,
+               "the taps of the largest kernel fit, and those of a residue with all of the kernel behind them");
+
+/* Gathers all taps of a channel of x. Returns what fc_winograd_gather does. */
 static int gather_taps(const fc_winograd_filters *f, ptrdiff_t first, ptrdiff_t count, ptrdiff_t channel, char *taps) {
     const fc_correlation *c = f->c;
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
@@ -25,7 +28,7 @@ static int gather_taps(const fc_winograd_filters *f, ptrdiff_t first, ptrdiff_t 
     return 0;
 }
 
-/* Those of a residue of a stride, 2x2. */
+/* Gathers the taps of a residue of a stride, 2x2; behind them, all of the kernel. */
 static void gather_strided(const fc_winograd_filters *f, ptrdiff_t first, ptrdiff_t count, ptrdiff_t plane,
                            char *taps) {
     const fc_winograd_form *form = &f->form;
@@ -42,14 +45,16 @@ static void gather_strided(const fc_winograd_filters *f, ptrdiff_t first, ptrdif
     }
 }
 
-/* The tap of an axis that reads input t of a tile's first output, of a residue of a spread; or -1. The only tap of a
- * residue stands where the two taps of the other residue have one. */
+enum { NO_TAP = -1 };
+
+/* The tap of an axis that reads input t of a tile's first output, of a residue of a spread; or NO_TAP. The only tap of
+ * a residue stands where the two taps of the other residue have one. */
 static ptrdiff_t tap_of_residue(const fc_winograd_filters *f, int axis, ptrdiff_t residue, ptrdiff_t t) {
     if (residue == f->two_taps[axis]) return 2 - 2 * t;
-    return t == 1 - f->two_taps[axis] ? 1 : -1;
+    return t == 1 - f->two_taps[axis] ? 1 : NO_TAP;
 }
 
-/* Of 3x3 taps those of a residue of a spread, 2x2; the axes of the correlation have every second one. */
+/* Gathers the taps of a residue of a spread, 2x2, out of 3x3; the axes of the correlation have every second one. */
 static void gather_spread(const fc_winograd_filters *f, const ptrdiff_t residue[2], ptrdiff_t first, ptrdiff_t count,
                           ptrdiff_t plane, char *taps) {
     const fc_correlation *c = f->c;
@@ -60,7 +65,7 @@ static void gather_spread(const fc_winograd_filters *f, const ptrdiff_t residue[
     if (adjacent) f->kernels->transpose(count, 9, source, c->w_row, all, f->lanes);
     for (int t = 0; t < 4; t++, taps += vector) {
         const ptrdiff_t r = tap_of_residue(f, 0, residue[0], t / 2), s = tap_of_residue(f, 1, residue[1], t % 2);
-        if (r < 0 || s < 0) memset(taps, 0, (size_t)vector);
+        if (r == NO_TAP || s == NO_TAP) memset(taps, 0, (size_t)vector);
         else if (adjacent) memcpy(taps, all + (3 * r + s) * vector, (size_t)(count * f->size));
         else f->kernels->copy(count, source + (r * down + s * along) * f->size, c->w_row, taps);
     }
@@ -68,15 +73,17 @@ static void gather_spread(const fc_winograd_filters *f, const ptrdiff_t residue[
 
 int fc_winograd_gather(const fc_winograd_filters *f, const ptrdiff_t residue[2], ptrdiff_t first, ptrdiff_t count,
                        ptrdiff_t plane, char *taps) {
+    FC_ASSERT(0 < count && count <= f->lanes && first + count <= f->c->rows);
     if (f->form.spread) gather_spread(f, residue, first, count, plane, taps);
     else if (f->form.stride > 1) gather_strided(f, first, count, plane, taps);
     else return gather_taps(f, first, count, plane, taps);
     return 0;
 }
 
-int fc_winograd_residue_lacks(const fc_winograd_filters *f, const ptrdiff_t residue[2], ptrdiff_t point) {
-    const ptrdiff_t points = f->form.taps[1] + f->form.tile[1] - 1, at[2] = {point / points, point % points};
-    for (int i = 0; f->form.spread && i < 2; i++)
-        if (residue[i] != f->two_taps[i] && at[i] == (f->two_taps[i] ? points - 1 : 0)) return 1;
+int fc_winograd_residue_lacks(const fc_winograd_form *form, const ptrdiff_t two_taps[2], const ptrdiff_t residue[2],
+                              ptrdiff_t point) {
+    const ptrdiff_t points = form->taps[1] + form->tile[1] - 1, at[2] = {point / points, point % points};
+    for (int i = 0; form->spread && i < 2; i++)
+        if (residue[i] != two_taps[i] && at[i] == (two_taps[i] ? points - 1 : 0)) return 1;
     return 0;
 }

@@ -4,173 +4,310 @@
  *
  * Threads share out ranges of channels, for each of which one transforms all that it needs (tiles that
  * another one transformed would come from its cache: 0.5 to 0.9 of the speed on two threads), and, where
- * tiles are many, parts of them, whose number depends on the problem alone. Sums that are not finite are
- * left to gathered GEMMs. */
+ * tiles are many, splits of them, whose number depends on the problem alone. */
+#include "weights.h"
+
 #include <string.h>
 
 #include "../../arithmetic.h"
 #include "../../platform/memory.h"
-#include "shared.h"
+#include "../../tuning.h"
 
 enum { CHAIN = FC_WINOGRAD_CHAIN };
-/* Of the workspace of one thread and the sums of all parts; channels are cut until it is enough. */
-static const ptrdiff_t MAX_BYTES = 15 << 20;
-/* Transformed tiles of a block, which should stay in L2, but no fewer tiles than make the adding of sums cheap:
- * 128 took 1.0 to 1.2 times as long as 64 with 64 and 128 channels, which 48 to 96 do alike. */
-static const ptrdiff_t BLOCK_BYTES = 1 << 20, MIN_TILES = 64;
-/* Sums of register tiles that share the points of a panel: one at a time took 1.1 to 1.3 times as long. */
-static const ptrdiff_t GROUP_BYTES = 320 << 10;
-/* Tiles of a part, and bytes of the sums of all parts, which must be added: in one part of up to
- * 1024 tiles rn50_l1_3x3 and unet_valid took 1.16 times as long on two threads, on one thread 0.97 to 0.99 times. */
-static const ptrdiff_t PART_TILES = 512, PARTS_BYTES = 6 << 20;
-enum { MAX_PARTS = 16 };
-/* Channels of a range that threads make do with. */
-enum { MIN_RANGE = 32 };
 
-/* A range of channels, for which a thread has this. */
+/* What a task keeps. */
 typedef struct {
-    const fc_weights_gradient *gradient; /* of these channels */
-    const fc_correlation *c;             /* the gradient's */
-    const fc_kernels *kernels;
-    fc_run *run;
-    ptrdiff_t size, lanes;
-    fc_winograd_images x, dy;
-    const fc_winograd_kernels *transforms;
-    fc_winograd_grid grid;
-    ptrdiff_t lines;             /* rows of tiles of a block */
-    ptrdiff_t copied;            /* ... of a copy */
-    ptrdiff_t rows, tile_vectors;        /* output channels and vectors of input channels of a register tile */
-    ptrdiff_t planes;            /* input channels, with a stride of all its residues */
-    ptrdiff_t panel, panels, strips; /* planes of a panel; register tiles along output channels */
-    ptrdiff_t group;             /* strips whose sums are in L2 */
-    ptrdiff_t v_point, v_panel, m_point, m_strip; /* elements between points, and between (panels, vectors) */
-    ptrdiff_t sums_point, sums_tile;
-    int whole;                   /* all tiles are one block, of which no more sums are kept than of a group */
-    char *copy, *v, *m, *sums;   /* [panel][point][tile][channel], [vector][point][tile][lane], register tiles */
-    char *taps;                  /* of a vector of channels */
-    ptrdiff_t *channel;          /* of dy: bytes from the first one */
-} range;
+    char *copy;         /* [line][position][channel] of x or dy */
+    char *v, *m;        /* [panel][point][tile][plane] of x, [vector][point][tile][output channel] of dy */
+    char *sums;         /* [panel][strip][point][row][plane] */
+    char *taps;         /* [tap][plane] of a vector of planes */
+    ptrdiff_t *channel; /* bytes from the first output channel to each in m */
+} scratch;
 
-/* A problem cut into ranges and parts. */
+/* The sums of a group as a call runs them. */
 typedef struct {
+    const fc_winograd_gradient *s;
     const fc_weights_gradient *gradient;
-    const fc_correlation *c;     /* the gradient's, of all planes */
-    const fc_axis *depth;
-    fc_conv_job *job;
-    ptrdiff_t rows, planes;      /* channels of a range */
-    ptrdiff_t row_ranges, plane_ranges, parts;
-    fc_winograd_grid grid;
-    fc_weights_gradient first;   /* the first range, than which none is larger: others have its register tiles */
-    range largest;
-    char *sums;                  /* [part][range][register tile] if there are several parts */
-    ptrdiff_t sums_bytes;        /* of a range */
-    double *bias_sums;           /* [part][output channel] */
+    fc_run *run;
+    char *sums;        /* [split][range] as in scratch, if there are several splits */
+    double *bias_sums; /* [split][output channel], or NULL */
     FC_ATOMIC int not_finite;
-} plan;
+} job;
 
-/* Of x, for so many rows of tiles. */
-static ptrdiff_t copied_rows(const range *j, ptrdiff_t lines) {
-    return j->grid.form.stride * (j->grid.form.tile[0] * lines + j->grid.form.taps[0] - 1);
+static ptrdiff_t ranges_of(const fc_winograd_gradient *s) { return s->out_ranges * s->in_ranges; }
+
+static ptrdiff_t taps_of(const fc_winograd_gradient *s) { return s->grid.form.taps[0] * s->grid.form.taps[1]; }
+
+static size_t taps_bytes(const fc_winograd_gradient *s) { return (size_t)(taps_of(s) * s->lanes * s->size); }
+
+/* Lines of x in a copy of so many lines of tiles. */
+static ptrdiff_t copied_lines(const fc_winograd_gradient *s, ptrdiff_t lines_of_tiles) {
+    const fc_winograd_form *form = &s->grid.form;
+    return form->stride * (form->tile[0] * lines_of_tiles + form->taps[0] - 1);
 }
 
-/* Rows of tiles of x, or, not `of_x`, of dy, which the block has from its row `first` on. */
-static void transform(const range *j, int of_x, ptrdiff_t first, ptrdiff_t lines, double *bias_sums) {
-    const fc_winograd_images *m = of_x ? &j->x : &j->dy;
-    const fc_winograd_grid *g = &j->grid;
-    const ptrdiff_t size = j->size, row = m->width * m->part, width = of_x ? j->panel : j->lanes;
-    const ptrdiff_t stride = m->stride, down = stride * g->form.tile[0], more = stride * (g->form.taps[0] - 1);
-    const fc_winograd_tiles tiles = fc_winograd_tiles_of(g, m, width, of_x ? j->v_point : j->m_point);
+/* Elements of a line of the copy, of x or of dy, whichever has more. */
+static ptrdiff_t copy_line(const fc_winograd_range *r) {
+    return max(r->x.width * r->x.copy_channels, r->dy.width * r->dy.copy_channels);
+}
+
+static fc_winograd_range range_of(const fc_winograd_gradient *s, ptrdiff_t number) {
+    fc_winograd_range r = {
+        .first_out = number / s->in_ranges * s->range_out_channels,
+        .first_plane = number % s->in_ranges * s->range_in_planes,
+        .x = s->x,
+        .dy = s->dy,
+    };
+    FC_ASSERT(0 <= number && number < ranges_of(s));
+    r.out_channels = min(s->range_out_channels, s->out_channels - r.first_out);
+    const ptrdiff_t channels = min(s->range_in_planes, s->in_planes - r.first_plane);
+    fc_winograd_read(&r.x, r.first_plane, channels, s->lanes);
+    fc_winograd_read(&r.dy, 0, r.out_channels, s->lanes);
+    r.planes = fc_winograd_planes(&s->grid.form, channels, s->lanes);
+    r.panels = quotient_up(r.planes, s->panel);
+    r.strips = quotient_up(r.out_channels, s->tile_rows);
+    return r;
+}
+
+static size_t lay_out(const fc_winograd_gradient *s, const fc_winograd_range *r, scratch *w, char *base) {
+    const ptrdiff_t size = s->size;
+    const ptrdiff_t tiles = s->whole ? s->group : s->splits > 1 ? 0 : r->panels * r->strips;
+    size_t used = 0;
+    w->copy = fc_carve(base, &used, copied_lines(s, s->copy_lines) * copy_line(r) * size);
+    w->v = fc_carve(base, &used, r->panels * s->v_panel * size);
+    w->m = fc_carve(base, &used, r->dy.pitch / s->lanes * s->m_vector * size);
+    w->sums = fc_carve(base, &used, tiles * s->sums_tile * size);
+    w->taps = fc_carve(base, &used, (ptrdiff_t)taps_bytes(s));
+    w->channel = fc_carve(base, &used, r->out_channels * (ptrdiff_t)sizeof *w->channel);
+    return used;
+}
+
+/* ---- Planning ---- */
+
+/* Where dy lies, without an address. */
+static fc_winograd_images output_images(const fc_correlation *c, const fc_axis *depth, const fc_winograd_grid *g) {
+    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
+    return (fc_winograd_images){
+        .image = c->y_image,
+        .plane = depth->target_stride,
+        .planes = depth->outputs,
+        .plane_stride = 1,
+        .tap_channels = c->rows,
+        .line = h->target_stride,
+        .line_step = g->line_step,
+        .stride = 1,
+        .column = w->target_stride,
+        .channel = c->y_row,
+        .lines = h->outputs,
+        .columns = w->outputs,
+        .width = g->form.tile[1] * g->across,
+    };
+}
+
+/* Sets ranges of so many channels, and what the first of them has in common with all. */
+static void set_ranges(fc_winograd_gradient *s, ptrdiff_t out_channels, ptrdiff_t in_planes) {
+    const ptrdiff_t lanes = s->lanes, points = s->grid.form.points, tiles = s->block_lines * s->grid.across;
+    s->range_out_channels = out_channels;
+    s->range_in_planes = in_planes;
+    s->out_ranges = quotient_up(s->out_channels, out_channels);
+    s->in_ranges = quotient_up(s->in_planes, in_planes);
+    const ptrdiff_t planes = fc_winograd_planes(&s->grid.form, in_planes, lanes);
+    s->tile_vectors = fc_winograd_tile_vectors(s->kernels, quotient_up(planes, lanes), FC_MAX_TILE_VECTORS);
+    s->tile_rows = s->kernels->winograd_tile_rows[s->tile_vectors - 1];
+    s->panel = s->tile_vectors * lanes;
+    s->first = range_of(s, 0);
+    s->sums_point = s->tile_rows * s->panel;
+    s->sums_tile = points * s->sums_point;
+    s->sums_range = s->first.panels * s->first.strips * s->sums_tile;
+    s->group = min(s->first.strips, max(1, FC_WINOGRAD_DW_GROUP_BYTES / (s->sums_tile * s->size)));
+    s->whole = s->block_lines == s->grid.lines && s->splits == 1;
+    s->v_point = tiles * s->panel + lanes;
+    s->v_panel = points * s->v_point;
+    s->m_point = tiles * lanes + lanes;
+    s->m_vector = points * s->m_point;
+    const ptrdiff_t line = copied_lines(s, 1) * s->size * copy_line(&s->first);
+    s->copy_lines = max(1, min(min(s->block_lines, s->grid.down), FC_WINOGRAD_COPY_BYTES / line));
+}
+
+static ptrdiff_t half(ptrdiff_t channels, ptrdiff_t lanes) { return quotient_up(channels, 2 * lanes) * lanes; }
+
+/* Cuts channels until a thread's workspace is enough, and until there are units for all threads. */
+static void plan_ranges(fc_winograd_gradient *s, int threads) {
+    ptrdiff_t out_channels = s->out_channels, in_planes = s->in_planes;
+    for (;;) {
+        scratch w;
+        set_ranges(s, out_channels, in_planes);
+        const ptrdiff_t larger = max(out_channels, in_planes), units = ranges_of(s) * s->splits;
+        const ptrdiff_t shared = s->splits > 1 ? units * s->sums_range * s->size : 0;
+        const int fits = (ptrdiff_t)lay_out(s, &s->first, &w, NULL) + shared <= FC_WINOGRAD_DW_MAX_BYTES;
+        if (larger <= s->lanes || (fits && (units >= threads || larger < 2 * FC_WINOGRAD_DW_MIN_RANGE))) {
+            s->tasks = min(units, threads);
+            return;
+        }
+        if (out_channels > in_planes) out_channels = half(out_channels, s->lanes);
+        else in_planes = half(in_planes, s->lanes);
+    }
+}
+
+fc_winograd_gradient fc_winograd_plan_weights(const fc_conv_job *cj, fc_winograd_form form, const fc_correlation *c,
+                                              const fc_axis *depth) {
+    fc_winograd_gradient s = {
+        .kernels = cj->kernels,
+        .transforms = &cj->kernels->winograd[form.shape],
+        .size = cj->size,
+        .lanes = cj->kernels->lanes,
+        .depth = *depth,
+        .grid = fc_winograd_grid_of(c, depth, form),
+        .out_channels = c->rows,
+        .in_planes = c->planes,
+        .splits = 1,
+    };
+    FC_ASSERT(!form.spread && s.lanes * s.size <= FC_WINOGRAD_VECTOR_BYTES);
+    s.x = fc_winograd_input(c, depth, &s.grid, s.lanes);
+    s.dy = output_images(c, depth, &s.grid);
+    /* Blocks and splits depend neither on ranges nor on threads, so that the sums do not. */
+    const ptrdiff_t tile = form.points * s.size * (fc_winograd_planes(&form, c->planes, s.lanes) + c->rows);
+    const ptrdiff_t tiles = max(FC_WINOGRAD_DW_MIN_TILES, FC_WINOGRAD_DW_BLOCK_BYTES / tile);
+    s.block_lines = min(s.grid.lines, max(1, tiles / s.grid.across));
+    set_ranges(&s, c->rows, c->planes);
+    const ptrdiff_t splits = min(s.grid.lines * s.grid.across / FC_WINOGRAD_DW_SPLIT_TILES,
+                                 FC_WINOGRAD_DW_SPLIT_BYTES / (s.sums_range * s.size));
+    while (2 * s.splits <= min(splits, FC_WINOGRAD_DW_MAX_SPLITS)) s.splits *= 2;
+    plan_ranges(&s, cj->run.threads);
+    return s;
+}
+
+/* Bytes that the tasks share: sums of all splits, and of db. */
+static size_t shared_sums_bytes(const fc_winograd_gradient *s) {
+    return s->splits > 1 ? (size_t)(s->splits * ranges_of(s) * s->sums_range * s->size) : 0;
+}
+
+static size_t bias_sums_bytes(const fc_winograd_gradient *s, int has_db) {
+    return has_db ? (size_t)(s->splits * s->out_channels) * sizeof(double) : 0;
+}
+
+size_t fc_winograd_gradient_bytes(const fc_winograd_gradient *s, int has_db) {
+    scratch w;
+    return (size_t)s->tasks * lay_out(s, &s->first, &w, NULL) + shared_sums_bytes(s) + bias_sums_bytes(s, has_db);
+}
+
+/* ---- Tiles, products ---- */
+
+/* A range with the addresses of a call. */
+static fc_winograd_range bind(const job *j, ptrdiff_t number) {
+    const fc_correlation *c = &j->gradient->c;
+    fc_winograd_range r = range_of(j->s, number);
+    r.x.base = c->x + c->x_plane[0] * j->s->size;
+    r.dy.base = j->gradient->dy + r.first_out * c->y_row * j->s->size;
+    return r;
+}
+
+/* Transforms the tiles of x, or, not `of_x`, of dy, of a block from its line `first` on. `bias_sums`: NULL, or where
+ * the sum of each channel is added. */
+static void transform(const job *j, const fc_winograd_range *r, const scratch *w, int of_x, ptrdiff_t first,
+                      ptrdiff_t lines, double *bias_sums) {
+    const fc_winograd_gradient *s = j->s;
+    const fc_winograd_images *m = of_x ? &r->x : &r->dy;
+    const fc_winograd_grid *g = &s->grid;
+    const ptrdiff_t size = s->size, width = of_x ? s->panel : s->lanes, together = m->copy_channels;
+    const ptrdiff_t stride = m->stride, down = stride * g->form.tile[0];
+    const fc_winograd_tiles tiles = fc_winograd_tiles_of(g, m, width, of_x ? s->v_point : s->m_point);
     /* What is not copied, beside the channels. */
-    if (m->part > m->channels) memset(j->copy, 0, (size_t)(copied_rows(j, j->copied) * row * size));
+    if (together > m->channels)
+        memset(w->copy, 0, (size_t)(copied_lines(s, s->copy_lines) * m->width * together * size));
     for (ptrdiff_t line = first; line < first + lines && !fc_stopped(j->run);) {
         const fc_winograd_place place = fc_winograd_find(g, line);
-        const ptrdiff_t count = min(min(j->copied, first + lines - line), place.below);
-        const ptrdiff_t rows = down * count + (of_x ? more : 0);
-        for (ptrdiff_t channel = 0; channel < m->pitch; channel += j->lanes) {
-            const ptrdiff_t of_part = channel % m->part;
-            if (!of_part) {
-                fc_winograd_copy(j->kernels, size, m, &place, rows, channel, j->copy);
+        const ptrdiff_t count = min(min(s->copy_lines, first + lines - line), place.below);
+        const ptrdiff_t copied = of_x ? copied_lines(s, count) : down * count;
+        for (ptrdiff_t channel = 0; channel < m->pitch; channel += s->lanes) {
+            const ptrdiff_t beside = channel % together;
+            if (!beside) {
+                fc_winograd_copy(s->kernels, size, m, &place, copied, channel, w->copy);
                 if (bias_sums)
-                    j->kernels->sum(rows * m->width, min(m->part, m->channels - channel), j->copy, m->part,
+                    s->kernels->sum(copied * m->width, min(together, m->channels - channel), w->copy, together,
                                     bias_sums + channel);
             }
             for (ptrdiff_t i = 0; i < count * g->column_step * stride * stride; i++) {
                 const ptrdiff_t residue = i % (stride * stride), plane = residue * m->pitch + channel;
-                const ptrdiff_t line_of = i / (stride * stride) / g->column_step;
+                const ptrdiff_t below = i / (stride * stride) / g->column_step;
                 const ptrdiff_t column = i / (stride * stride) % g->column_step;
-                const ptrdiff_t position = (down * line_of + residue / stride) * m->width + column + residue % stride;
-                const char *source = j->copy + (position * m->part + of_part) * size;
-                const ptrdiff_t tile = (line - first + line_of) * g->across + column * g->of_residue;
+                const ptrdiff_t position = (down * below + residue / stride) * m->width + column + residue % stride;
+                const char *source = w->copy + (position * together + beside) * size;
+                const ptrdiff_t tile = (line - first + below) * g->across + column * g->tiles;
                 const ptrdiff_t panel = plane / width, at = tile * width + plane % width;
-                if (of_x) j->transforms->input(&tiles, source, j->v + (panel * j->v_panel + at) * size);
-                else j->transforms->output_gradient(&tiles, source, j->m + (panel * j->m_strip + at) * size);
+                if (of_x) s->transforms->input(&tiles, source, w->v + (panel * s->v_panel + at) * size);
+                else s->transforms->output_gradient(&tiles, source, w->m + (panel * s->m_vector + at) * size);
             }
         }
         line += count;
     }
 }
 
-/* The products of register tiles `strip` to `end` of a panel, whose points stay in L1. */
-static void multiply(const range *j, ptrdiff_t panel, ptrdiff_t strip, ptrdiff_t end, ptrdiff_t tiles, int accumulate,
-                     char *sums) {
-    const ptrdiff_t size = j->size, k = strip * j->rows;
-    for (ptrdiff_t point = 0; point < j->grid.form.points; point++) {
-        if (fc_winograd_lacks(&j->grid.form, point, j->x.pitch, panel * j->panel,
-                              min(j->planes, (panel + 1) * j->panel))) {
-            for (ptrdiff_t i = 0; i < end - strip && !accumulate; i++)
-                memset(sums + (i * j->sums_tile + point * j->sums_point) * size, 0, (size_t)(j->sums_point * size));
+/* The products of some register tiles of a panel, whose points stay in L1. */
+static void multiply(const job *j, const fc_winograd_range *r, const scratch *w, ptrdiff_t panel, fc_units strips,
+                     ptrdiff_t tiles, int accumulate, char *sums) {
+    const fc_winograd_gradient *s = j->s;
+    const ptrdiff_t size = s->size, k = strips.begin * s->tile_rows;
+    for (ptrdiff_t point = 0; point < s->grid.form.points; point++) {
+        if (fc_winograd_lacks(&s->grid.form, point, r->x.pitch, panel * s->panel,
+                              min(r->planes, (panel + 1) * s->panel))) {
+            for (ptrdiff_t i = 0; i < strips.end - strips.begin && !accumulate; i++)
+                memset(sums + (i * s->sums_tile + point * s->sums_point) * size, 0, (size_t)(s->sums_point * size));
             continue;
         }
         for (ptrdiff_t d = 0; d < tiles; d += CHAIN) {
             const ptrdiff_t depth = min(CHAIN, tiles - d);
-            const char *v = j->v + (panel * j->v_panel + point * j->v_point + d * j->panel) * size;
+            const char *v = w->v + (panel * s->v_panel + point * s->v_point + d * s->panel) * size;
             const fc_winograd_reduction reduction = {
-                .rows = min(end * j->rows, j->c->rows) - k,
+                .rows = min(strips.end * s->tile_rows, r->out_channels) - k,
                 .depth = depth,
-                .a = j->m + (point * j->m_point + d * j->lanes) * size,
-                .channel = j->channel + k,
+                .a = w->m + (point * s->m_point + d * s->lanes) * size,
+                .channel = w->channel + k,
                 .b = v,
-                .c = sums + point * j->sums_point * size,
-                .c_tile = j->sums_tile,
+                .c = sums + point * s->sums_point * size,
+                .c_tile = s->sums_tile,
                 .accumulate = accumulate || d > 0,
-                .next = v + depth * j->panel * size,
-                .fetched = depth * j->panel,
+                .next = v + depth * s->panel * size,
+                .fetched = depth * s->panel,
             };
-            j->kernels->winograd_reduction[j->tile_vectors - 1](&reduction);
+            s->kernels->winograd_reduction[s->tile_vectors - 1](&reduction);
         }
     }
 }
 
-static ptrdiff_t taps_of(const range *j) { return j->grid.form.taps[0] * j->grid.form.taps[1]; }
+/* ---- Sums to dw ---- */
 
-/* One row of a register tile's sums to dw: those of one output channel. */
-static int store_row(const range *j, char *sums, ptrdiff_t k, ptrdiff_t c0) {
-    const fc_correlation *c = j->c;
-    const ptrdiff_t size = j->size, lanes = j->lanes, planes = min(j->panel, j->planes - c0);
-    const ptrdiff_t stride = j->grid.form.stride;
+/* One row of a register tile's sums to dw: those of an output channel, and of planes from c0 on. Returns whether they
+ * are finite. */
+static int store_row(const job *j, const fc_winograd_range *r, char *taps, char *sums, ptrdiff_t k, ptrdiff_t c0) {
+    const fc_winograd_gradient *s = j->s;
+    const fc_correlation *c = &j->gradient->c;
+    const ptrdiff_t size = s->size, lanes = s->lanes, planes = min(s->panel, r->planes - c0);
+    const ptrdiff_t stride = s->grid.form.stride;
     const ptrdiff_t down = c->axis[0].weight_step, along = c->axis[1].weight_step;
-    char *dw = j->gradient->dw + (k * c->w_row + c->axis[0].weight + c->axis[1].weight) * size;
-    const ptrdiff_t across = j->grid.form.taps[1], all = taps_of(j);
+    const ptrdiff_t first = (r->first_out + k) * c->w_row + c->axis[0].weight + c->axis[1].weight;
+    char *dw = j->gradient->dw + first * size;
+    const ptrdiff_t across = s->grid.form.taps[1], all = taps_of(s);
     const int packed = stride == 1 && (across == 1 || along == 1) && (across == all || down == across);
-    char *taps = j->taps;
     int finite = 1;
     for (ptrdiff_t i = 0; i < planes; i += lanes) {
-        const ptrdiff_t residue = stride == 1 ? 0 : (c0 + i) / j->x.pitch, channel = c0 + i - residue * j->x.pitch;
-        const ptrdiff_t count = min(lanes, c->planes - channel);
-        const ptrdiff_t *at = c->w_plane + channel;
-        /* Not needed, and summed or not by what else is in the panel: whether they are finite must not count. */
-        for (ptrdiff_t point = 0; point < j->grid.form.points; point++)
-            if (fc_winograd_lacks(&j->grid.form, point, j->x.pitch, c0 + i, c0 + i + 1))
-                memset(sums + (point * j->sums_point + i) * size, 0, (size_t)(lanes * size));
-        finite &= j->transforms->weights_gradient(sums + i * size, j->sums_point, taps);
+        const ptrdiff_t residue = stride == 1 ? 0 : (c0 + i) / r->x.pitch, channel = c0 + i - residue * r->x.pitch;
+        const ptrdiff_t count = min(lanes, r->x.channels - channel);
+        const ptrdiff_t *at = c->w_plane + r->first_plane + channel;
+        /* Points that a residue lacks are summed or not by what else is in the panel, and must not count. */
+        for (ptrdiff_t point = 0; point < s->grid.form.points; point++)
+            if (fc_winograd_lacks(&s->grid.form, point, r->x.pitch, c0 + i, c0 + i + 1))
+                memset(sums + (point * s->sums_point + i) * size, 0, (size_t)(lanes * size));
+        finite &= s->transforms->weights_gradient(sums + i * size, s->sums_point, taps);
         if (packed && (count == 1 || at[1] - at[0] == all)) {
-            j->kernels->transpose(all, count, taps, lanes, dw + at[0] * size, all);
+            s->kernels->transpose(all, count, taps, lanes, dw + at[0] * size, all);
             continue;
         }
         for (ptrdiff_t t = 0; t < all; t++) {
-            const ptrdiff_t r = residue / stride + t / across * stride, s = residue % stride + t % across * stride;
-            const ptrdiff_t tap = r * down + s * along;
-            if (r >= c->axis[0].taps || s >= c->axis[1].taps) continue;
+            const ptrdiff_t down_tap = residue / stride + t / across * stride;
+            const ptrdiff_t along_tap = residue % stride + t % across * stride;
+            if (down_tap >= c->axis[0].taps || along_tap >= c->axis[1].taps) continue;
+            const ptrdiff_t tap = down_tap * down + along_tap * along;
             for (ptrdiff_t n = 0; n < count; n++)
                 memcpy(dw + (at[n] + tap) * size, taps + (t * lanes + n) * size, (size_t)size);
         }
@@ -178,235 +315,111 @@ static int store_row(const range *j, char *sums, ptrdiff_t k, ptrdiff_t c0) {
     return finite;
 }
 
-/* Sums of register tiles `strip` to `end` of a panel to dw. */
-static int store_sums(const range *j, char *sums, ptrdiff_t panel, ptrdiff_t strip, ptrdiff_t end) {
-    const ptrdiff_t first = strip * j->rows;
+/* Sums of some register tiles of a panel to dw. Returns whether they are finite. */
+static int store_sums(const job *j, const fc_winograd_range *r, char *taps, char *sums, ptrdiff_t panel,
+                      fc_units strips) {
+    const fc_winograd_gradient *s = j->s;
+    const ptrdiff_t first = strips.begin * s->tile_rows;
     int finite = 1;
-    for (ptrdiff_t k = first; k < min(end * j->rows, j->c->rows); k++) {
-        const ptrdiff_t i = k - first, at = i / j->rows * j->sums_tile + i % j->rows * j->panel;
-        finite &= store_row(j, sums + at * j->size, k, panel * j->panel);
+    for (ptrdiff_t k = first; k < min(strips.end * s->tile_rows, r->out_channels); k++) {
+        const ptrdiff_t i = k - first, at = i / s->tile_rows * s->sums_tile + i % s->tile_rows * s->panel;
+        finite &= store_row(j, r, taps, sums + at * s->size, k, panel * s->panel);
     }
     return finite;
 }
 
-/* Output channels k to k + rows, and input channels i to i + planes. */
-static fc_weights_gradient cut(const fc_weights_gradient *all, ptrdiff_t size, ptrdiff_t k, ptrdiff_t rows,
-                               ptrdiff_t i, ptrdiff_t planes) {
-    fc_weights_gradient g = *all;
-    g.c.rows = min(rows, all->c.rows - k);
-    if (all->dw) g.dw = all->dw + k * all->c.w_row * size;
-    if (all->dy) g.dy = all->dy + k * all->c.y_row * size;
-    g.c.planes = min(planes, all->c.planes - i);
-    g.c.x_plane += i;
-    g.c.w_plane += i;
-    return g;
-}
+/* ---- Tasks ---- */
 
-/* What does not depend on ranges nor threads: rows of tiles of a block. */
-static ptrdiff_t lines_of(const plan *p) {
-    const ptrdiff_t planes = fc_winograd_planes(&p->grid.form, p->c->planes, p->job->kernels->lanes);
-    const ptrdiff_t bytes = p->grid.form.points * p->job->size * (planes + p->c->rows);
-    return min(p->grid.all, max(1, max(MIN_TILES, BLOCK_BYTES / bytes) / p->grid.across));
-}
-
-/* `like`: the largest range, whose register tiles, groups and copies it shall have; or NULL. */
-static range find_range(const plan *p, const fc_weights_gradient *gradient, const range *like) {
-    const fc_correlation *c = &gradient->c;
-    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    range j = {.gradient = gradient, .c = c, .kernels = p->job->kernels, .run = &p->job->run, .size = p->job->size};
-    j.lanes = j.kernels->lanes;
-    j.grid = p->grid;
-    j.transforms = &j.kernels->winograd[j.grid.form.shape];
-    j.x = fc_winograd_input(p->c, p->depth, c->x_plane - p->c->x_plane, c->planes, &j.grid, j.size, j.lanes);
-    j.dy = (fc_winograd_images){
-        .base = gradient->dy,
-        .image = c->y_image,
-        .plane = p->depth->target_stride,
-        .planes = p->depth->outputs,
-        .plane_stride = 1,
-        .of_tap = c->rows,
-        .row = h->target_stride,
-        .row_step = j.grid.row_step,
-        .stride = 1,
-        .column = w->target_stride,
-        .channel = c->y_row,
-        .rows = h->outputs,
-        .columns = w->outputs,
-        .channels = c->rows,
-        .width = j.grid.form.tile[1] * j.grid.across,
-        .pitch = quotient_up(c->rows, j.lanes) * j.lanes,
-    };
-    j.dy.part = fc_winograd_part(&j.dy, j.lanes);
-    j.planes = fc_winograd_planes(&j.grid.form, c->planes, j.lanes);
-    j.tile_vectors = like ? like->tile_vectors : fc_winograd_tile_vectors(j.kernels, quotient_up(j.planes, j.lanes),
-                                                                            FC_MAX_TILE_VECTORS);
-    j.rows = j.kernels->winograd_tile_rows[j.tile_vectors - 1];
-    j.panel = j.tile_vectors * j.lanes;
-    j.panels = quotient_up(j.planes, j.panel);
-    j.strips = quotient_up(c->rows, j.rows);
-    j.sums_point = j.rows * j.panel;
-    j.sums_tile = j.grid.form.points * j.sums_point;
-    j.group = like ? like->group : min(j.strips, max(1, GROUP_BYTES / (j.sums_tile * j.size)));
-    j.lines = lines_of(p);
-    j.whole = j.lines == p->grid.all && p->parts == 1;
-    const ptrdiff_t tiles = j.lines * j.grid.across;
-    j.v_point = tiles * j.panel + j.lanes;
-    j.v_panel = j.grid.form.points * j.v_point;
-    j.m_point = tiles * j.lanes + j.lanes;
-    j.m_strip = j.grid.form.points * j.m_point;
-    const ptrdiff_t line = copied_rows(&j, 1) * j.size * max(j.x.width * j.x.part, j.dy.width * j.dy.part);
-    j.copied = like ? like->copied : max(1, min(min(j.lines, j.grid.down), FC_WINOGRAD_COPY_BYTES / line));
-    return j;
-}
-
-static ptrdiff_t sums_bytes(const range *j) { return j->panels * j->strips * j->sums_tile * j->size; }
-static ptrdiff_t taps_bytes(const range *j) { return taps_of(j) * j->lanes * j->size; }
-
-static size_t lay_out(const plan *p, range *j, char *base) {
-    const ptrdiff_t width = max(j->x.width * j->x.part, j->dy.width * j->dy.part);
-    const ptrdiff_t sums = j->whole ? j->group * j->sums_tile * j->size : p->parts > 1 ? 0 : sums_bytes(j);
-    size_t used = 0;
-    j->copy = fc_carve(base, &used, copied_rows(j, j->copied) * width * j->size);
-    j->v = fc_carve(base, &used, j->panels * j->v_panel * j->size);
-    j->m = fc_carve(base, &used, j->dy.pitch / j->lanes * j->m_strip * j->size);
-    j->sums = fc_carve(base, &used, sums);
-    j->taps = fc_carve(base, &used, taps_bytes(j));
-    j->channel = fc_carve(base, &used, j->c->rows * (ptrdiff_t)sizeof *j->channel);
-    return used;
-}
-
-static void set_tables(range *j) {
-    for (ptrdiff_t k = 0; k < j->c->rows; k++) j->channel[k] = (k / j->lanes * j->m_strip + k % j->lanes) * j->size;
-}
-
-static fc_weights_gradient gradient_of(const plan *p, ptrdiff_t number) {
-    return cut(p->gradient, p->job->size, number / p->plane_ranges * p->rows, p->rows,
-               number % p->plane_ranges * p->planes, p->planes);
-}
-
-/* One part of the tiles of one range. */
-static void sum_tiles(plan *p, range *j, ptrdiff_t number, ptrdiff_t part) {
-    const fc_units lines = fc_units_of(p->grid.all, p->parts, part);
-    const ptrdiff_t k0 = number / p->plane_ranges * p->rows;
-    double *bias_sums = p->bias_sums && number % p->plane_ranges == 0 ? p->bias_sums + part * p->c->rows + k0 : NULL;
-    if (p->parts > 1) j->sums = p->sums + (part * p->row_ranges * p->plane_ranges + number) * p->sums_bytes;
-    for (ptrdiff_t first = lines.begin; first < lines.end && !fc_stopped(j->run); first += j->lines) {
-        const ptrdiff_t count = min(j->lines, lines.end - first), tiles = count * j->grid.across;
-        const int last = p->parts == 1 && first + count == lines.end;
-        transform(j, 1, first, count, NULL);
-        transform(j, 0, first, count, bias_sums);
-        for (ptrdiff_t panel = 0; panel < j->panels && !fc_stopped(j->run); panel++)
-            for (ptrdiff_t strip = 0; strip < j->strips; strip += j->group) {
-                const ptrdiff_t end = min(strip + j->group, j->strips);
-                char *sums = j->sums + (j->whole ? 0 : (panel * j->strips + strip) * j->sums_tile * j->size);
-                multiply(j, panel, strip, end, tiles, first > lines.begin, sums);
-                if (last && !store_sums(j, sums, panel, strip, end)) p->not_finite = 1;
+/* One split of the tiles of one range. */
+static void sum_tiles(job *j, const fc_winograd_range *r, const scratch *w, ptrdiff_t number, ptrdiff_t split) {
+    const fc_winograd_gradient *s = j->s;
+    const fc_units lines = fc_units_of(s->grid.lines, s->splits, split);
+    const int sums_bias = j->bias_sums && r->first_plane == 0;
+    double *bias_sums = sums_bias ? j->bias_sums + split * s->out_channels + r->first_out : NULL;
+    char *all = s->splits > 1 ? j->sums + (split * ranges_of(s) + number) * s->sums_range * s->size : w->sums;
+    for (ptrdiff_t first = lines.begin; first < lines.end && !fc_stopped(j->run); first += s->block_lines) {
+        const ptrdiff_t count = min(s->block_lines, lines.end - first), tiles = count * s->grid.across;
+        const int last = s->splits == 1 && first + count == lines.end;
+        transform(j, r, w, 1, first, count, NULL);
+        transform(j, r, w, 0, first, count, bias_sums);
+        for (ptrdiff_t panel = 0; panel < r->panels && !fc_stopped(j->run); panel++)
+            for (ptrdiff_t strip = 0; strip < r->strips; strip += s->group) {
+                const fc_units strips = {strip, min(strip + s->group, r->strips)};
+                char *sums = all + (s->whole ? 0 : (panel * r->strips + strip) * s->sums_tile * s->size);
+                multiply(j, r, w, panel, strips, tiles, first > lines.begin, sums);
+                if (last && !store_sums(j, r, w->taps, sums, panel, strips)) j->not_finite = 1;
             }
     }
 }
 
-/* Units: parts of ranges. */
-static void sum_task(void *context, int index) {
-    plan *p = context;
-    const ptrdiff_t ranges = p->row_ranges * p->plane_ranges;
-    const fc_units share = fc_units_of(ranges * p->parts, p->job->run.threads, index);
-    range j = p->largest;
-    char *base = share.begin < share.end ? fc_scratch_acquire(lay_out(p, &j, NULL)) : NULL;
-    if (share.begin < share.end && !base) fc_stop(&p->job->run, FC_NO_MEMORY);
-    for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped(&p->job->run); u++) {
-        const fc_weights_gradient g = gradient_of(p, u / p->parts);
-        j = find_range(p, &g, &p->largest);
-        lay_out(p, &j, base);
-        set_tables(&j);
-        sum_tiles(p, &j, u / p->parts, u % p->parts);
+/* Units: splits of ranges. */
+static void sum_task(void *context, int task) {
+    job *j = context;
+    const fc_winograd_gradient *s = j->s;
+    const fc_units units = fc_units_of(ranges_of(s) * s->splits, s->tasks, task);
+    scratch w;
+    char *base = fc_scratch_acquire(lay_out(s, &s->first, &w, NULL));
+    if (!base) {
+        fc_stop(j->run, FC_NO_MEMORY);
+        return;
+    }
+    for (ptrdiff_t u = units.begin; u < units.end && !fc_stopped(j->run); u++) {
+        const fc_winograd_range r = bind(j, u / s->splits);
+        lay_out(s, &r, &w, base);
+        for (ptrdiff_t k = 0; k < r.out_channels; k++)
+            w.channel[k] = (k / s->lanes * s->m_vector + k % s->lanes) * s->size;
+        sum_tiles(j, &r, &w, u / s->splits, u % s->splits);
     }
     fc_scratch_release(base);
 }
 
-/* Adds the sums of all parts in their order. Units: register tiles of the largest range, of all ranges. */
-static void add_task(void *context, int index) {
-    plan *p = context;
-    const ptrdiff_t ranges = p->row_ranges * p->plane_ranges;
-    const ptrdiff_t of_each = p->largest.panels * p->largest.strips, tile = p->largest.sums_tile * p->largest.size;
-    const fc_units share = fc_units_of(ranges * of_each, p->job->run.threads, index);
-    char *taps = fc_scratch_acquire((size_t)taps_bytes(&p->largest));
+/* Adds the sums of all splits in their order. Units: register tiles of the first range, for each range. */
+static void add_task(void *context, int task) {
+    job *j = context;
+    const fc_winograd_gradient *s = j->s;
+    const ptrdiff_t each = s->first.panels * s->first.strips, step = ranges_of(s) * s->sums_range * s->size;
+    const fc_units units = fc_units_of(ranges_of(s) * each, j->run->threads, task);
+    char *taps = fc_scratch_acquire(taps_bytes(s));
     if (!taps) {
-        fc_stop(&p->job->run, FC_NO_MEMORY);
+        fc_stop(j->run, FC_NO_MEMORY);
         return;
     }
-    for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped(&p->job->run); u++) {
-        const ptrdiff_t number = u / of_each, at = u % of_each;
-        const fc_weights_gradient g = gradient_of(p, number);
-        range j = find_range(p, &g, &p->largest);
-        if (at >= j.panels * j.strips) continue;
-        j.taps = taps;
-        char *sums = p->sums + number * p->sums_bytes + at * tile;
-        for (ptrdiff_t part = 1; part < p->parts; part++)
-            j.kernels->add(j.sums_tile, sums + part * ranges * p->sums_bytes, sums);
-        if (!store_sums(&j, sums, at / j.strips, at % j.strips, at % j.strips + 1)) p->not_finite = 1;
+    for (ptrdiff_t u = units.begin; u < units.end && !fc_stopped(j->run); u++) {
+        const ptrdiff_t number = u / each, at = u % each;
+        const fc_winograd_range r = bind(j, number);
+        if (at >= r.panels * r.strips) continue;
+        const fc_units strip = {at % r.strips, at % r.strips + 1};
+        char *sums = j->sums + (number * s->sums_range + at * s->sums_tile) * s->size;
+        for (ptrdiff_t split = 1; split < s->splits; split++)
+            s->kernels->add(s->sums_tile, sums + split * step, sums);
+        if (!store_sums(j, &r, taps, sums, at / r.strips, strip)) j->not_finite = 1;
     }
     fc_scratch_release(taps);
 }
 
-static ptrdiff_t half(ptrdiff_t channels, ptrdiff_t lanes) { return quotient_up(channels, 2 * lanes) * lanes; }
-
-/* Cuts channels until a thread's workspace is enough, and until there are units for all threads. */
-static plan find_plan(fc_conv_job *cj, const fc_weights_gradient *gradient, const fc_axis *depth) {
-    const fc_correlation *c = &gradient->c;
-    plan p = {.gradient = gradient, .c = c, .depth = depth, .job = cj, .rows = c->rows, .planes = c->planes,
-              .row_ranges = 1, .plane_ranges = 1, .parts = 1};
-    const ptrdiff_t lanes = cj->kernels->lanes;
-    p.grid = fc_winograd_grid_of(c, depth, fc_winograd_form_for(FC_BACKWARD_WEIGHTS, cj->p));
-    const range whole = find_range(&p, gradient, NULL);
-    const ptrdiff_t tiles = p.grid.all * p.grid.across;
-    const ptrdiff_t parts = min(tiles / PART_TILES, PARTS_BYTES / sums_bytes(&whole));
-    while (2 * p.parts <= min(parts, MAX_PARTS)) p.parts *= 2;
-    for (;;) {
-        const fc_weights_gradient first = gradient_of(&p, 0);
-        p.largest = find_range(&p, &first, NULL);
-        p.sums_bytes = sums_bytes(&p.largest);
-        const ptrdiff_t larger = max(p.rows, p.planes), units = p.row_ranges * p.plane_ranges * p.parts;
-        const ptrdiff_t shared = p.parts > 1 ? units * p.sums_bytes : 0;
-        const int fits = (ptrdiff_t)lay_out(&p, &p.largest, NULL) + shared <= MAX_BYTES;
-        if (larger <= lanes || (fits && (units >= cj->run.threads || larger < 2 * MIN_RANGE))) return p;
-        if (p.rows > p.planes) p.rows = half(p.rows, lanes);
-        else p.planes = half(p.planes, lanes);
-        p.row_ranges = quotient_up(c->rows, p.rows);
-        p.plane_ranges = quotient_up(c->planes, p.planes);
-    }
-}
-
-static void add_bias_sums(const plan *p) {
-    for (ptrdiff_t k = 0; k < p->c->rows; k++) {
+static void add_bias_sums(const job *j) {
+    const ptrdiff_t channels = j->s->out_channels;
+    for (ptrdiff_t k = 0; k < channels; k++) {
         double sum = 0;
-        for (ptrdiff_t part = 0; part < p->parts; part++) sum += p->bias_sums[part * p->c->rows + k];
-        fc_put_gradient(p->job->size, p->gradient->db, k, sum, 0);
+        for (ptrdiff_t split = 0; split < j->s->splits; split++) sum += j->bias_sums[split * channels + k];
+        fc_put_gradient(j->s->size, j->gradient->db, k, sum, 0);
     }
 }
 
-double fc_winograd_weights_tile(const fc_winograd_form *form, ptrdiff_t size) {
-    const ptrdiff_t lanes = 64 / size, side = (form->tile[0] + form->taps[0] - 1) + (form->tile[1] + form->taps[1] - 1);
-    return (1 + (double)(form->stride * form->stride)) * (double)((form->points + 2 * side) * lanes * size);
-}
-
-int fc_winograd_weights(fc_conv_job *cj, const fc_weights_gradient *gradient, const fc_axis *depth) {
-    plan p = find_plan(cj, gradient, depth);
-    p.first = gradient_of(&p, 0);
-    p.largest.gradient = &p.first;
-    p.largest.c = &p.first.c;
-    fc_run *run = &cj->run;
-    const size_t sums = p.parts > 1 ? (size_t)(p.parts * p.row_ranges * p.plane_ranges * p.sums_bytes) : 0;
-    const size_t bias = gradient->has_db ? (size_t)(p.parts * gradient->c.rows) * sizeof(double) : 0;
+int fc_winograd_sum_weights(const fc_winograd_gradient *s, const fc_weights_gradient *gradient, fc_run *run) {
+    job j = {.s = s, .gradient = gradient, .run = run};
+    const size_t sums = shared_sums_bytes(s), bias = bias_sums_bytes(s, gradient->has_db);
+    FC_ASSERT(gradient->has_dw && gradient->dw && gradient->dy && gradient->c.x);
     char *base = sums + bias ? fc_scratch_acquire(sums + bias) : NULL;
     if (sums + bias && !base) {
         fc_stop(run, FC_NO_MEMORY);
-        return 1;
+        return 0;
     }
-    p.sums = base;
-    if (bias) p.bias_sums = memset(base + sums, 0, bias);
-    fc_parallel(run, run->threads, sum_task, &p);
-    if (p.parts > 1 && run->status == FC_OK) fc_parallel(run, run->threads, add_task, &p);
-    if (bias) add_bias_sums(&p);
+    j.sums = base;
+    if (bias) j.bias_sums = memset(base + sums, 0, bias);
+    fc_parallel(run, (int)s->tasks, sum_task, &j);
+    if (s->splits > 1 && run->status == FC_OK) fc_parallel(run, run->threads, add_task, &j);
+    if (bias) add_bias_sums(&j);
     fc_scratch_release(base);
-    return !p.not_finite;
+    return j.not_finite;
 }
