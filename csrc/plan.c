@@ -10,13 +10,43 @@
 /* A path that refuses a problem is passed over; so is one that doubts whether it is the one to take, unless it is asked
  * for. The first of the rest is taken: naive refuses nothing and doubts nothing. */
 static const fc_path *const forward[] = {
-    &fc_path_fully_connected, &fc_path_direct, &fc_path_winograd, &fc_path_implicit_gemm, &fc_path_naive, NULL,
+    &fc_path_fully_connected,
+    &fc_path_direct_channels,
+    &fc_path_direct_narrow,
+    &fc_path_direct_transposed,
+    &fc_path_direct_in_place,
+    &fc_path_direct_copies,
+    &fc_path_direct_mixed,
+    &fc_path_winograd,
+    &fc_path_implicit_gemm,
+    &fc_path_naive,
+    NULL,
 };
 static const fc_path *const backward_data[] = {
-    &fc_path_fully_connected, &fc_path_direct, &fc_path_winograd, &fc_path_implicit_gemm, &fc_path_naive, NULL,
+    &fc_path_fully_connected,
+    &fc_path_direct_channels,
+    &fc_path_direct_narrow,
+    &fc_path_direct_transposed,
+    &fc_path_direct_in_place,
+    &fc_path_direct_copies,
+    &fc_path_direct_mixed,
+    &fc_path_winograd,
+    &fc_path_implicit_gemm,
+    &fc_path_naive,
+    NULL,
 };
 static const fc_path *const backward_weights[] = {
-    &fc_path_fully_connected, &fc_path_direct, &fc_path_winograd, &fc_path_implicit_gemm, &fc_path_naive, NULL,
+    &fc_path_fully_connected,
+    &fc_path_direct_channels,
+    &fc_path_direct_narrow,
+    &fc_path_direct_transposed,
+    &fc_path_direct_in_place,
+    &fc_path_direct_copies,
+    &fc_path_direct_mixed,
+    &fc_path_winograd,
+    &fc_path_implicit_gemm,
+    &fc_path_naive,
+    NULL,
 };
 
 static const fc_path *const pool_forward[] = {&fc_path_pool, NULL};

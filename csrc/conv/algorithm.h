@@ -5,7 +5,9 @@
 #include "../path.h"
 #include "../platform/threads.h"
 
-extern const fc_path fc_path_fully_connected, fc_path_direct, fc_path_winograd, fc_path_implicit_gemm, fc_path_naive;
+extern const fc_path fc_path_fully_connected, fc_path_winograd, fc_path_implicit_gemm, fc_path_naive;
+extern const fc_path fc_path_direct_channels, fc_path_direct_narrow, fc_path_direct_transposed, fc_path_direct_in_place,
+    fc_path_direct_copies, fc_path_direct_mixed;
 
 /* Recomputes those elements of dx that are NaN and beside which dy ends. An algorithm that takes
  * dy as zero outside its bounds needs it when w is not finite: 0 * inf has no place in that sum. */
