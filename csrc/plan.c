@@ -10,7 +10,9 @@
 /* A path that refuses a problem is passed over; so is one that doubts whether it is the one to take, unless it is asked
  * for. The first of the rest is taken: naive refuses nothing and doubts nothing. */
 static const fc_path *const forward[] = {
-    &fc_path_fully_connected, &fc_path_direct,
+    &fc_path_fully_connected,
+    &fc_path_direct_channels, &fc_path_direct_narrow, &fc_path_direct_transposed, &fc_path_direct_in_place,
+    &fc_path_direct_copies, &fc_path_direct_mixed,
     &fc_path_winograd_2x2_3x3, &fc_path_winograd_4x4_3x3, &fc_path_winograd_4x2_5x5, &fc_path_winograd_5x5_2x2,
     &fc_path_winograd_5_2, &fc_path_winograd_4_3, &fc_path_winograd_4_5, &fc_path_winograd_2_7,
     &fc_path_gemm_pixels, &fc_path_gemm_pixels_apart, &fc_path_gemm_channels, &fc_path_gemm_pieces,
@@ -18,7 +20,9 @@ static const fc_path *const forward[] = {
     &fc_path_naive, NULL,
 };
 static const fc_path *const backward_data[] = {
-    &fc_path_fully_connected, &fc_path_direct,
+    &fc_path_fully_connected,
+    &fc_path_direct_channels, &fc_path_direct_narrow, &fc_path_direct_transposed, &fc_path_direct_in_place,
+    &fc_path_direct_copies, &fc_path_direct_mixed,
     &fc_path_winograd_2x2_3x3, &fc_path_winograd_4x4_3x3, &fc_path_winograd_4x2_5x5, &fc_path_winograd_5x5_2x2,
     &fc_path_winograd_5_2, &fc_path_winograd_4_3, &fc_path_winograd_4_5, &fc_path_winograd_2_7,
     &fc_path_gemm_together_pixels, &fc_path_gemm_together_channels, &fc_path_gemm_pixels, &fc_path_gemm_pixels_apart,
@@ -26,7 +30,9 @@ static const fc_path *const backward_data[] = {
     &fc_path_naive, NULL,
 };
 static const fc_path *const backward_weights[] = {
-    &fc_path_fully_connected, &fc_path_direct,
+    &fc_path_fully_connected,
+    &fc_path_direct_channels, &fc_path_direct_narrow, &fc_path_direct_transposed, &fc_path_direct_in_place,
+    &fc_path_direct_copies, &fc_path_direct_mixed,
     &fc_path_winograd_2x2_3x3, &fc_path_winograd_4x4_3x3, &fc_path_winograd_4x2_5x5, &fc_path_winograd_5x5_2x2,
     &fc_path_winograd_5_2, &fc_path_winograd_4_3, &fc_path_winograd_4_5, &fc_path_winograd_2_7,
     &fc_path_gemm_dw_few_sums, &fc_path_gemm_dw_mixed, &fc_path_gemm_dw_by_tap, &fc_path_gemm_dw_first_by_tap,

@@ -5,7 +5,10 @@
 #include "../path.h"
 #include "../platform/threads.h"
 
-extern const fc_path fc_path_fully_connected, fc_path_direct, fc_path_naive;
+extern const fc_path fc_path_fully_connected, fc_path_naive;
+
+extern const fc_path fc_path_direct_channels, fc_path_direct_narrow, fc_path_direct_transposed, fc_path_direct_in_place,
+    fc_path_direct_copies, fc_path_direct_mixed;
 
 extern const fc_path fc_path_winograd_2x2_3x3, fc_path_winograd_4x4_3x3, fc_path_winograd_4x2_5x5,
     fc_path_winograd_5x5_2x2, fc_path_winograd_5_2, fc_path_winograd_4_3, fc_path_winograd_4_5, fc_path_winograd_2_7;

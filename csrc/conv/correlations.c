@@ -115,15 +115,17 @@ static ptrdiff_t backward_planes(const fc_conv_job *j, ptrdiff_t g, ptrdiff_t i)
     const ptrdiff_t low = beyond > 0 ? (beyond - 1) / p->dilation[0] + 1 : 0;
     const ptrdiff_t reachable = (i + p->pad[0]) / p->dilation[0] + 1;
     const ptrdiff_t high = reachable < p->kernel[0] ? reachable : p->kernel[0];
-    for (ptrdiff_t k = 0; k < j->K; k++)
-        for (ptrdiff_t t = low; t < high; t++) {
-            const ptrdiff_t scaled = i + p->pad[0] - t * p->dilation[0];
-            if (scaled % p->stride[0]) continue;
-            const ptrdiff_t o = scaled / p->stride[0];
-            j->plane[planes] = (g * j->K + k) * p->y_strides[1] + o * p->y_strides[2];
-            j->w_plane[planes++] = k * p->w_strides[0] + t * p->w_strides[2];
-        }
-    return planes;
+    for (ptrdiff_t t = low; t < high; t++) { /* those of the first channel, which the others repeat */
+        const ptrdiff_t scaled = i + p->pad[0] - t * p->dilation[0];
+        if (scaled % p->stride[0]) continue;
+        j->plane[planes] = g * j->K * p->y_strides[1] + scaled / p->stride[0] * p->y_strides[2];
+        j->w_plane[planes++] = t * p->w_strides[2];
+    }
+    for (ptrdiff_t n = planes; n < planes * j->K; n++) {
+        j->plane[n] = j->plane[n - planes] + p->y_strides[1];
+        j->w_plane[n] = j->w_plane[n - planes] + p->w_strides[0];
+    }
+    return planes * j->K;
 }
 
 fc_axis fc_conv_backward_axis(const fc_conv_problem *p, int axis) {
@@ -163,9 +165,9 @@ fc_correlation fc_conv_deep_correlation(const fc_conv_job *j, fc_op op, ptrdiff_
     return c;
 }
 
-static void backward_plane(fc_conv_job *j, ptrdiff_t g, ptrdiff_t i, const ptrdiff_t period[3],
-                           fc_conv_each each, void *context) {
+void fc_conv_backward_plane(fc_conv_job *j, ptrdiff_t g, ptrdiff_t i, fc_conv_each each, void *context) {
     const fc_conv_problem *p = j->p;
+    const ptrdiff_t period[3] = {0, period_of(p, 1), period_of(p, 2)};
     fc_correlation c = {
         .images = p->batch,
         .x_image = p->y_strides[0],
@@ -285,7 +287,7 @@ void fc_conv_backward_data(fc_conv_job *j, ptrdiff_t groups, fc_conv_each each, 
     if (j->a && !covers(p, period)) fill(j);
     for (ptrdiff_t g = 0; g < groups; g++)
         for (ptrdiff_t i = 0; i < p->in_size[0] && !fc_stopped(&j->run); i++)
-            backward_plane(j, g, i, period, each, context);
+            fc_conv_backward_plane(j, g, i, each, context);
     if (j->a && !fc_conv_weights_are_finite(j)) fc_naive_repair_edges(p, j->a, &j->run);
 }
 

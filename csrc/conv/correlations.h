@@ -52,4 +52,7 @@ int fc_conv_weights_are_finite(const fc_conv_job *j);
  * and mends what zeros beside dy and weights that are not finite make NaN. */
 void fc_conv_backward_data(fc_conv_job *j, ptrdiff_t groups, fc_conv_each each, void *context);
 
+/* Calls `each` for the residues of plane i of group g alone, of which there may be none. */
+void fc_conv_backward_plane(fc_conv_job *j, ptrdiff_t g, ptrdiff_t i, fc_conv_each each, void *context);
+
 #endif
