@@ -6,7 +6,7 @@ from operator import itemgetter
 import numpy as np
 import pytest
 from calls import DY, W, X
-from cases import IMPLEMENTATIONS
+from cases import IMPLEMENTATIONS, is_refusal
 from tiers import covering, numbered
 
 import fastconv
@@ -45,9 +45,24 @@ def torch():
     return torch
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Skips a test with the fixture `algorithm` whose problem that algorithm says it cannot do."""
+    try:
+        return (yield)
+    except ValueError as error:
+        name = pyfuncitem.funcargs.get("algorithm")
+        if name is not None and is_refusal(error, name):
+            pytest.skip(str(error))
+        raise
+
+
 @pytest.fixture(params=IMPLEMENTATIONS, ids="-".join)
 def algorithm(request):
-    """Name of an algorithm, with every instruction set of this processor in use in turn."""
+    """Name of an exact algorithm, with every instruction set of this processor in use in turn.
+
+    What it refuses is skipped: tests of paths (test_paths.py) see to it that all is covered.
+    """
     name, isa = request.param
     with fastconv.use_isa(isa):
         yield name

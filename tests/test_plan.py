@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from cases import (
     CONV_BY_NAME,
-    GENERAL,
     LAYOUT_LAST,
     Case,
+    algorithm_of,
     assert_same_bits,
     broadcast,
     channels_first,
     channels_last,
     odd_strides,
+    unless_refused,
 )
 
 import fastconv
@@ -328,16 +329,17 @@ def test_empty_batch_gives_an_empty_result(layout, algorithm):
     w = np.ones((4, 2, 3, 3), np.float32)
     plan = fastconv.ConvPlan(x.shape, w, np.ones(4), layout=layout, algorithm=algorithm)
     assert plan(x).shape == (0, 4, 4, 4) and plan(x).dtype == np.float32
-    assert plan.algorithm == algorithm and plan.workspace_bytes == 0
+    assert algorithm_of(plan.algorithm) == algorithm and plan.workspace_bytes == 0
     assert algorithm in str(plan)
 
 
 def test_plan_names_the_algorithm_that_runs():
-    assert fastconv.ConvPlan(X.shape, W).algorithm == "implicit_gemm"
-    for name in GENERAL:
-        plan = fastconv.ConvPlan(X.shape, W, algorithm=name)
-        assert plan.algorithm == name
-        assert f"{name}: as asked" in str(plan)
+    assert fastconv.ConvPlan(X.shape, W).algorithm.startswith("implicit_gemm/")
+    for name in fastconv.algorithms():
+        plan = unless_refused(name, fastconv.ConvPlan, X.shape, W)
+        if plan is not None:
+            assert plan.algorithm == name
+            assert f"{name}: as asked" in str(plan)
 
 
 def test_algorithm_that_refuses_is_said_with_its_reason():
@@ -387,11 +389,7 @@ def test_workspace_is_at_most_16_mib_a_thread(x_shape, w_shape, options, layout,
     if layout:
         x_shape = (x_shape[0], *x_shape[2:], x_shape[1])
     w = np.ones(w_shape, np.float32)
-    try:
-        plan = fastconv.ConvPlan(x_shape, w, layout=layout, algorithm=algorithm, **options)
-    except ValueError as error:
-        assert algorithm == "direct" and "span more than the workspace" in str(error)
-        return
+    plan = fastconv.ConvPlan(x_shape, w, layout=layout, algorithm=algorithm, **options)
     for threads in (1, 4):
         with fastconv.num_threads(threads):
             assert type(plan.workspace_bytes) is int
@@ -501,4 +499,4 @@ def test_plan_is_pickled_and_copied_without_its_arranged_weights():
 )
 def test_few_channels_take_what_measured_faster(x_shape, w_shape, options, algorithm):
     plan = fastconv.ConvPlan(x_shape, np.ones(w_shape, "f4"), **options)
-    assert plan.algorithm == algorithm
+    assert algorithm_of(plan.algorithm) == algorithm

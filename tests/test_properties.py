@@ -7,7 +7,7 @@ close. The examples are the same in every run.
 from pathlib import Path
 
 import numpy as np
-from cases import IMPLEMENTATIONS, LAYOUT_LAST, REAL
+from cases import IMPLEMENTATIONS, LAYOUT_LAST, REAL, but_for_refusals
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -172,6 +172,7 @@ def conv_arguments(d):
 
 @examples
 @given(st.data(), st.sampled_from(IMPLEMENTATIONS), st.sampled_from([None, "relu"]))
+@but_for_refusals
 def test_conv_forward(data, implementation, activation):
     d = Drawn(data)
     x, w, b, options = conv_arguments(d)
@@ -187,6 +188,7 @@ def test_conv_forward(data, implementation, activation):
 
 @examples
 @given(st.data(), st.sampled_from(IMPLEMENTATIONS))
+@but_for_refusals
 def test_conv_backward(data, implementation):
     d = Drawn(data)
     x, w, _, options = conv_arguments(d)
@@ -201,6 +203,7 @@ def test_conv_backward(data, implementation):
 
 @examples
 @given(st.data(), st.sampled_from(IMPLEMENTATIONS))
+@but_for_refusals
 def test_conv_jvp(data, implementation):
     d = Drawn(data)
     x, w, b, options = conv_arguments(d)
@@ -277,6 +280,7 @@ def spoiled(d, array):
 
 @examples
 @given(st.data(), st.sampled_from(IMPLEMENTATIONS), st.booleans())
+@but_for_refusals
 def test_non_finite_elements_land_where_the_reference_has_them(data, implementation, transposed):
     d = Drawn(data)
     algorithm, isa = implementation
