@@ -125,40 +125,47 @@ def by_naive_loops(case, dtype=np.float32, seed=0, spoiled=None):
     return x, w, b, dy, *all_results(x, w, b, dy, dict(case.options, algorithm="naive"))
 
 
+def paths_of(op, x, w, options):
+    """The paths of gathered GEMMs that can do a problem."""
+    rows = fastconv.explain(op, x.shape, w.shape, dtype=x.dtype, **options)["candidates"]
+    names = [row["path"] for row in rows if row["refusal"] is None]
+    return [name for name in names if name.partition("/")[0] == "implicit_gemm"]
+
+
 def check(case, last, dtype=np.float32, seed=0, spoiled=None, view=np.asarray):
-    """All results, and a plan's, are those of the naive loops, whatever view is taken of w."""
-    x, w, b, dy, *expected = by_naive_loops(case, dtype, seed, spoiled)
-    w, options = view(w), dict(case.options, algorithm="implicit_gemm")
-    names = ("y", "dx", "dw", "db")
-    actual = all_results(x, w, b, dy, options, last)
-    for name, a, e in zip(names, actual, expected, strict=True):
-        np.testing.assert_array_equal(a, e, err_msg=name)
+    """Every path's results, and its plan's, are those of the naive loops, whatever view is of w."""
+    x, w, b, dy, y, *gradients = by_naive_loops(case, dtype, seed, spoiled)
+    w, options, first = view(w), dict(case.options), np.asarray
     if last:
-        x, options = channels_last(x), dict(options, layout=LAYOUT_LAST[x.ndim - 2])
-    y = fastconv.ConvPlan(x.shape, w, b, **options)(x)
-    np.testing.assert_array_equal(channels_first(y) if last else y, expected[0], err_msg="plan")
+        x, dy, first = channels_last(x), channels_last(dy), channels_first
+        options["layout"] = LAYOUT_LAST[x.ndim - 2]
+    for path in paths_of("forward", x, w, options):
+        here = dict(options, algorithm=path)
+        actual = fastconv.conv_forward(x, w, b, **here)
+        np.testing.assert_array_equal(first(actual), y, err_msg=f"y by {path}")
+        actual = fastconv.ConvPlan(x.shape, w, b, **here)(x)
+        np.testing.assert_array_equal(first(actual), y, err_msg=f"plan by {path}")
+    for op, names in {"dx": ("dx",), "dw": ("dw", "db")}.items():
+        for path in paths_of(op, x, w, options):
+            actual = fastconv.conv_backward(dy, x, w, need=names, algorithm=path, **options)
+            for name, expected in zip(("dx", "dw", "db"), gradients, strict=True):
+                if name in names:
+                    a = getattr(actual, name)
+                    a = first(a) if name == "dx" else a
+                    np.testing.assert_array_equal(a, expected, err_msg=f"{name} by {path}")
 
 
-def test_cases_of_this_file_meet_every_arrangement():
-    met = set()
-    for isa in fastconv.isas():
-        with fastconv.use_isa(isa):
-            for case in PADDED + CHANNELS + POINTWISE:
-                for layout in (None, LAYOUT_LAST[len(case.x) - 2]):
-                    x_shape = (case.x[0], *case.x[2:], case.x[1]) if layout else case.x
-                    w = np.ones(case.w, np.float32)
-                    how = str(fastconv.ConvPlan(x_shape, w, layout=layout, **case.options))
-                    vector = "output channels" if "channels in the vector" in how else "pixels"
-                    left_out = "left out" in how
-                    met.add((vector, "read in place" in how, left_out))
-    assert met == {
-        ("pixels", False, False),
-        ("pixels", True, False),
-        ("output channels", False, False),
-        ("output channels", True, False),
-        ("output channels", True, True),
-        ("output channels", False, True),
-    }
+def test_cases_of_this_file_meet_every_path_of_y_and_dx(isa):
+    can, every = set(), set()
+    for case in PADDED + CHANNELS + POINTWISE + VOLUMES + FEW_SUMS:
+        for layout in (None, LAYOUT_LAST[len(case.x) - 2]):
+            x_shape = (case.x[0], *case.x[2:], case.x[1]) if layout else case.x
+            for op in ("forward", "dx"):
+                plan = fastconv.explain(op, x_shape, case.w, layout=layout, **case.options)
+                paths = {(op, row["path"]): row["refusal"] for row in plan["candidates"]}
+                every |= {path for path in paths if path[1].startswith("implicit_gemm/")}
+                can |= {path for path, refusal in paths.items() if refusal is None}
+    assert every <= can
 
 
 @pytest.mark.pairwise

@@ -1,6 +1,7 @@
 #include "axis.h"
 
 #include "../arithmetic.h"
+#include "../compiler.h"
 
 /* Taps counted from the one that reads the lowest position. */
 static ptrdiff_t ascending(const fc_residues *p, ptrdiff_t tap) {
@@ -9,6 +10,7 @@ static ptrdiff_t ascending(const fc_residues *p, ptrdiff_t tap) {
 
 fc_residues fc_split_axis(const fc_axis *axis, ptrdiff_t count) {
     fc_residues p = {.advance = 1, .stride = axis->stride, .last_tap = axis->taps - 1};
+    FC_ASSERT(count > 0 && axis->taps > 0 && axis->stride > 0);
     p.reversed = axis->tap_step < 0;
     p.step = p.reversed ? -axis->tap_step : axis->tap_step;
     p.first = axis->tap - (p.reversed ? p.last_tap * p.step : 0);
@@ -44,6 +46,7 @@ fc_residues fc_taps_apart(const fc_axis *axis) {
 fc_residues fc_taps_within(const fc_residues *residue, const fc_axis *axis) {
     const fc_residues own = fc_split_axis(axis, axis->outputs);
     fc_residues p = *residue;
+    FC_ASSERT(axis->stride == 1 && residue->stride == 1 && residue->residues == 1 && own.first >= residue->first);
     p.step = own.step;
     p.last_tap = own.last_tap;
     p.reversed = own.reversed;

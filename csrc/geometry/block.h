@@ -8,7 +8,7 @@
 /* The offset of a plane that lies in the padding and is all zeros. */
 #define FC_ZEROS PTRDIFF_MIN
 
-/* How a problem is cut: `size` outputs a block, in images, rows, columns. */
+/* How a problem is cut: `size` outputs a block, in images, lines, columns. */
 typedef struct {
     const fc_axis *axis; /* height, width */
     ptrdiff_t images;    /* in all */
@@ -16,11 +16,10 @@ typedef struct {
     fc_residues residues[2];
     int in_place;
     int adjacent;    /* the planes lie side by side in each position of the source */
-    ptrdiff_t inner; /* and so many in the copy; or 1 */
+    ptrdiff_t inner; /* planes that lie side by side in each position of the copy */
     ptrdiff_t size[3], count[3];
-    /* Elements, in the copy or in place, between neighbouring outputs' images, rows and columns. */
-    ptrdiff_t pitch[3];
-    ptrdiff_t row_stride, residue_stride, plane_stride; /* of the copy */
+    ptrdiff_t pitch[3]; /* elements between neighbouring outputs, images, lines, columns: in the copy or in place */
+    ptrdiff_t line_stride, residue_stride, plane_stride; /* of the copy */
 } fc_blocks;
 
 typedef struct {
@@ -30,7 +29,7 @@ typedef struct {
 /* Whether no tap of any output lies in the padding. */
 int fc_is_inside(const fc_axis *axis);
 
-/* Sets counts, pitches and strides for the rest. */
+/* Sets counts, pitches and strides; the rest is there. */
 void fc_lay_out(fc_blocks *blocks);
 
 static inline ptrdiff_t fc_count_blocks(const fc_blocks *blocks) {
@@ -55,10 +54,9 @@ typedef struct {
 fc_runs fc_find_runs(const fc_blocks *blocks, const fc_block *block, const ptrdiff_t *planes, ptrdiff_t first,
                      ptrdiff_t last, ptrdiff_t *offsets, ptrdiff_t max_runs);
 
-/* Copies planes[first..last), offsets from x of image 0 of each, to a block's copy: plane p of them at
- * target + p * plane_stride, or + p where inner > 1. `size`: bytes of an element. */
-void fc_fill_block(const fc_kernels *kernels, ptrdiff_t size, const fc_blocks *blocks,
-                   const fc_block *block, const char *x, const ptrdiff_t *planes, ptrdiff_t first, ptrdiff_t last,
-                   char *target);
+/* Copies `count` planes, offsets from x of image 0 of each, to a block's copy: plane i of them to
+ * target + i * plane_stride, or + i where inner > 1. `size`: bytes of an element. */
+void fc_fill_block(const fc_kernels *kernels, ptrdiff_t size, const fc_blocks *blocks, const fc_block *block,
+                   const char *x, const ptrdiff_t *planes, ptrdiff_t count, char *target);
 
 #endif

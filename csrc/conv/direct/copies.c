@@ -85,12 +85,12 @@ static int list_pieces(const fc_direct_layout *l, fc_direct_piece piece[FC_MAX_R
             .count = inside - before,
             .source_pitch = height > 1 ? h_stride : 0,
             .step = inside - before > 1 ? step * w_stride : b->inner,
-            .target_pitch = b->row_stride,
+            .target_pitch = b->line_stride,
             .inner = b->inner,
             .adjacent = b->inner,
         };
         piece[pieces].source = (top + above) * h_stride + (left + before * step) * w_stride;
-        piece[pieces++].target = f * b->residue_stride + above * b->row_stride + before * b->inner;
+        piece[pieces++].target = f * b->residue_stride + above * b->line_stride + before * b->inner;
     }
     if (!pieces) piece[pieces++] = (fc_direct_piece){.lines = {.lines = 0}};
     return pieces;
@@ -136,7 +136,7 @@ int fc_direct_finish_layout(fc_plan *plan, fc_direct_layout *layout, fc_direct_c
     l->bundles = quotient_up(l->groups.count, l->together);
     l->others = l->planes * l->axis[!l->blocked].taps;
     l->lowest = blocked->reversed ? blocked->last_tap : 0;
-    l->tap_step = blocked->step * (l->blocked ? l->blocks.inner : l->blocks.row_stride);
+    l->tap_step = blocked->step * (l->blocked ? l->blocks.inner : l->blocks.line_stride);
     l->pieces = list_pieces(l, piece);
     FC_ASSERT(!l->planar || l->pieces == 1);
     if (!l->pieces) return 1;
@@ -210,7 +210,7 @@ static void fill_plane(const fc_direct_layout *l, const fc_direct_place *place, 
     const ptrdiff_t size = l->size, image = place->block.start[0] * l->blocks.x_image;
     if (!l->pieces) {
         const ptrdiff_t from = first ? 0 : FC_ZEROS;
-        fc_fill_block(l->kernels, size, &l->blocks, &place->block, first, &from, 0, groups, copy);
+        fc_fill_block(l->kernels, size, &l->blocks, &place->block, first, &from, groups, copy);
     }
     for (int i = 0; i < l->pieces; i++) {
         const fc_direct_piece *piece = &l->piece[i];
@@ -241,7 +241,7 @@ void fc_direct_fill(const fc_direct_layout *layout, const fc_correlation *c, con
     FC_ASSERT(c->planes == l->planes && fc_has_all_planes(c) == l->all_planes);
     if (l->spread) { /* all planes of all groups at once */
         const char *groups = c->x + place->group * l->groups.x * l->size;
-        fc_fill_block(l->kernels, l->size, &l->blocks, &place->block, groups, c->x_plane, 0, place->groups * l->planes,
+        fc_fill_block(l->kernels, l->size, &l->blocks, &place->block, groups, c->x_plane, place->groups * l->planes,
                       copy);
         return;
     }

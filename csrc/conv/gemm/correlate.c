@@ -164,7 +164,7 @@ static void plan_fetch(const fc_gemm_stage *p, fc_gemm_scratch *scratch, const s
     const fc_runs runs = fc_find_runs(&p->blocks, &next->block, p->c->x_plane, next->plane, next->end, f->offsets,
                                       FC_MAX_RUNS);
     f->from = fc_plane(p->c, next->plane, p->size);
-    f->rows = runs.count;
+    f->runs = runs.count;
     fc_spread_fetch(f, p->size, runs.length, count_all_terms(p, now));
 }
 
@@ -196,8 +196,8 @@ static void run_residue(const fc_gemm_stage *p, fc_gemm_scratch *scratch, const 
 
 static void run_step(const fc_gemm_stage *p, fc_gemm_scratch *scratch, const step *s) {
     if (!p->blocks.in_place)
-        fc_fill_block(p->kernels, p->size, &p->blocks, &s->block, p->c->x, p->c->x_plane, s->plane, s->end,
-                      scratch->copy);
+        fc_fill_block(p->kernels, p->size, &p->blocks, &s->block, p->c->x, p->c->x_plane + s->plane,
+                      s->end - s->plane, scratch->copy);
     for (int i = 0; i < p->residues; i++) {
         const fc_gemm_stage *residue = &p->residue[i];
         const fc_block block = block_of(residue, s);

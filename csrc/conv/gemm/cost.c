@@ -12,7 +12,7 @@ double fc_fill_cycles(const fc_gemm_stage *p) {
 double fc_copied_line_cycles(const fc_gemm_stage *p) {
     const fc_blocks *b = &p->blocks;
     return FC_GEMM_COPY_LINE * (double)fc_count_blocks(b) * (double)p->c->planes *
-           (double)(b->plane_stride / b->row_stride);
+           (double)(b->plane_stride / b->line_stride);
 }
 
 /* Cycles of one panel of so many output channels; `store`: of a vector that is stored, `chunks`: how often each is. */

@@ -28,33 +28,33 @@ static inline double fc_tile_cycles(ptrdiff_t tile_rows, ptrdiff_t tile_vectors,
 /* What the task reads next, on its way to L2 while tiles are multiplied. */
 typedef struct {
     const char *from;
-    ptrdiff_t *offsets; /* of rows */
-    ptrdiff_t rows;
+    ptrdiff_t *offsets;  /* of runs of elements */
+    ptrdiff_t runs;
     ptrdiff_t step;      /* elements to a term of a tile; 0: nothing is fetched */
-    ptrdiff_t terms;     /* that a row takes */
-    ptrdiff_t row, done; /* reached so far: row and term */
+    ptrdiff_t terms;     /* that a run takes */
+    ptrdiff_t run, done; /* reached so far: run and term */
 } fc_fetch;
 
-/* Spreads f's rows of `length` elements over the next `terms` terms of tiles. */
+/* Spreads runs of `length` elements over the next `terms` terms of tiles. */
 static inline void fc_spread_fetch(fc_fetch *f, ptrdiff_t size, ptrdiff_t length, ptrdiff_t terms) {
-    const ptrdiff_t line = FC_CACHE_LINE / size, max_of_row = length + line - 1; /* wherever it begins */
-    if (!f->rows || !terms) return;
-    const ptrdiff_t step = quotient_up(f->rows * max_of_row, terms);
+    const ptrdiff_t line = FC_CACHE_LINE / size, max_of_run = length + line - 1; /* wherever it begins */
+    if (!f->runs || !terms) return;
+    const ptrdiff_t step = quotient_up(f->runs * max_of_run, terms);
     f->step = step <= line ? step : 0;
-    f->terms = quotient_up(max_of_row, step);
+    f->terms = quotient_up(max_of_run, step);
 }
 
 /* What the next tile fetches: nothing once less is left than a tile fetches. */
 static inline void fc_fetch_ahead(fc_fetch *f, fc_tile *tile) {
-    const int enough = f->row < f->rows && tile->depth <= (f->rows - f->row) * f->terms - f->done;
+    const int enough = f->run < f->runs && tile->depth <= (f->runs - f->run) * f->terms - f->done;
     tile->fetch_step = enough ? f->step : 0;
     if (!tile->fetch_step) return;
     tile->fetch = f->from;
-    tile->fetch_offsets = f->offsets + f->row;
+    tile->fetch_offsets = f->offsets + f->run;
     tile->fetch_terms = f->terms;
     tile->fetch_done = f->done;
     f->done += tile->depth;
-    f->row += f->done / f->terms;
+    f->run += f->done / f->terms;
     f->done %= f->terms;
 }
 

@@ -81,7 +81,7 @@ static void plan_fetch(const fc_weights_job *j, fc_fetch *f, const fc_block *nex
     for (ptrdiff_t n = 0; n < next->count[0]; n++)
         for (ptrdiff_t channel = first; channel < end; channel++)
             for (ptrdiff_t line = 0; line < lines; line++)
-                f->offsets[f->rows++] = n * c->y_image + channel * c->y_row + line * c->axis[0].target_stride;
+                f->offsets[f->runs++] = n * c->y_image + channel * c->y_row + line * c->axis[0].target_stride;
     fc_spread_fetch(f, j->size, length, terms);
 }
 
@@ -289,8 +289,8 @@ void fc_sum_weights(fc_weights_job *j, fc_weights_scratch *s, const fc_weights_u
             if (l->panel)
                 fill_panels(j, s, &t.block, first, t.end_plane);
             else if (has_dw && !l->blocks.in_place)
-                fc_fill_block(j->kernels, j->size, &l->blocks, &t.block, j->c->x, j->c->x_plane, first, t.end_plane,
-                              s->planes);
+                fc_fill_block(j->kernels, j->size, &l->blocks, &t.block, j->c->x, j->c->x_plane + first,
+                              t.end_plane - first, s->planes);
             add_planes(j, s, u, &t, index);
         }
     }

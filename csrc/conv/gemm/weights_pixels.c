@@ -158,7 +158,7 @@ static void add_block(const job *j, const scratch *s, const fc_block *block, con
     const fc_correlation *c = j->c;
     const char *x = s->copy;
     if (l->blocks.in_place) x = fc_plane(c, 0, j->size) + fc_block_offset(&l->blocks, block) * j->size;
-    else fc_fill_block(j->kernels, j->size, &l->blocks, block, c->x, c->x_plane, 0, c->planes, s->copy);
+    else fc_fill_block(j->kernels, j->size, &l->blocks, block, c->x, c->x_plane, c->planes, s->copy);
     const char *y = find_dy(j, block), *y_next = find_dy(j, next);
     fc_pixel_dots d = {
         .images = block->count[0], .lines = block->count[1], .width = block->count[2],
