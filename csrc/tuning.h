@@ -343,6 +343,50 @@ static const struct {
 
 /* ---- Fully connected: conv/fully_connected.c ---- */
 
+/* Images and D = channels of a group * taps up to which weights that are read where they lie win against packed ones, as
+ * `choose --algorithms fully_connected,implicit_gemm` compares them: of 1 to 2048 images, D of 16 to 2048 and 10 to 1000
+ * filters, on one thread. dx won up to 256 images (1.1 to 4.3), dw up to 512, but of short lines (D = 64 of 128 images
+ * 0.85 to 1.1); forward, which adds up the lanes of each product, from D = 10 * images on, from 16 * images on where
+ * weights are packed before, with few filters far sooner (10 of 128 images: D = 128). */
+enum {
+    FC_FULLY_CONNECTED_FEW_FILTERS = 16,
+    FC_FULLY_CONNECTED_FORWARD_IMAGES = 128,
+    FC_FULLY_CONNECTED_FORWARD_RATIO = 16,          /* of D to the images, with more filters */
+    FC_FULLY_CONNECTED_FORWARD_ENOUGH = 256,        /* elements of D, with few filters, however many the images */
+    FC_FULLY_CONNECTED_DX_IMAGES = 256,
+    FC_FULLY_CONNECTED_DW_IMAGES = 512,
+    /* Filters of a group, of several groups, that fill enough of a tile: depthwise 7x7 took 2 to 4 times as long. */
+    FC_FULLY_CONNECTED_MIN_GROUP = 4,
+};
+
+/* Blocks of products. `compare --algorithm fully_connected --layers` has no layer of this kind: a problem of one output
+ * pixel is to be added to bench/layers.csv, such as 1,512,7,7,4096,7,7,1,0,0,1,1. */
+enum {
+    /* Bytes that a single tile fetches ahead: of weights in memory, 0.75 of the time that 256 took, as 512 to 4096. */
+    FC_FULLY_CONNECTED_AHEAD_BYTES = 1024,
+    /* Bytes of a line of x and of w that several tiles of images use, and filters whose lines they are: 2 KiB took 1.15
+     * times as long, 4 KiB 1.05; 48 filters 1.05, of 4096 channels 1.25. */
+    FC_FULLY_CONNECTED_LINE_BYTES = 8192,
+    FC_FULLY_CONNECTED_FILTERS = 24,
+    /* Images of a block of y and of dx, filters of a block of dw. Not measured. */
+    FC_FULLY_CONNECTED_IMAGES = 128,
+    FC_FULLY_CONNECTED_DW_FILTERS = 64,
+    /* Bytes of a block's positions of dx, with as few images as a tile has, and with more. Not measured. */
+    FC_FULLY_CONNECTED_FEW_DX_BYTES = 16384,
+    FC_FULLY_CONNECTED_DX_BYTES = 2048,
+    /* Filters that dx sums at a time, with at most so many images, and with more. Not measured. */
+    FC_FULLY_CONNECTED_FEW_IMAGES = 2,
+    FC_FULLY_CONNECTED_FEW_TERMS = 8,
+    FC_FULLY_CONNECTED_TERMS = 64,
+    /* Images that dw sums at a time, and bytes of x that they have in a block. Not measured. */
+    FC_FULLY_CONNECTED_DW_TERMS = 256,
+    FC_FULLY_CONNECTED_DW_BYTES = 256 << 10,
+    /* Blocks for each thread from which on it does not matter that some threads get one more than others. */
+    FC_FULLY_CONNECTED_MANY_BLOCKS = 8,
+    /* Longest chain of sums in a lane: longer ones lose accuracy, as in gemm/ (bench/accuracy.py). */
+    FC_FULLY_CONNECTED_CHAIN = 1152,
+};
+
 /* ---- Pools: pool/ ---- */
 
 /* ---- Columns, layers: columns/, layers/ ---- */

@@ -83,6 +83,9 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
     .outer = {FC_NAME(outer_1), FC_NAME(outer_2), FC_NAME(outer_3), FC_NAME(outer_4)},
 #endif
     .outer_tile_rows = FC_OUTER_TILE_ROWS,
+    .outer_tile_vectors = {FC_OUTER_TILE_VECTORS(1), FC_OUTER_TILE_VECTORS(2), FC_OUTER_TILE_VECTORS(3),
+                           FC_OUTER_TILE_VECTORS(4), FC_OUTER_TILE_VECTORS(5), FC_OUTER_TILE_VECTORS(6),
+                           FC_OUTER_TILE_VECTORS(7), FC_OUTER_TILE_VECTORS(8)},
 #ifdef VLOAD_LANES
     .direct_lines = {FC_NAME(direct_lines), FC_NAME(direct_lines_pair)},
     .direct_narrow = FC_NAME(direct_narrow),

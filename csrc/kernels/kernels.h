@@ -46,6 +46,7 @@ typedef struct {
     int pixel_dots_taps;
     void (*outer[FC_MAX_TILE_ROWS])(const fc_outer *p);
     int outer_tile_rows;
+    int outer_tile_vectors[FC_MAX_TILE_ROWS]; /* of a register tile, by its rows less one */
     /* NULL where loads are not masked: for one channel, and for two with one residue and column_stride 1. */
     fc_direct_lines_kernel direct_lines[2];
     fc_direct_lines_gradient_kernel direct_lines_gradient[2];

@@ -1,7 +1,7 @@
 /* The gradients of weights by gathered GEMMs: dw and db of a correlation, in three arrangements.
  *
- * Each is laid out once, without arrays, and then runs on any gradient of the same geometry. Planes count for a layout
- * only in that some lie in the padding, and in how far apart the others lie: output planes of a volume share layouts. */
+ * Each is laid out once, without arrays, and then runs on any gradient of the same geometry. Of the planes only those
+ * in the padding, and how far apart the others lie, count for a layout, so that output planes of a volume share it. */
 #ifndef FC_GEMM_WEIGHTS_H
 #define FC_GEMM_WEIGHTS_H
 
