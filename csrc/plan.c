@@ -5,7 +5,7 @@
 #include "columns/columns.h"
 #include "conv/algorithm.h"
 #include "path.h"
-#include "pool/shared.h"
+#include "pool/pool.h"
 
 /* A path that refuses a problem is passed over; so is one that doubts whether it is the one to take, unless it is asked
  * for. The first of the rest is taken: naive refuses nothing and doubts nothing. */
@@ -40,8 +40,12 @@ static const fc_path *const backward_weights[] = {
     &fc_path_naive, NULL,
 };
 
-static const fc_path *const pool_forward[] = {&fc_path_pool, NULL};
-static const fc_path *const avg_pool_backward[] = {&fc_path_avg_pool_backward, NULL};
+static const fc_path *const pool_forward[] = {
+    &fc_path_pool_lines, &fc_path_pool_whole, &fc_path_pool_windows, &fc_path_pool_rows, NULL,
+};
+static const fc_path *const avg_pool_backward[] = {
+    &fc_path_pool_backward_whole, &fc_path_pool_backward_windows, &fc_path_pool_backward_rows, NULL,
+};
 static const fc_path *const scatter[] = {&fc_path_scatter, NULL};
 static const fc_path *const im2col[] = {&fc_path_im2col, NULL};
 static const fc_path *const col2im[] = {&fc_path_col2im, NULL};

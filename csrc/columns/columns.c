@@ -1,28 +1,25 @@
-/* im2col and col2im: the columns of a plane are shifted copies of its rows. */
+/* im2col and col2im: the columns of a plane are shifted copies of its lines. */
+#include <stdio.h>
 #include <string.h>
 
 #include "../arithmetic.h"
 #include "../kernels/kernels.h"
 #include "../platform/memory.h"
 #include "../platform/threads.h"
+#include "../tuning.h"
 #include "columns.h"
 
-/* A band of rows of x should stay in L1 or L2 while all taps are added to it. */
-static const ptrdiff_t BAND = 64 << 10;
-static const ptrdiff_t WORKSPACE = 16 << 20;
-/* Bytes worth a thread more: about 10 us of copying. */
-static const double THREAD_BYTES = 256 << 10;
-
+/* A call, or without arrays what is kept of it in a plan. */
 typedef struct {
-    const fc_columns_problem *p;
+    fc_columns_problem p;
     const fc_kernels *kernels;
+    ptrdiff_t size, taps, pixels, plane; /* bytes of an element; elements of a row of cols, of x */
+    ptrdiff_t band, bands;               /* lines of a band */
+    ptrdiff_t residues, pitch;           /* of the stride along a line; elements of each */
+    ptrdiff_t units, tasks;
     fc_run run;
     const char *source;
     char *target;
-    ptrdiff_t size, taps, pixels, plane; /* bytes of an element; elements of a row of cols, of x */
-    ptrdiff_t band, bands;               /* rows of a band */
-    ptrdiff_t residues, pitch;             /* of the stride along a row; elements of each */
-    ptrdiff_t units, parts;
 } job;
 
 /* The outputs of an axis whose tap, `offset` from the output's start, lies in [low, high). */
@@ -48,7 +45,7 @@ static ptrdiff_t tap_offset(const fc_columns_problem *p, int axis, ptrdiff_t tap
 
 /* One row of cols: a tap of a channel of an image, all outputs. */
 static void im2col_row(const job *j, ptrdiff_t u) {
-    const fc_columns_problem *p = j->p;
+    const fc_columns_problem *p = &j->p;
     const ptrdiff_t t = u % j->taps, Q = p->out_size[2], W = p->in_size[2], size = j->size;
     const ptrdiff_t tap[3] = {t / (p->kernel[1] * p->kernel[2]), t / p->kernel[2] % p->kernel[1],
                               t % p->kernel[2]};
@@ -86,76 +83,63 @@ static void im2col_row(const job *j, ptrdiff_t u) {
     }
 }
 
-/* One band of rows of a plane of x: all taps added, for a stride in residues that are then interleaved. */
+/* One band of lines of a plane of x: all taps added, for a stride in residues that are then interleaved. */
 static void col2im_band(const job *j, ptrdiff_t u, char *residues) {
-    const fc_columns_problem *p = j->p;
+    const fc_columns_problem *p = &j->p;
     const ptrdiff_t H = p->in_size[1], W = p->in_size[2], Q = p->out_size[2], size = j->size;
     const ptrdiff_t group = u / j->bands, low = u % j->bands * j->band, high = min(H, low + j->band);
     const ptrdiff_t depth = group % p->in_size[0], plane = group / p->in_size[0];
-    const ptrdiff_t stride = p->stride[2], row = j->residues * j->pitch;
+    const ptrdiff_t stride = p->stride[2], line = j->residues * j->pitch;
     char *x = j->target + ((group * H) + low) * W * size, *sums = j->residues == 1 ? x : residues;
     const char *cols = j->source + plane * j->taps * j->pixels * size;
-    memset(sums, 0, (size_t)((high - low) * row * size));
+    memset(sums, 0, (size_t)((high - low) * line * size));
     for (ptrdiff_t t = 0; t < j->taps; t++, cols += j->pixels * size) {
         const ptrdiff_t behind = depth - tap_offset(p, 0, t / (p->kernel[1] * p->kernel[2]));
         if (behind < 0 || behind % p->stride[0] || behind / p->stride[0] >= p->out_size[0]) continue;
         const ptrdiff_t h = tap_offset(p, 1, t / p->kernel[2] % p->kernel[1]);
         const ptrdiff_t w = tap_offset(p, 2, t % p->kernel[2]);
-        const outputs rows = outputs_in(p, 1, h, low, high), in = outputs_in(p, 2, w, 0, W);
+        const outputs lines = outputs_in(p, 1, h, low, high), in = outputs_in(p, 2, w, 0, W);
         if (in.first == in.last) continue;
         const ptrdiff_t first = in.first * stride + w;
         const char *source = cols + (behind / p->stride[0] * p->out_size[1] * Q + in.first) * size;
         char *target = sums + (first % stride * j->pitch + first / stride) * size;
-        for (ptrdiff_t o = rows.first; o < rows.last; o++)
+        for (ptrdiff_t o = lines.first; o < lines.last; o++)
             j->kernels->add(in.last - in.first, source + o * Q * size,
-                            target + (o * p->stride[1] + h - low) * row * size);
+                            target + (o * p->stride[1] + h - low) * line * size);
     }
     if (j->residues == 1) return;
     for (ptrdiff_t i = 0; i < high - low; i++)
-        j->kernels->pool.interleave(W, j->residues, residues + i * row * size, j->pitch, x + i * W * size);
+        j->kernels->pool.interleave(W, j->residues, residues + i * line * size, j->pitch, x + i * W * size);
 }
 
-static void im2col_task(void *context, int index) {
+static void im2col_task(void *context, int task) {
     job *j = context;
-    const fc_units share = fc_units_of(j->units, j->parts, index);
-    for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped_at(&j->run, u - share.begin, j->pixels * j->size); u++)
+    const fc_units units = fc_units_of(j->units, j->tasks, task);
+    for (ptrdiff_t u = units.begin; u < units.end && !fc_stopped_at(&j->run, u - units.begin, j->pixels * j->size); u++)
         im2col_row(j, u);
 }
 
-static void col2im_task(void *context, int index) {
+/* A band split into the residues of the stride. */
+static size_t scratch_of(const job *j) {
+    return j->residues > 1 ? (size_t)(j->band * j->residues * j->pitch * j->size) : 0;
+}
+
+static void col2im_task(void *context, int task) {
     job *j = context;
-    const fc_units share = fc_units_of(j->units, j->parts, index);
+    const fc_units units = fc_units_of(j->units, j->tasks, task);
     char *residues = NULL;
     if (j->residues > 1) {
-        residues = fc_scratch_acquire((size_t)(j->band * j->residues * j->pitch * j->size));
+        residues = fc_scratch_acquire(scratch_of(j));
         if (!residues) {
             fc_stop(&j->run, FC_NO_MEMORY);
             return;
         }
     }
-    for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped_at(&j->run, u - share.begin, BAND); u++)
+    for (ptrdiff_t u = units.begin; u < units.end; u++) {
+        if (fc_stopped_at(&j->run, u - units.begin, FC_COLUMNS_BAND_BYTES)) break;
         col2im_band(j, u, residues);
+    }
     fc_scratch_release(residues);
-}
-
-static job start(const fc_columns_problem *p, const void *source, void *target, fc_question interrupted) {
-    job j = {.p = p, .kernels = fc_find_kernels(p->call.isa, p->call.dtype), .source = source, .target = target};
-    j.size = p->call.dtype == FC_FLOAT32 ? 4 : 8;
-    j.taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
-    j.pixels = p->out_size[0] * p->out_size[1] * p->out_size[2];
-    j.plane = p->in_size[0] * p->in_size[1] * p->in_size[2];
-    const double bytes = (double)p->batch * (double)p->channels * (double)j.taps * (double)j.pixels * (double)j.size;
-    j.run = fc_start(fc_useful_threads(p->call.threads, bytes, THREAD_BYTES), interrupted);
-    return j;
-}
-
-static fc_status im2col(const fc_plan *plan, const fc_arrays *a, fc_question interrupted) {
-    const fc_columns_problem *p = &plan->problem.columns;
-    job j = start(p, a->x, a->y, interrupted);
-    j.units = p->batch * p->channels * j.taps;
-    j.parts = min(j.units, j.run.threads);
-    fc_parallel(&j.run, (int)j.parts, im2col_task, &j);
-    return (fc_status)j.run.status;
 }
 
 static const char *refuses(const fc_path *path, fc_op op, const fc_problem *problem) {
@@ -163,22 +147,73 @@ static const char *refuses(const fc_path *path, fc_op op, const fc_problem *prob
     const ptrdiff_t residues = min(p->stride[2], p->in_size[2]), pitch = quotient_up(p->in_size[2], residues);
     const ptrdiff_t size = p->call.dtype == FC_FLOAT32 ? 4 : 8;
     (void)path;
-    return op == FC_COL2IM && residues > 1 && residues * pitch * size > WORKSPACE
-               ? "a row split into the residues of the stride passes the workspace" : NULL;
+    return op == FC_COL2IM && residues > 1 && residues * pitch * size > FC_COLUMNS_WORKSPACE
+               ? "a line split into the residues of the stride passes the workspace" : NULL;
 }
 
-static fc_status col2im(const fc_plan *plan, const fc_arrays *a, fc_question interrupted) {
+static fc_status create(fc_plan *plan) {
     const fc_columns_problem *p = &plan->problem.columns;
-    job j = start(p, a->y, a->x, interrupted);
-    j.residues = min(p->stride[2], p->in_size[2]);
-    j.pitch = quotient_up(p->in_size[2], j.residues);
-    j.band = even_block(p->in_size[1], max(1, BAND / (j.residues * j.pitch * j.size)));
-    j.bands = quotient_up(p->in_size[1], j.band);
-    j.units = p->batch * p->channels * p->in_size[0] * j.bands;
-    j.parts = min(j.units, j.run.threads);
-    fc_parallel(&j.run, (int)j.parts, col2im_task, &j);
+    job *j = plan->state = fc_plan_allocate(plan, sizeof *j);
+    if (!j) return FC_NO_MEMORY;
+    j->p = *p;
+    j->kernels = fc_find_kernels(p->call.isa, p->call.dtype);
+    j->size = p->call.dtype == FC_FLOAT32 ? 4 : 8;
+    j->taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
+    j->pixels = p->out_size[0] * p->out_size[1] * p->out_size[2];
+    j->plane = p->in_size[0] * p->in_size[1] * p->in_size[2];
+    if (plan->op == FC_IM2COL) {
+        j->units = p->batch * p->channels * j->taps;
+    } else {
+        j->residues = min(p->stride[2], p->in_size[2]);
+        j->pitch = quotient_up(p->in_size[2], j->residues);
+        j->band = even_block(p->in_size[1], max(1, FC_COLUMNS_BAND_BYTES / (j->residues * j->pitch * j->size)));
+        j->bands = quotient_up(p->in_size[1], j->band);
+        j->units = p->batch * p->channels * p->in_size[0] * j->bands;
+    }
+    const double bytes = (double)p->batch * (double)p->channels * (double)j->taps * (double)j->pixels * (double)j->size;
+    j->tasks = min(j->units, fc_useful_threads(p->call.threads, bytes, FC_COLUMNS_THREAD_BYTES));
+    FC_ASSERT(j->tasks >= 1);
+    return FC_OK;
+}
+
+static fc_status run(const fc_plan *plan, const fc_arrays *a, fc_question interrupted) {
+    job j = *(const job *)plan->state;
+    FC_ASSERT(a->x && a->y);
+    j.source = plan->op == FC_IM2COL ? a->x : a->y;
+    j.target = plan->op == FC_IM2COL ? a->y : a->x;
+    j.run = fc_start((int)j.tasks, interrupted);
+    fc_parallel(&j.run, (int)j.tasks, plan->op == FC_IM2COL ? im2col_task : col2im_task, &j);
     return (fc_status)j.run.status;
 }
 
-const fc_path fc_path_im2col = {.name = "columns", .exact = 1, .refuses = refuses, .run = im2col};
-const fc_path fc_path_col2im = {.name = "columns", .exact = 1, .refuses = refuses, .run = col2im};
+static void describe(const fc_plan *plan, fc_description *description) {
+    const job *j = plan->state;
+    description->tasks = j->tasks;
+    if (plan->op == FC_IM2COL) {
+        snprintf(description->how, sizeof description->how, "rows of columns, each a shifted copy of a plane");
+        return;
+    }
+    snprintf(description->how, sizeof description->how, "bands of lines of x, to which every tap is added");
+    description->block[0] = 1;
+    description->block[1] = j->band;
+    description->block[2] = j->p.in_size[2];
+    description->workspace = scratch_of(j) * (size_t)j->tasks;
+}
+
+const fc_path fc_path_im2col = {
+    .name = "columns",
+    .exact = 1,
+    .refuses = refuses,
+    .create = create,
+    .run = run,
+    .describe = describe,
+};
+
+const fc_path fc_path_col2im = {
+    .name = "columns",
+    .exact = 1,
+    .refuses = refuses,
+    .create = create,
+    .run = run,
+    .describe = describe,
+};

@@ -19,6 +19,31 @@ static fc_status run_plan(fc_op op, const char *path, const fc_problem *problem,
     return status;
 }
 
+/* The next path from *index on that does not refuse; whether there is one. */
+static int next_path(fc_op op, const fc_problem *problem, int *index, const char **path) {
+    fc_candidate candidate;
+    while (fc_find_candidate(op, problem, (*index)++, &candidate)) {
+        *path = candidate.name;
+        if (!candidate.refusal) return 1;
+    }
+    return 0;
+}
+
+/* Runs one path, which must describe itself by its name. */
+static void run_path(fc_op op, const char *path, const fc_problem *problem, const fc_arrays *arrays, fc_status wanted) {
+    fc_plan *plan;
+    fc_description description = {0};
+    fc_status status = fc_plan_create(op, path, problem, &plan);
+    if (status == FC_OK) {
+        status = fc_plan_run(plan, arrays, NULL);
+        fc_plan_describe(plan, &description);
+        fc_plan_free(plan);
+    }
+    if (status == wanted && !strcmp(description.path, path) && description.how[0] && description.tasks >= 1) return;
+    printf("FAILED to run %s: status %d, tasks %td\n", path, status, description.tasks);
+    failed++;
+}
+
 /* One random problem, used by every operator. */
 typedef struct {
     ptrdiff_t N, C, size[3], kernel[3], stride[3], dilation[3], pad[3], pad_after[3], out[3];
@@ -65,14 +90,14 @@ static ptrdiff_t place(const operand *o, ptrdiff_t n, ptrdiff_t c, ptrdiff_t i, 
     return o->last ? (n * plane + i) * o->C + c : (n * o->C + c) * plane + i;
 }
 
-static void same(const char *what, const operand *o, const void *actual, const void *expected,
+static void same(const char *what, const char *path, const operand *o, const void *actual, const void *expected,
                  ptrdiff_t count, fc_element element, double tolerance) {
     for (ptrdiff_t i = 0; i < count; i++) {
         const double a = get(actual, i, element), b = get(expected, i, element);
         if (a == b || (a != a && b != b) || fabs(a - b) <= tolerance * (1 + fabs(b))) continue;
-        printf("FAILED %s %s element %d last %d adaptive %d N%td C%td in %tdx%tdx%td kernel %tdx%tdx%td "
+        printf("FAILED %s by %s %s element %d last %d adaptive %d N%td C%td in %tdx%tdx%td kernel %tdx%tdx%td "
                "stride %td,%td,%td dilation %td,%td,%td pad %td,%td,%td at %td: %g, expected %g\n",
-               what, o->isa, element, o->last, o->adaptive, o->N, o->C, o->size[0], o->size[1], o->size[2],
+               what, path, o->isa, element, o->last, o->adaptive, o->N, o->C, o->size[0], o->size[1], o->size[2],
                o->kernel[0], o->kernel[1], o->kernel[2], o->stride[0], o->stride[1], o->stride[2],
                o->dilation[0], o->dilation[1], o->dilation[2], o->pad[0], o->pad[1], o->pad[2], i, a, b);
         failed++;
@@ -134,19 +159,25 @@ static void max_pools(const operand *o, int isa, const void *x, ptrdiff_t *posit
             for (ptrdiff_t q = 0; q < outputs; q++) {
                 const int taps = window_of(o, q, positions);
                 ptrdiff_t best = positions[0];
-                double most = get(x, place(o, n, c, best, plane), o->element);
-                for (int t = 1; t < taps && most == most; t++) {
+                double greatest = get(x, place(o, n, c, best, plane), o->element);
+                for (int t = 1; t < taps && greatest == greatest; t++) {
                     const double value = get(x, place(o, n, c, positions[t], plane), o->element);
-                    if (!(value <= most)) best = positions[t], most = value;
+                    if (!(value <= greatest)) best = positions[t], greatest = value;
                 }
-                put(expected, place(o, n, c, q, outputs), o->element, most);
+                put(expected, place(o, n, c, q, outputs), o->element, greatest);
                 index[place(o, n, c, q, outputs)] = (double)best;
             }
     const fc_arrays arrays = {.x = (void *)x, .y = y, .indices = indices};
-    if (run_plan(FC_MAX_POOL, NULL, &(fc_problem){.pool = p}, &arrays) != FC_OK) printf("FAILED to pool\n"), failed++;
-    for (ptrdiff_t i = 0; i < count; i++) found[i] = (double)indices[i];
-    same("max pool", o, y, expected, count, o->element, 0);
-    same("index of max pool", o, found, index, count, FC_ELEMENT_FLOAT64, 0);
+    const fc_problem problem = {.pool = p};
+    const char *path;
+    for (int i = 0; next_path(FC_MAX_POOL, &problem, &i, &path);) {
+        memset(y, 0x7e, (size_t)count * size);
+        memset(indices, 0x7e, (size_t)count * sizeof *indices);
+        run_path(FC_MAX_POOL, path, &problem, &arrays, FC_OK);
+        for (ptrdiff_t q = 0; q < count; q++) found[q] = (double)indices[q];
+        same("max pool", path, o, y, expected, count, o->element, 0);
+        same("index of max pool", path, o, found, index, count, FC_ELEMENT_FLOAT64, 0);
+    }
     if (o->element == FC_ELEMENT_FLOAT32 || o->element == FC_ELEMENT_FLOAT64) {
         const fc_scatter_problem s = {
             .call = call_of(size == 4 ? FC_FLOAT32 : FC_FLOAT64, isa),
@@ -163,12 +194,16 @@ static void max_pools(const operand *o, int isa, const void *x, ptrdiff_t *posit
                     put(sums, to, o->element, get(sums, to, o->element) + get(y, from, o->element));
                 }
         const fc_arrays scattered = {.x = dx, .y = y, .indices = indices};
-        if (run_plan(FC_SCATTER, NULL, &(fc_problem){.scatter = s}, &scattered) != FC_OK)
-            printf("FAILED to scatter\n"), failed++;
-        same("scatter", o, dx, sums, elements, o->element, 0);
-        indices[count / 2] = plane;
-        if (run_plan(FC_SCATTER, NULL, &(fc_problem){.scatter = s}, &scattered) != FC_OUT_OF_RANGE)
-            printf("FAILED to refuse\n"), failed++;
+        const fc_problem scatter = {.scatter = s};
+        for (int i = 0; next_path(FC_SCATTER, &scatter, &i, &path);) {
+            const long long right = indices[count / 2];
+            memset(dx, 0x7e, (size_t)elements * size);
+            run_path(FC_SCATTER, path, &scatter, &scattered, FC_OK);
+            same("scatter", path, o, dx, sums, elements, o->element, 0);
+            indices[count / 2] = plane;
+            run_path(FC_SCATTER, path, &scatter, &scattered, FC_OUT_OF_RANGE);
+            indices[count / 2] = right;
+        }
         free(sums);
     }
     free(expected), free(index), free(found);
@@ -195,8 +230,8 @@ static void average_pools(const operand *o, int isa, const void *x, int count_in
                     cells = 1;
                     for (int axis = 0; axis < 3; axis++) {
                         const ptrdiff_t start = at[axis] * o->stride[axis] - o->pad[axis];
-                        const ptrdiff_t room = o->size[axis] + o->pad_after[axis] - start;
-                        cells *= (double)(room < o->kernel[axis] ? room : o->kernel[axis]);
+                        const ptrdiff_t ahead = o->size[axis] + o->pad_after[axis] - start;
+                        cells *= (double)(ahead < o->kernel[axis] ? ahead : o->kernel[axis]);
                     }
                 }
                 for (int t = 0; t < taps; t++)
@@ -207,16 +242,20 @@ static void average_pools(const operand *o, int isa, const void *x, int count_in
                         get(expected, place(o, n, c, q, outputs), o->element) / cells;
             }
     for (ptrdiff_t i = 0; i < o->N * o->C * plane; i++) put(rounded, i, o->element, sums[i]);
-    const fc_arrays forward = {.x = (void *)x, .y = y};
-    if (run_plan(FC_AVG_POOL, NULL, &(fc_problem){.pool = p}, &forward) != FC_OK)
-        printf("FAILED to average\n"), failed++;
+    const fc_arrays forward = {.x = (void *)x, .y = y}, backward = {.x = dx, .y = y};
+    const fc_problem problem = {.pool = p};
     const double tolerance = size == 4 ? 2e-7 : 1e-14;
-    same("average pool", o, y, expected, count, o->element, 0);
-    if (o->dilation[0] == 1 && o->dilation[1] == 1 && o->dilation[2] == 1) {
-        const fc_arrays backward = {.x = dx, .y = y};
-        if (run_plan(FC_AVG_POOL_BACKWARD, NULL, &(fc_problem){.pool = p}, &backward) != FC_OK)
-            printf("FAILED to share out\n"), failed++;
-        same("dx of average pool", o, dx, rounded, o->N * o->C * plane, o->element, tolerance);
+    const char *path;
+    for (int i = 0; next_path(FC_AVG_POOL, &problem, &i, &path);) {
+        memset(y, 0x7e, (size_t)count * size);
+        run_path(FC_AVG_POOL, path, &problem, &forward, FC_OK);
+        same("average pool", path, o, y, expected, count, o->element, 0);
+    }
+    const int is_dilated = o->dilation[0] > 1 || o->dilation[1] > 1 || o->dilation[2] > 1;
+    for (int i = 0; !is_dilated && next_path(FC_AVG_POOL_BACKWARD, &problem, &i, &path);) {
+        memset(dx, 0x7e, (size_t)(o->N * o->C * plane) * size);
+        run_path(FC_AVG_POOL_BACKWARD, path, &problem, &backward, FC_OK);
+        same("dx of average pool", path, o, dx, rounded, o->N * o->C * plane, o->element, tolerance);
     }
     free(expected), free(sums), free(rounded);
 }
@@ -248,15 +287,21 @@ static void columns(const operand *o, int isa, const void *x) {
     }
     const fc_problem problem = {.columns = p};
     const fc_arrays there = {.x = (void *)x, .y = cols}, and_back = {.x = back, .y = cols};
-    if (run_plan(FC_IM2COL, NULL, &problem, &there) != FC_OK ||
-        run_plan(FC_COL2IM, NULL, &problem, &and_back) != FC_OK)
-        printf("FAILED to run columns\n"), failed++;
-    same("im2col", o, cols, expected, count, o->element, 0);
-    same("col2im", o, back, sums, elements, o->element, 0);
+    const char *path;
+    for (int i = 0; next_path(FC_IM2COL, &problem, &i, &path);) {
+        memset(cols, 0x7e, (size_t)count * size);
+        run_path(FC_IM2COL, path, &problem, &there, FC_OK);
+        same("im2col", path, o, cols, expected, count, o->element, 0);
+    }
+    for (int i = 0; next_path(FC_COL2IM, &problem, &i, &path);) {
+        memset(back, 0x7e, (size_t)elements * size);
+        run_path(FC_COL2IM, path, &problem, &and_back, FC_OK);
+        same("col2im", path, o, back, sums, elements, o->element, 0);
+    }
     free(expected), free(sums);
 }
 
-/* Every run of channels as a row of scores, its label the row's number; y and expected: room for the gradient. */
+/* Every run of channels as a row of scores, its label the row's number; y and expected: as large as the gradient. */
 static void softmax(const operand *o, int isa, int threads, const void *scores, void *y, void *expected) {
     const ptrdiff_t classes = o->C, batch = o->N * volume(o->size);
     const fc_softmax_problem p = {{bytes_of(o->element) == 4 ? FC_FLOAT32 : FC_FLOAT64, isa, threads, NULL}, batch,
@@ -268,15 +313,16 @@ static void softmax(const operand *o, int isa, int threads, const void *scores, 
         labels[n] = n % classes;
         for (ptrdiff_t c = 0; c < classes; c++) total += exp(get(scores, n * classes + c, o->element));
         for (ptrdiff_t c = 0; c < classes; c++) {
-            const double share = exp(get(scores, n * classes + c, o->element)) / total;
-            put(expected, n * classes + c, o->element, (share - (c == labels[n])) / (double)batch);
+            const double softmax = exp(get(scores, n * classes + c, o->element)) / total;
+            put(expected, n * classes + c, o->element, (softmax - (c == labels[n])) / (double)batch);
         }
         loss += (log(total) - get(scores, n * classes + labels[n], o->element)) / (double)batch;
     }
     if (fc_softmax_cross_entropy(&p, scores, labels, &got, y) != FC_OK)
         printf("FAILED to run softmax\n"), failed++;
-    same("softmax's gradient", o, y, expected, batch * classes, o->element, p.call.dtype == FC_FLOAT32 ? 3e-7 : 1e-14);
-    same("softmax's loss", o, &got, &loss, 1, FC_ELEMENT_FLOAT64, p.call.dtype == FC_FLOAT32 ? 3e-8 : 1e-13);
+    const int is_single = p.call.dtype == FC_FLOAT32;
+    same("softmax's gradient", "layers", o, y, expected, batch * classes, o->element, is_single ? 3e-7 : 1e-14);
+    same("softmax's loss", "layers", o, &got, &loss, 1, FC_ELEMENT_FLOAT64, is_single ? 3e-8 : 1e-13);
 }
 
 /* Every run of channels as a row of y. */
@@ -291,8 +337,9 @@ static void affine(const operand *o, int isa, int threads, const void *x, void *
     }
     if (fc_add_bias(&p, x, y) != FC_OK || fc_sum_rows(&p, x, got) != FC_OK)
         printf("FAILED to run affine\n"), failed++;
-    same("y with its bias", o, y, expected, rows * cols, o->element, p.call.dtype == FC_FLOAT32 ? 1e-7 : 1e-15);
-    same("db", o, got, sums, cols, FC_ELEMENT_FLOAT64, 1e-12);
+    const double tolerance = p.call.dtype == FC_FLOAT32 ? 1e-7 : 1e-15;
+    same("y with its bias", "layers", o, y, expected, rows * cols, o->element, tolerance);
+    same("db", "layers", o, got, sums, cols, FC_ELEMENT_FLOAT64, 1e-12);
     free(sums);
 }
 
@@ -301,9 +348,9 @@ static void norms(const operand *o, int isa, const void *x) {
     const fc_norm_problem p = {.call = call_of(bytes_of(o->element) == 4 ? FC_FLOAT32 : FC_FLOAT64, isa),
                                .outer = o->last ? o->N * plane : o->N,
                                .channels = o->C, .inner = o->last ? 1 : plane};
-    const size_t size = bytes_of(o->element), room = (size_t)o->C * sizeof(double);
+    const size_t size = bytes_of(o->element), bytes = (size_t)o->C * sizeof(double);
     double *got[4], *expected[4];
-    for (int i = 0; i < 4; i++) got[i] = guarded(room, o->at_end), expected[i] = calloc(1, room);
+    for (int i = 0; i < 4; i++) got[i] = guarded(bytes, o->at_end), expected[i] = calloc(1, bytes);
     void *y = guarded((size_t)elements * size, o->at_end), *dx = malloc((size_t)elements * size);
     for (int pass = 0; pass < 2; pass++)
         for (ptrdiff_t c = 0; c < o->C; c++)
@@ -324,7 +371,7 @@ static void norms(const operand *o, int isa, const void *x) {
         fc_norm_sums(&p, x, x, expected[0], got[2], got[3]) != FC_OK ||
         fc_norm_apply(&p, x, expected[0], expected[0], expected[1], x, expected[2], y) != FC_OK)
         printf("FAILED to run batch norm\n"), failed++;
-    double *ones = malloc(room), *gradients[2] = {guarded(room, o->at_end), guarded(room, o->at_end)};
+    double *ones = malloc(bytes), *gradients[2] = {guarded(bytes, o->at_end), guarded(bytes, o->at_end)};
     for (ptrdiff_t c = 0; c < o->C; c++) ones[c] = 1;
     void *back = guarded((size_t)elements * size, o->at_end), *right = malloc((size_t)elements * size);
     if (fc_norm_backward(&p, x, x, expected[0], ones, ones, gradients[0], gradients[1], back) != FC_OK)
@@ -335,22 +382,22 @@ static void norms(const operand *o, int isa, const void *x) {
         const double away = expected[2][c] + expected[3][c] * (value - expected[0][c]);
         put(right, i, o->element, value - away / count);
     }
-    same("dgamma", o, gradients[0], expected[3], o->C, FC_ELEMENT_FLOAT64, 1e-10);
-    same("dbeta", o, gradients[1], expected[2], o->C, FC_ELEMENT_FLOAT64, 1e-10);
-    same("dx of batch norm", o, back, right, elements, o->element, size == 4 ? 1e-6 : 1e-12);
+    same("dgamma", "layers", o, gradients[0], expected[3], o->C, FC_ELEMENT_FLOAT64, 1e-10);
+    same("dbeta", "layers", o, gradients[1], expected[2], o->C, FC_ELEMENT_FLOAT64, 1e-10);
+    same("dx of batch norm", "layers", o, back, right, elements, o->element, size == 4 ? 1e-6 : 1e-12);
     free(ones), free(right);
     for (int i = 0; i < 4; i++)
-        same("statistics", o, got[i], expected[i], o->C, FC_ELEMENT_FLOAT64, 1e-10);
-    same("scaled", o, y, dx, elements, o->element, size == 4 ? 3e-7 : 1e-12);
+        same("statistics", "layers", o, got[i], expected[i], o->C, FC_ELEMENT_FLOAT64, 1e-10);
+    same("scaled", "layers", o, y, dx, elements, o->element, size == 4 ? 3e-7 : 1e-12);
     fc_activation_problem a = {p.call, FC_RELU, elements};
     fc_activate(&a, x, x, y);
     for (ptrdiff_t i = 0; i < elements; i++)
         put(dx, i, o->element, get(x, i, o->element) > 0 ? get(x, i, o->element) : 0);
-    same("relu", o, y, dx, elements, o->element, 0);
+    same("relu", "layers", o, y, dx, elements, o->element, 0);
     a.activation = FC_SIGMOID;
     fc_activate(&a, x, NULL, y);
     for (ptrdiff_t i = 0; i < elements; i++) put(dx, i, o->element, 1 / (1 + exp(-get(x, i, o->element))));
-    same("sigmoid", o, y, dx, elements, o->element, size == 4 ? 3e-7 : 1e-14);
+    same("sigmoid", "layers", o, y, dx, elements, o->element, size == 4 ? 3e-7 : 1e-14);
     softmax(o, isa, p.call.threads, x, y, dx);
     affine(o, isa, p.call.threads, x, y, dx);
     free(dx);
@@ -370,12 +417,12 @@ static operand random_operand(int number) {
         o.dilation[a] = used && number % 2 && !o.adaptive ? 1 + random_below(3) : 1;
         const ptrdiff_t extent = (o.kernel[a] - 1) * o.dilation[a] + 1;
         /* Every window has a tap on the data. */
-        const ptrdiff_t most = o.dilation[a] > o.size[a] ? 1 : extent;
-        o.pad[a] = used && !o.adaptive ? random_below((int)most) : 0;
-        o.pad_after[a] = used && !o.adaptive ? random_below((int)most) : 0;
-        const ptrdiff_t room = o.size[a] + o.pad[a] + o.pad_after[a] - extent;
-        if (room < 0) return random_operand(number);
-        o.out[a] = o.adaptive ? (used ? 1 + random_below(9) : 1) : room / o.stride[a] + 1;
+        const ptrdiff_t max_pad = o.dilation[a] > o.size[a] ? 1 : extent;
+        o.pad[a] = used && !o.adaptive ? random_below((int)max_pad) : 0;
+        o.pad_after[a] = used && !o.adaptive ? random_below((int)max_pad) : 0;
+        const ptrdiff_t steps = o.size[a] + o.pad[a] + o.pad_after[a] - extent;
+        if (steps < 0) return random_operand(number);
+        o.out[a] = o.adaptive ? (used ? 1 + random_below(9) : 1) : steps / o.stride[a] + 1;
     }
     return o;
 }
