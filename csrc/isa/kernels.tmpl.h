@@ -1,18 +1,11 @@
-/* All kernels of one instruction set for one element type, and their table.
- * Needs FC_ISA, FC_DTYPE, FC_TARGET, FC_REGISTERS and the VEC operations; VMAX(a, b) is b if b is NaN.
- * VLOAD_FIRST and VSTORE_FIRST, of the first elements of a vector, or all, only where they are fast; so, beside them
- * and VZIP_LOW, VLOAD_EVERY_OTHER and VSTORE_EVERY_OTHER, of the first, third and further ones of those.
- * VLOAD_LANES and VSTORE_LANES, beside all of these, of the lanes in a VMASK; others load 0. VLANES(column, columns):
- * lanes i with 0 <= column + i < columns, of numbers below 2**30.
- * VNEXT(a, b, n), beside those: a without its first n elements, then the first n of b. VPICK(lanes, index, v): elements
- * of v that a VCOLUMN names, in the lanes of a VMASK; the others are 0.
- * VEVEN and VODD, every other element of two vectors, DEVEN and DODD, those of DVECs, VZIP_LOW and VZIP_HIGH, their
- * elements in turn, only where the instruction set has them.
- * VTAKES(v, best): where v > best, or v is NaN and best is not; VSELECT(mask, a, b): a where it holds.
- * VCOLUMN: as many whole numbers of type COLUMN as VEC has elements. DVEC: DLANES doubles; DWIDEN and
- * DNARROW load and store them as FC_DTYPE; DIF_NEGATIVE(v, a, b): a where v < 0, b where it is not;
- * DPOWER_OF_2(v): 2**n of the n + 1023 in the lowest bits of v. */
+/* All kernels of one instruction set for one element type, and their table. Needs what vectors.h lists as required. */
+#include "../kernels/kernels.h"
+#include "isa_list.h"
+#include "vectors.h"
+
 #define FC_NAME(stage) FC_JOIN4(fc_##stage##_, FC_DTYPE, _, FC_ISA)
+
+#include "vec_defaults.tmpl.h"
 
 #include "../kernels/gemm.tmpl.h"
 #include "../kernels/move.tmpl.h"
@@ -144,5 +137,3 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
             .softmax = FC_NAME(softmax),
         },
 };
-
-#undef FC_NAME

@@ -20,14 +20,25 @@ FC_INLINE FC_TARGET void FC_NAME(lines_neighbours)(const int group, const int ev
     if (group > 2) value[2] = every_other ? VNEXT(own[0], next[0], 1) : VNEXT(own[0], next[0], 2);
 }
 
-/* Adds to sums[channel][tap t of the columns < group][tap r] those of all outputs. single: of one tap of the rows, from
- * `start` on, whatever their distances. */
-FC_INLINE FC_TARGET void FC_NAME(lines_gradient_tile)(const int block, const int group, const int channels,
-                                                      const int taps,
-                                                     const int stride, const int every_other, const int single,
-                                                     const fc_direct_lines *d, const void *x, ptrdiff_t start,
-                                                     ptrdiff_t origin, const FC_DTYPE *dy, FC_DTYPE *sums,
-                                                     ptrdiff_t sums_step, FC_DTYPE *bias) {
+/* What a tile is: constants where these functions are inlined. The instances stand below. */
+typedef struct {
+    int block;       /* lines of outputs */
+    int group;       /* adjacent taps of the columns that share the loads of x: 1 to 3 */
+    int channels;    /* of dy, which share them too: 1 or 2 */
+    int taps;        /* of the lines */
+    int stride;      /* lines of x between those of two outputs */
+    int every_other; /* columns of x are two apart */
+    int single;      /* one tap of the lines, whatever their distances: taps and stride are 1 */
+} fc_lines_gradient_tile;
+
+/* Adds to sums[channel][tap t of the columns < group][tap r] those of all outputs, of taps of the lines from `start`
+ * on. */
+FC_INLINE FC_TARGET void FC_NAME(lines_gradient_tile)(const fc_lines_gradient_tile tile, const fc_direct_lines *d,
+                                                      const void *x, ptrdiff_t start, ptrdiff_t origin,
+                                                      const FC_DTYPE *dy, FC_DTYPE *sums, ptrdiff_t sums_step,
+                                                      FC_DTYPE *bias) {
+    const int block = tile.block, group = tile.group, channels = tile.channels, taps = tile.taps;
+    const int stride = tile.stride, every_other = tile.every_other, single = tile.single;
     VEC acc[2][3][8], total[2];
     const int vectors = every_other ? 3 : 2; /* that taps read of a row */
     const FC_DTYPE **table = (const FC_DTYPE **)d->table;
@@ -84,60 +95,66 @@ FC_INLINE FC_TARGET void FC_NAME(lines_gradient_tile)(const int block, const int
     }
 }
 
-/* All taps of the columns, three at a time if they are adjacent. */
-FC_INLINE FC_TARGET void FC_NAME(lines_gradient_all)(const int block, const int channels, const int taps,
-                                                     const int stride,
-                                                    const int every_other, const int single, const fc_direct_lines *d,
-                                                    const void *x, ptrdiff_t start, const FC_DTYPE *dy, FC_DTYPE *sums,
-                                                    ptrdiff_t sums_step, FC_DTYPE *bias) {
-    const ptrdiff_t columns = d->residue[0].taps, step = d->tap_step, row_sums = (single ? d->taps : taps) * LANES;
+/* All taps of the columns, up to three at a time if they are adjacent. */
+FC_INLINE FC_TARGET void FC_NAME(lines_gradient_all)(const fc_lines_gradient_tile tile, const fc_direct_lines *d,
+                                                     const void *x, ptrdiff_t start, const FC_DTYPE *dy,
+                                                     FC_DTYPE *sums, ptrdiff_t sums_step, FC_DTYPE *bias) {
+    fc_lines_gradient_tile three = tile, two = tile, one = tile;
+    three.group = 3;
+    two.group = 2;
+    one.group = 1;
+    const ptrdiff_t columns = d->residue[0].taps, step = d->tap_step;
+    const ptrdiff_t row_sums = (tile.single ? d->taps : tile.taps) * LANES;
     ptrdiff_t origin = d->residue[0].origin, t = 0;
     for (; step == 1 && t + 3 <= columns; t += 3, origin += 3, sums += 3 * row_sums, bias = NULL)
-        FC_NAME(lines_gradient_tile)(block, 3, channels, taps, stride, every_other, single, d, x, start, origin, dy,
-                                     sums, sums_step, bias);
+        FC_NAME(lines_gradient_tile)(three, d, x, start, origin, dy, sums, sums_step, bias);
     for (; step == 1 && t + 2 <= columns; t += 2, origin += 2, sums += 2 * row_sums, bias = NULL)
-        FC_NAME(lines_gradient_tile)(block, 2, channels, taps, stride, every_other, single, d, x, start, origin, dy,
-                                     sums, sums_step, bias);
+        FC_NAME(lines_gradient_tile)(two, d, x, start, origin, dy, sums, sums_step, bias);
     for (; t < columns; t++, origin += step, sums += row_sums, bias = NULL)
-        FC_NAME(lines_gradient_tile)(block, 1, channels, taps, stride, every_other, single, d, x, start, origin, dy,
-                                     sums, sums_step, bias);
+        FC_NAME(lines_gradient_tile)(one, d, x, start, origin, dy, sums, sums_step, bias);
 }
 
-#define FC_LINES_CASE(taps, stride, every_other)                                                                       \
-    FC_NAME(lines_gradient_all)(4, 1, taps, stride, every_other, 0, d, x, d->origin, dy, sums, sums_step, bias); return
+/* Blocks of 4 lines of one channel, of adjacent taps. */
+#define FC_LINES_CASE(number, step)                                                                                 \
+    FC_NAME(lines_gradient_all)((fc_lines_gradient_tile){.block = 4, .channels = 1, .taps = number, .stride = step, \
+                                                         .every_other = step == 2},                                 \
+                                d, x, d->origin, dy, sums, sums_step, bias);                                        \
+    return
 
 static FC_TARGET void FC_NAME(direct_lines_gradient)(const fc_direct_lines *d, const void *x, const void *dy_,
-                                                    void *sums_, ptrdiff_t sums_step, void *bias_) {
+                                                     void *sums_, ptrdiff_t sums_step, void *bias_) {
     const FC_DTYPE *dy = dy_;
     FC_DTYPE *sums = sums_, *bias = bias_;
     if (d->line_step == 1 && d->stride == d->column_stride && d->outputs > 1) {
-        if (d->stride == 1 && d->taps == 3) { FC_LINES_CASE(3, 1, 0); }
-        if (d->stride == 1 && d->taps == 5) { FC_LINES_CASE(5, 1, 0); }
-        if (d->stride == 1 && d->taps == 7) { FC_LINES_CASE(7, 1, 0); }
-        if (d->stride == 2 && d->taps == 3) { FC_LINES_CASE(3, 2, 1); }
-        if (d->stride == 2 && d->taps == 5) { FC_LINES_CASE(5, 2, 1); }
+        if (d->stride == 1 && d->taps == 3) { FC_LINES_CASE(3, 1); }
+        if (d->stride == 1 && d->taps == 5) { FC_LINES_CASE(5, 1); }
+        if (d->stride == 1 && d->taps == 7) { FC_LINES_CASE(7, 1); }
+        if (d->stride == 2 && d->taps == 3) { FC_LINES_CASE(3, 2); }
+        if (d->stride == 2 && d->taps == 5) { FC_LINES_CASE(5, 2); }
     }
+    const fc_lines_gradient_tile apart = {.block = 2, .channels = 1, .taps = 1, .stride = 1, .every_other = 1,
+                                          .single = 1};
+    const fc_lines_gradient_tile low = {.block = 1, .channels = 1, .taps = 1, .stride = 1, .single = 1};
+    const fc_lines_gradient_tile any = {.block = 4, .channels = 1, .taps = 1, .stride = 1, .single = 1};
     ptrdiff_t start = d->origin;
     for (ptrdiff_t r = 0; r < d->taps; r++, start += d->line_step, sums += LANES, bias = NULL) {
-        if (d->column_stride == 2)
-            FC_NAME(lines_gradient_all)(2, 1, 1, 1, 1, 1, d, x, start, dy, sums, sums_step, bias);
-        else if (d->outputs == 1)
-            FC_NAME(lines_gradient_all)(1, 1, 1, 1, 0, 1, d, x, start, dy, sums, sums_step, bias);
-        else
-            FC_NAME(lines_gradient_all)(4, 1, 1, 1, 0, 1, d, x, start, dy, sums, sums_step, bias);
+        if (d->column_stride == 2) FC_NAME(lines_gradient_all)(apart, d, x, start, dy, sums, sums_step, bias);
+        else if (d->outputs == 1) FC_NAME(lines_gradient_all)(low, d, x, start, dy, sums, sums_step, bias);
+        else FC_NAME(lines_gradient_all)(any, d, x, start, dy, sums, sums_step, bias);
     }
 }
 
-/* Of two output channels, which share the loads of x. */
+/* Two output channels share the loads of x where their taps are three and adjacent. */
 static FC_TARGET void FC_NAME(direct_lines_gradient_pair)(const fc_direct_lines *d, const void *x, const void *dy,
-                                                         void *sums, ptrdiff_t sums_step, void *bias) {
+                                                          void *sums, ptrdiff_t sums_step, void *bias) {
     if (d->line_step == 1 && d->stride == 1 && d->column_stride == 1 && d->taps == 3) {
-        FC_NAME(lines_gradient_all)(4, 2, 3, 1, 0, 0, d, x, d->origin, dy, sums, sums_step, bias);
+        const fc_lines_gradient_tile pair = {.block = 4, .channels = 2, .taps = 3, .stride = 1};
+        FC_NAME(lines_gradient_all)(pair, d, x, d->origin, dy, sums, sums_step, bias);
         return;
     }
     for (int k = 0; k < 2; k++)
         FC_NAME(direct_lines_gradient)(d, x, (const FC_DTYPE *)dy + k * d->y_channel, (FC_DTYPE *)sums + k * sums_step,
-                                      sums_step, bias ? (FC_DTYPE *)bias + k * sums_step : NULL);
+                                       sums_step, bias ? (FC_DTYPE *)bias + k * sums_step : NULL);
 }
 
 #undef FC_LINES_CASE

@@ -1,20 +1,10 @@
-/* The baseline of any architecture: the compiler's own 16-byte vectors, or plain scalars. */
+/* The baseline of any architecture: the compiler's own vectors of 16 bytes, or plain scalars. Needs FC_DTYPE. */
+#include <stdint.h>
 #include <string.h>
-
-#include "../compiler.h"
-#include "../kernels/kernels.h"
-#include "isa_list.h"
 
 #define FC_ISA portable
 #define FC_TARGET
 #define FC_REGISTERS 16
-#define VLOAD FC_JOIN(load_, FC_DTYPE)
-#define VSTORE(target, value) FC_JOIN(store_, FC_DTYPE)(target, value)
-#define VSET1 FC_JOIN(set1_, FC_DTYPE)
-#define VZERO() VSET1(0)
-#define VFMA(a, b, c) ((a) * (b) + (c))
-#define VADD(a, b) ((a) + (b))
-#define VMAX FC_JOIN(max_, FC_DTYPE)
 
 #if FC_HAS_VECTOR_EXTENSION
 typedef float vec_float FC_VECTOR_OF_16_BYTES;
@@ -30,31 +20,30 @@ typedef int64_t column_double;
 #define ALL_BITS(type, condition) (-(type)(condition))
 #endif
 
-#define FC_DTYPE double
-#define COLUMN int64_t
+#define ELEMENT double
+#define ELEMENT_COLUMN int64_t
 #include "vec_portable.tmpl.h"
-#undef COLUMN
-#undef FC_DTYPE
-#define FC_DTYPE float
-#define COLUMN int32_t
+#undef ELEMENT
+#undef ELEMENT_COLUMN
+#define ELEMENT float
+#define ELEMENT_COLUMN int32_t
 #include "vec_portable.tmpl.h"
-#undef COLUMN
-#undef FC_DTYPE
+#undef ELEMENT
+#undef ELEMENT_COLUMN
 
 /* a where v < 0, b where it is not. */
 FC_INLINE vec_double if_negative(vec_double v, vec_double a, vec_double b) {
     return select_double(takes_double(set1_double(0), v), a, b);
 }
 
-/* 2**n of the n + 1023 in the lowest bits. */
-FC_INLINE vec_double power_of_2(vec_double shifted) {
-    uint64_t bits[sizeof shifted / sizeof(uint64_t)];
-    memcpy(bits, &shifted, sizeof shifted);
-    for (size_t i = 0; i < sizeof shifted / sizeof(uint64_t); i++) bits[i] <<= 52;
-    memcpy(&shifted, bits, sizeof shifted);
-    return shifted;
-}
-
+#define VEC FC_JOIN(vec_, FC_DTYPE)
+#define LANES ((int)(sizeof(VEC) / sizeof(FC_DTYPE)))
+#define VLOAD FC_JOIN(load_, FC_DTYPE)
+#define VSTORE(target, value) FC_JOIN(store_, FC_DTYPE)(target, value)
+#define VSET1 FC_JOIN(set1_, FC_DTYPE)
+#define VADD(a, b) ((a) + (b))
+#define VFMA(a, b, c) ((a) * (b) + (c))
+#define VMAX FC_JOIN(max_, FC_DTYPE)
 #define VMASK FC_JOIN(column_, FC_DTYPE)
 #define VTAKES FC_JOIN(takes_, FC_DTYPE)
 #define VSELECT FC_JOIN(select_, FC_DTYPE)
@@ -64,9 +53,8 @@ FC_INLINE vec_double power_of_2(vec_double shifted) {
 #define VCOLUMN_SET1 FC_JOIN(set1_column_, FC_DTYPE)
 #define VCOLUMN_ADD(a, b) ((a) + (b))
 #define VCOLUMN_SELECT(mask, a, b) (((a) & (mask)) | ((b) & ~(mask)))
-#define VCOLUMN_STORE_WIDE FC_JOIN(store_wide_, FC_DTYPE)
-#define DLANES ((int)(sizeof(vec_double) / sizeof(double)))
 #define DVEC vec_double
+#define DLANES ((int)(sizeof(vec_double) / sizeof(double)))
 #define DLOAD load_double
 #define DSTORE store_double
 #define DSET1 set1_double
@@ -77,20 +65,3 @@ FC_INLINE vec_double power_of_2(vec_double shifted) {
 #define DFMA(a, b, c) ((a) * (b) + (c))
 #define DMAX max_double
 #define DIF_NEGATIVE if_negative
-#define DPOWER_OF_2 power_of_2
-#define DWIDEN FC_JOIN(widen_, FC_DTYPE)
-#define DNARROW FC_JOIN(narrow_, FC_DTYPE)
-
-#define VEC FC_JOIN(vec_, FC_DTYPE)
-#define LANES ((int)(sizeof(VEC) / sizeof(FC_DTYPE)))
-
-#define FC_DTYPE float
-#define COLUMN int32_t
-#include "kernels.tmpl.h"
-#undef COLUMN
-#undef FC_DTYPE
-#define FC_DTYPE double
-#define COLUMN int64_t
-#include "kernels.tmpl.h"
-#undef COLUMN
-#undef FC_DTYPE
