@@ -149,10 +149,13 @@ static void describe(const fc_plan *plan, fc_description *d) {
     }
     const fc_winograd_sums *sums = &s->of.sums;
     const int forward = plan->op == FC_FORWARD, has_weights = forward || sums->shares_weights;
-    snprintf(d->how, sizeof d->how,
-             "%s: blocks of %td tiles, panels of %td output channels; at most %d lines of tiles of a panel with "
-             "infinities or NaN are done again by the defining sums",
-             algorithm, sums->block_tiles, sums->panel, sums->max_redone);
+    char redone[120] = "";
+    if (sums->max_redone)
+        snprintf(redone, sizeof redone,
+                 "; at most %d line(s) of tiles of a panel with infinities or NaN are done again by the defining sums",
+                 sums->max_redone);
+    snprintf(d->how, sizeof d->how, "%s: blocks of %td tiles, panels of %td output channels%s", algorithm,
+             sums->block_tiles, sums->panel, redone);
     d->tile[0] = sums->kernels->winograd_tile_rows[sums->tile_vectors - 1];
     d->tile[1] = sums->panel;
     d->tasks = sums->line_tasks * sums->panel_tasks;
