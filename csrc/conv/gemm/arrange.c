@@ -2,6 +2,9 @@
 
 #include "cost.h"
 
+_Static_assert(FC_GEMM_PACKED_BYTES == 12 << 20 && FC_GEMM_MAX_PIECES == 25 && FC_GEMM_MAX_ROW_PIECES == 64,
+               "refusals say these numbers");
+
 /* Whether outputs are the positions of the axis, one for one. */
 static int is_identity(const fc_axis *a) {
     return a->taps == 1 && a->stride == 1 && a->tap == 0 && a->size == a->outputs;
@@ -139,7 +142,7 @@ static void choose_outputs(fc_gemm_stage *p) {
     b->size[0] = b->size[1] = 1;
     b->size[2] = even_block(w->outputs, h->outputs == 1 ? FC_GEMM_BLOCK_OUTPUTS / 2 : FC_GEMM_LINE_OUTPUTS);
     if (b->in_place && h->outputs == 1) /* 512 -> 128 channels of 28x28 at once took 1.3 times as long */
-        b->size[2] = even_block(w->outputs, max(FC_GROUP, min(FC_GEMM_BLOCK_OUTPUTS / 2, budget / p->planes)));
+        b->size[2] = even_block(w->outputs, max(FC_GEMM_GROUP, min(FC_GEMM_BLOCK_OUTPUTS / 2, budget / p->planes)));
     fc_lay_out(b);
     /* Elements that a line of outputs takes, and lines that all of them share. */
     const ptrdiff_t residues = b->residues[0].residues * b->residues[1].residues;
@@ -196,7 +199,7 @@ static const char *choose_pieces(fc_gemm_stage *p) {
     if (refusal) return refusal;
     if (b->in_place) return "no tap leaves the input";
     for (int a = 0; a < 2; a++) share *= fc_share_inside(&c->axis[a], &count[a]);
-    if (count[0] * count[1] > FC_MAX_PIECES) return "outputs of an image read more than 25 sets of taps";
+    if (count[0] * count[1] > FC_GEMM_MAX_PIECES) return "outputs of an image read more than 25 sets of taps";
     if (!fc_has_all_planes(c)) return "planes lie in the padding";
     b->in_place = 1;
     b->inner = 1;
@@ -211,7 +214,7 @@ static const char *choose_row_pieces(fc_gemm_stage *p) {
     if (refusal) return refusal;
     const double share = fc_share_of_lines(p, &pieces);
     if (p->blocks.in_place || fc_is_inside(&p->c->axis[0])) return "no tap lies above or below the input";
-    if (pieces > FC_MAX_ROW_PIECES) return "lines of an image read more than 64 sets of taps";
+    if (pieces > FC_GEMM_MAX_ROW_PIECES) return "lines of an image read more than 64 sets of taps";
     p->cycles = FC_GEMM_ROW_PIECES_COST * (fc_fill_cycles(p) + fc_channel_tile_cycles(p, share));
     return NULL;
 }

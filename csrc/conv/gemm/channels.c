@@ -88,10 +88,10 @@ static void store_outputs(const fc_gemm_stage *p, const fc_gemm_scratch *scratch
 static void store_group(const fc_gemm_stage *p, const fc_gemm_scratch *scratch, const group *g) {
     const fc_kernels *k = p->kernels;
     void *y_rows[FC_MAX_TILE_COLS];
-    k->transpose(g->last - g->first, g->channels, scratch->stage[0], g->width, scratch->stage[1], FC_GROUP);
+    k->transpose(g->last - g->first, g->channels, scratch->stage[0], g->width, scratch->stage[1], FC_GEMM_GROUP);
     for (ptrdiff_t i = g->first; i < g->last;) {
         const ptrdiff_t length = find_run(p, scratch, g, i, y_rows);
-        k->store(g->channels, length, scratch->stage[1] + (i - g->first) * p->size, FC_GROUP, y_rows,
+        k->store(g->channels, length, scratch->stage[1] + (i - g->first) * p->size, FC_GEMM_GROUP, y_rows,
                  p->c->axis[1].target_stride, g->accumulate, g->relu);
         i += length;
     }
@@ -107,7 +107,7 @@ static void multiply_panel(const fc_gemm_stage *p, fc_gemm_scratch *scratch, gro
     const int adjacent = c->y_row == 1;
     const fc_piece *piece = scratch->pieces;
     for (g->first = 0; g->first < pixels; g->first = g->last) {
-        g->last = min(pixels, g->first + FC_GROUP);
+        g->last = min(pixels, g->first + FC_GEMM_GROUP);
         if (!adjacent) prefetch_group(p, scratch, g);
         for (ptrdiff_t i = g->first, n; i < g->last; i += n) {
             while (i == piece->last) piece++;

@@ -23,8 +23,8 @@ static const ptrdiff_t SLACK = 2 * FC_MAX_TILE_COLS; /* elements that may be rea
 static size_t carve(const fc_gemm_stage *p, int prepared, char *base, fc_gemm_scratch *scratch) {
     const fc_blocks *b = &p->blocks;
     const ptrdiff_t word = sizeof(ptrdiff_t), terms = min(FC_GEMM_CHAIN, p->planes * fc_taps(p));
-    const ptrdiff_t pieces = p->arrangement == FC_GEMM_ROW_PIECES ? FC_MAX_ROW_PIECES
-                             : p->arrangement == FC_GEMM_PIECES   ? FC_MAX_PIECES
+    const ptrdiff_t pieces = p->arrangement == FC_GEMM_ROW_PIECES ? FC_GEMM_MAX_ROW_PIECES
+                             : p->arrangement == FC_GEMM_PIECES   ? FC_GEMM_MAX_PIECES
                                                                   : 1;
     const ptrdiff_t table = (ptrdiff_t)fc_aligned(word * (terms + FC_AHEAD));
     const ptrdiff_t outputs = fc_by_channel(p) ? b->size[0] * b->size[1] * b->size[2] : terms + FC_AHEAD;
@@ -42,8 +42,8 @@ static size_t carve(const fc_gemm_stage *p, int prepared, char *base, fc_gemm_sc
     scratch->tap_weight = fc_carve(base, &used, word * fc_taps(p));
     scratch->tap_offset = fc_carve(base, &used, word * fc_taps(p));
     scratch->pieces = fc_carve(base, &used, (ptrdiff_t)sizeof(fc_piece) * pieces);
-    for (int i = 0; i < 2; i++) scratch->stage[i] = fc_carve(base, &used, FC_STAGE * p->size);
-    scratch->fetch.offsets = fc_carve(base, &used, word * min(FC_MAX_RUNS, p->planes * b->size[0]));
+    for (int i = 0; i < 2; i++) scratch->stage[i] = fc_carve(base, &used, FC_GEMM_GROUP_SIZE * p->size);
+    scratch->fetch.offsets = fc_carve(base, &used, word * min(FC_GEMM_MAX_RUNS, p->planes * b->size[0]));
     if (p->by_panel && !prepared) scratch->panel = fc_carve(base, &used, p->panel * p->planes * fc_taps(p) * p->size);
     return used;
 }
@@ -162,7 +162,7 @@ static void plan_fetch(const fc_gemm_stage *p, fc_gemm_scratch *scratch, const s
     *f = (fc_fetch){.offsets = f->offsets};
     if (!next) return;
     const fc_runs runs = fc_find_runs(&p->blocks, &next->block, p->c->x_plane, next->plane, next->end, f->offsets,
-                                      FC_MAX_RUNS);
+                                      FC_GEMM_MAX_RUNS);
     f->from = fc_plane(p->c, next->plane, p->size);
     f->runs = runs.count;
     fc_spread_fetch(f, p->size, runs.length, count_all_terms(p, now));

@@ -15,7 +15,8 @@ double fc_copied_line_cycles(const fc_gemm_stage *p) {
            (double)(b->plane_stride / b->line_stride);
 }
 
-/* Cycles of one panel of so many output channels; `store`: of a vector that is stored, `chunks`: how often each is. */
+/* Adds the cycles of a panel of so many output channels on a line of `length` outputs to those of the panels before it;
+ * whole: its whole vectors go straight to y. */
 static double add_panel(const fc_gemm_stage *p, ptrdiff_t channels, ptrdiff_t length, int whole, double cycles) {
     const fc_kernels *k = p->kernels;
     const double terms = (double)(p->c->planes * fc_taps(p));
@@ -35,7 +36,7 @@ static double add_panel(const fc_gemm_stage *p, ptrdiff_t channels, ptrdiff_t le
     return cycles;
 }
 
-/* Cycles of `count` lines of `length` outputs; whole: their whole vectors go straight to y. */
+/* Cycles of all panels on `count` such lines. */
 static double line_cycles(const fc_gemm_stage *p, double count, ptrdiff_t length, int whole) {
     const ptrdiff_t tile_rows = p->kernels->tile_rows, panels = p->c->rows / tile_rows, rest = p->c->rows % tile_rows;
     double cycles = 0;

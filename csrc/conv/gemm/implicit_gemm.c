@@ -31,24 +31,31 @@ static const char *refuses(const fc_path *path, fc_op op, const fc_problem *prob
     return refusal;
 }
 
-static const char *const is_quicker[FC_GEMM_VARIANTS] = {
-    [FC_GEMM_PIXELS] = "implicit_gemm/pixels is estimated to take fewer cycles, or too few to choose",
-    [FC_GEMM_PIXELS_APART] = "implicit_gemm/pixels_apart is estimated to take fewer cycles",
-    [FC_GEMM_CHANNELS] = "implicit_gemm/channels is estimated to take fewer cycles",
-    [FC_GEMM_PIECES] = "implicit_gemm/pieces is estimated to take fewer cycles",
-    [FC_GEMM_ROW_PIECES] = "implicit_gemm/row_pieces is estimated to take fewer cycles",
-    [FC_GEMM_MIXED] = "implicit_gemm/mixed is estimated to take fewer cycles",
-    [FC_GEMM_TOGETHER_PIXELS] = "implicit_gemm/together_pixels is estimated to take fewer cycles",
-    [FC_GEMM_TOGETHER_CHANNELS] = "implicit_gemm/together_channels is estimated to take fewer cycles",
-};
+/* Why a variant is passed over for the one that is chosen. */
+static const char *doubt_of(int variant, int chosen) {
+    static const char *const is_quicker[FC_GEMM_VARIANTS] = {
+        [FC_GEMM_PIXELS] = "implicit_gemm/pixels is estimated to take fewer cycles, or too few to choose",
+        [FC_GEMM_PIXELS_APART] = "implicit_gemm/pixels_apart is estimated to take fewer cycles",
+        [FC_GEMM_CHANNELS] = "implicit_gemm/channels is estimated to take fewer cycles",
+        [FC_GEMM_PIECES] = "implicit_gemm/pieces is estimated to take fewer cycles",
+        [FC_GEMM_ROW_PIECES] = "implicit_gemm/row_pieces is estimated to take fewer cycles",
+        [FC_GEMM_MIXED] = "its correlations differ in what is estimated to take the fewest cycles",
+        [FC_GEMM_TOGETHER_PIXELS] = "implicit_gemm/together_pixels is estimated to take fewer cycles",
+        [FC_GEMM_TOGETHER_CHANNELS] = "implicit_gemm/together_channels is estimated to take fewer cycles",
+    };
+    if (variant == chosen) return NULL;
+    if (chosen > FC_GEMM_MIXED && variant <= FC_GEMM_MIXED)
+        return "residues of the stride that read the same positions of dy are summed together";
+    return is_quicker[chosen];
+}
 
 static const char *doubt(const fc_path *path, fc_op op, const fc_problem *problem) {
-    int variant = path->variant;
+    int chosen = path->variant;
     if (!problem->conv.batch) return NULL;
     fc_gemm_kinds kinds = fc_gemm_survey(op, &problem->conv, FC_GEMM_MIXED);
-    if (kinds.status == FC_OK) variant = fc_gemm_variant(&kinds);
+    if (kinds.status == FC_OK) chosen = fc_gemm_variant(&kinds);
     fc_gemm_forget(&kinds);
-    return variant == path->variant ? NULL : is_quicker[variant];
+    return doubt_of(path->variant, chosen);
 }
 
 static double cycles(const fc_path *path, fc_op op, const fc_problem *problem) {

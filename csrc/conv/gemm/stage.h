@@ -104,13 +104,13 @@ typedef struct {
 
 /* Sizes of the scratch. */
 enum {
-    FC_GROUP = 48, /* pixels that are stored together where output channels are in the vector */
-    FC_STAGE = FC_GROUP * FC_MAX_TILE_COLS,
-    FC_MAX_PIECES = 25,     /* of an image: their tables stay in L2 */
-    FC_MAX_ROW_PIECES = 64, /* of lines of an image, which are read one after the other */
-    FC_MAX_RUNS = 4096      /* of the input that are fetched ahead */
+    FC_GEMM_GROUP = 48, /* pixels that are stored together where output channels are in the vector */
+    FC_GEMM_GROUP_SIZE = FC_GEMM_GROUP * FC_MAX_TILE_COLS,
+    FC_GEMM_MAX_PIECES = 25,     /* of an image: their tables stay in L2 */
+    FC_GEMM_MAX_ROW_PIECES = 64, /* of lines of an image, which are read one after the other */
+    FC_GEMM_MAX_RUNS = 4096      /* of the input that are fetched ahead */
 };
-_Static_assert((int)FC_GROUP >= (int)FC_MAX_TILE_ROWS, "a tile is at most a group");
+_Static_assert((int)FC_GEMM_GROUP >= (int)FC_MAX_TILE_ROWS, "a tile is at most a group");
 
 static inline int fc_by_channel(const fc_gemm_stage *p) { return p->arrangement >= FC_GEMM_CHANNELS; }
 static inline int fc_by_piece(const fc_gemm_stage *p) { return p->arrangement >= FC_GEMM_PIECES; }
