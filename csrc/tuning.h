@@ -343,11 +343,11 @@ static const struct {
 
 /* ---- Fully connected: conv/fully_connected.c ---- */
 
-/* Images and D = channels of a group * taps up to which weights that are read where they lie win against packed ones, as
- * `choose --algorithms fully_connected,implicit_gemm` compares them: of 1 to 2048 images, D of 16 to 2048 and 10 to 1000
- * filters, on one thread. dx won up to 256 images (1.1 to 4.3), dw up to 512, but of short lines (D = 64 of 128 images
- * 0.85 to 1.1); forward, which adds up the lanes of each product, from D = 10 * images on, from 16 * images on where
- * weights are packed before, with few filters far sooner (10 of 128 images: D = 128). */
+/* Images and D = channels of a group * taps up to which weights that are read where they lie win against packed ones,
+ * as `choose --algorithms fully_connected,implicit_gemm` compares them: of 1 to 2048 images, D of 16 to 2048 and 10 to
+ * 1000 filters, on one thread. dx won up to 256 images (1.1 to 4.3), dw up to 512, but of short lines (D = 64 of 128
+ * images 0.85 to 1.1); forward, which adds up the lanes of each product, from D = 10 * images on, from 16 * images on
+ * where weights are packed before, with few filters far sooner (10 of 128 images: D = 128). */
 enum {
     FC_FULLY_CONNECTED_FEW_FILTERS = 16,
     FC_FULLY_CONNECTED_FORWARD_IMAGES = 128,
@@ -383,8 +383,8 @@ enum {
     FC_FULLY_CONNECTED_DW_BYTES = 256 << 10,
     /* Blocks for each thread from which on it does not matter that some threads get one more than others. */
     FC_FULLY_CONNECTED_MANY_BLOCKS = 8,
-    /* Longest chain of sums in a lane: longer ones lose accuracy, as in gemm/ (bench/accuracy.py). */
-    FC_FULLY_CONNECTED_CHAIN = 1152,
+    /* Longest chain of sums in a lane. */
+    FC_FULLY_CONNECTED_CHAIN = FC_GEMM_CHAIN,
 };
 
 /* ---- Pools: pool/ ---- */

@@ -3,6 +3,8 @@
 #include "../../tuning.h"
 #include "weights_shared.h"
 
+_Static_assert((int)FC_GEMM_DW_BLOCK_PIXELS <= (int)FC_GEMM_CHAIN, "the pixels of a block are a chain of sums");
+
 static ptrdiff_t pixels_of(const fc_blocks *b) { return b->size[0] * b->size[1] * b->size[2]; }
 
 /* Whether taps read the planes where they lie, as none reaches into the padding. */
