@@ -441,4 +441,26 @@ static const ptrdiff_t FC_COLUMNS_WORKSPACE = 16 << 20;
  * bench/compare.py --ops columns --threads 1,2. */
 static const double FC_COLUMNS_THREAD_BYTES = 256 << 10;
 
+/* Layers, bytes that are worth a thread more, and elements of a softmax, which is longer over each: about 10 us.
+ * bench/compare.py --ops norm --threads 1,2. */
+static const double FC_LAYER_THREAD_BYTES = 128 << 10, FC_SOFTMAX_THREAD_ELEMENTS = 16 << 10;
+/* Layers, elements of a block of a unit of work; bytes of a chunk that stays in L1 (the same command). Statistics and
+ * sums are of chunks: results depend on their sizes. */
+enum { FC_LAYER_BLOCK = 4096 };
+static const ptrdiff_t FC_LAYER_CHUNK_BYTES = 16 << 10;
+
+/* Affine: sums of chunks of rows that are added up at last. They do not depend on the threads. */
+enum { FC_AFFINE_PARTIALS = 16 };
+
+/* Batch norm: channels of a chunk whose rows are cut. */
+enum { FC_NORM_CHANNELS = 64 };
+/* Batch norm, chunks' statistics, with more of which they would pass 16 MiB beside those of each channel. */
+static const ptrdiff_t FC_NORM_MAX_STATISTICS = 1 << 20;
+/* Batch norm, elements: shorter runs lose to rows. The statistics of (2000, 512, 2) took twice PyTorch's time.
+ * bench/compare.py --ops norm, of such arrays. */
+static const ptrdiff_t FC_NORM_SHORT_RUN = 64;
+/* Batch norm, bytes of x and dy of a channel that are still in L2 when its dx is computed.
+ * bench/compare.py --ops norm --problems norm_56,norm_14. */
+static const double FC_NORM_CHANNEL_BYTES = 1 << 20;
+
 #endif
