@@ -11,6 +11,28 @@
 
 /* ---- Threads, correlations: platform/, conv/correlations.c ---- */
 
+/* Rounds of waiting before a thread sleeps: about 50 us, the time a short call takes.
+ * bench/compare.py --layers NAMES --threads 1,2, of layers that take 20 to 200 us. */
+enum { FC_THREADS_SPINS = 2000 };
+
+/* Workers that are kept off their caller's processor. With more a collision is rarer than the calls that prevent it are
+ * long. A call of rn50_l1_3x3 every 10 ms, on a virtual machine's two processors. */
+enum { FC_THREADS_MAX_MOVED = 8 };
+
+/* Seconds between two questions whether to stop; nanoseconds that a caller sleeps in between. They are what
+ * somebody notices who presses Ctrl-C, not a measurement. */
+static const double FC_THREADS_QUESTION_SECONDS = 0.05;
+enum { FC_THREADS_NAP_NANOSECONDS = 20000000 };
+
+/* A loop over units of work asks at every unit that moves so many bytes, else at one in so many: about 10 us. */
+enum { FC_THREADS_QUESTION_BYTES = 64 << 10, FC_THREADS_QUESTION_UNITS = 32 };
+
+/* Scratch that is kept between calls: bytes and blocks. Smaller requests, in bytes, go to malloc, which keeps such
+ * sizes itself. Fresh pages cost more than small convolutions.
+ * bench/compare.py --layers NAMES, of layers that take less than 100 us. */
+static const size_t FC_MEMORY_KEPT_BYTES = 64 << 20, FC_MEMORY_SMALL = 4 << 10;
+enum { FC_MEMORY_KEPT_BLOCKS = 64 };
+
 /* ---- Direct sums: conv/direct/ ---- */
 
 /* Bytes. Copies of the planes of a bundle should stay in L1, or nearly; those of all channels, where channels are the
