@@ -11,6 +11,28 @@
 
 /* ---- Threads, correlations: platform/, conv/correlations.c ---- */
 
+/* Rounds of waiting before a thread sleeps: about 50 us, the time a short call takes.
+ * bench/compare.py --layers NAMES --threads 1,2, of layers that take 20 to 200 us. */
+enum { FC_THREADS_SPINS = 2000 };
+
+/* Workers that are kept off their caller's processor. With more a collision is rarer than the calls that prevent it are
+ * long. A call of rn50_l1_3x3 every 10 ms, on a virtual machine's two processors. */
+enum { FC_THREADS_MAX_MOVED = 8 };
+
+/* Seconds between two questions whether to stop; nanoseconds that a caller sleeps in between. They are what
+ * somebody notices who presses Ctrl-C, not a measurement. */
+static const double FC_THREADS_QUESTION_SECONDS = 0.05;
+enum { FC_THREADS_NAP_NANOSECONDS = 20000000 };
+
+/* A loop over units of work asks at every unit that moves so many bytes, else at one in so many: about 10 us. */
+enum { FC_THREADS_QUESTION_BYTES = 64 << 10, FC_THREADS_QUESTION_UNITS = 32 };
+
+/* Scratch that is kept between calls: bytes and blocks. Smaller requests, in bytes, go to malloc, which keeps such
+ * sizes itself. Fresh pages cost more than small convolutions.
+ * bench/compare.py --layers NAMES, of layers that take less than 100 us. */
+static const size_t FC_MEMORY_KEPT_BYTES = 64 << 20, FC_MEMORY_SMALL = 4 << 10;
+enum { FC_MEMORY_KEPT_BLOCKS = 64 };
+
 /* ---- Direct sums: conv/direct/ ---- */
 
 /* Bytes. Copies of the planes of a bundle should stay in L1, or nearly; those of all channels, where channels are the
@@ -440,5 +462,27 @@ static const ptrdiff_t FC_COLUMNS_WORKSPACE = 16 << 20;
 /* Bytes of columns that are worth a thread more: about 10 us of copying.
  * bench/compare.py --ops columns --threads 1,2. */
 static const double FC_COLUMNS_THREAD_BYTES = 256 << 10;
+
+/* Layers, bytes that are worth a thread more, and elements of a softmax, which is longer over each: about 10 us.
+ * bench/compare.py --ops norm --threads 1,2. */
+static const double FC_LAYER_THREAD_BYTES = 128 << 10, FC_SOFTMAX_THREAD_ELEMENTS = 16 << 10;
+/* Layers, elements of a block of a unit of work; bytes of a chunk that stays in L1 (the same command). Statistics and
+ * sums are of chunks: results depend on their sizes. */
+enum { FC_LAYER_BLOCK = 4096 };
+static const ptrdiff_t FC_LAYER_CHUNK_BYTES = 16 << 10;
+
+/* Affine: sums of chunks of rows that are added up at last. They do not depend on the threads. */
+enum { FC_AFFINE_PARTIALS = 16 };
+
+/* Batch norm: channels of a chunk whose rows are cut. */
+enum { FC_NORM_CHANNELS = 64 };
+/* Batch norm, chunks' statistics, with more of which they would pass 16 MiB beside those of each channel. */
+static const ptrdiff_t FC_NORM_MAX_STATISTICS = 1 << 20;
+/* Batch norm, elements: shorter runs lose to rows. The statistics of (2000, 512, 2) took twice PyTorch's time.
+ * bench/compare.py --ops norm, of such arrays. */
+static const ptrdiff_t FC_NORM_SHORT_RUN = 64;
+/* Batch norm, bytes of x and dy of a channel that are still in L2 when its dx is computed.
+ * bench/compare.py --ops norm --problems norm_56,norm_14. */
+static const double FC_NORM_CHANNEL_BYTES = 1 << 20;
 
 #endif

@@ -54,15 +54,12 @@ def batch_norm_forward(x, gamma, beta, *, eps=1e-5, layout=None):
     (array([[-2.],
            [ 2.]]), array([2.]))
     """
-    x = _values.float_array("x", x)
-    channel = _problem.channel_axis(x, layout)
-    gamma = _problem.channel_vector("gamma", gamma, x, channel)
-    beta = _problem.channel_vector("beta", beta, x, channel)
+    vectors = {"gamma": gamma, "beta": beta}
+    sizes, (gamma, beta), x = norm_arguments(layout, vectors, x=x)
     eps = _values.positive_float("eps", eps)
     if x.size == 0:
-        statistic = np.full(x.shape[channel], np.nan, x.dtype)
+        statistic = np.full(sizes[1], np.nan, x.dtype)
         return np.empty(x.shape, x.dtype), statistic, statistic.copy()
-    x, sizes = np.ascontiguousarray(x), outer_channels_inner(x, channel)
     mean, squares = np.empty(sizes[1]), np.empty(sizes[1])
     _core.moments(x, sizes, mean, squares)
     inv_std = 1 / np.sqrt(squares / (x.size // sizes[1]) + eps)
@@ -70,9 +67,31 @@ def batch_norm_forward(x, gamma, beta, *, eps=1e-5, layout=None):
     return y, mean.astype(x.dtype), inv_std.astype(x.dtype)
 
 
-def outer_channels_inner(x, channel):
-    """The sizes of contiguous x as three axes, the channels in the middle."""
-    return math.prod(x.shape[:channel]), x.shape[channel], math.prod(x.shape[channel + 1 :])
+def norm_arguments(layout, vectors, **images):
+    """(sizes of x as outer, channels, inner; vectors in float64; contiguous images), all checked.
+
+    vectors: by their names; images: x and, before it, dy. A call like an earlier one needs only
+    to be recognised.
+    """
+    sizes, arrays = None, (*images.values(), *vectors.values())
+    if _core.are_plain(*arrays):
+        sizes = _core.recall("norm", (layout, *(array.shape for array in arrays)))
+    if sizes is None:
+        images = dict(zip(images, _values.float_arrays(**images), strict=True))
+        x = images["x"]
+        channel = _problem.channel_axis(x, layout)
+        for name, image in images.items():
+            _values.check_shape(name, image, x.shape)
+        vectors = {
+            name: _problem.channel_vector(name, vector, x, channel)
+            for name, vector in vectors.items()
+        }
+        before, after = x.shape[:channel], x.shape[channel + 1 :]
+        sizes = math.prod(before), x.shape[channel], math.prod(after)
+        arrays = (*images.values(), *vectors.values())
+        _core.keep("norm", (layout, *(array.shape for array in arrays)), sizes)
+    double = [vector.astype(np.float64) for vector in vectors.values()]
+    return sizes, double, *(np.ascontiguousarray(image) for image in images.values())
 
 
 def scaled(x, sizes, gamma, mean, inv_std, beta):
@@ -113,17 +132,11 @@ def batch_norm_backward(dy, x, gamma, mean, inv_std, *, layout=None):
     TypeError, ValueError
         As `batch_norm_forward`.
     """
-    dy, x = _values.float_arrays(dy=dy, x=x)
-    channel = _problem.channel_axis(x, layout)
-    _values.check_shape("dy", dy, x.shape)
-    gamma = _problem.channel_vector("gamma", gamma, x, channel)
-    mean = _problem.channel_vector("mean", mean, x, channel)
-    inv_std = _problem.channel_vector("inv_std", inv_std, x, channel)
+    vectors = {"gamma": gamma, "mean": mean, "inv_std": inv_std}
+    sizes, (gamma, mean, inv_std), dy, x = norm_arguments(layout, vectors, dy=dy, x=x)
     if x.size == 0:
-        nothing = np.zeros(x.shape[channel], x.dtype)
+        nothing = np.zeros(sizes[1], x.dtype)
         return np.empty(x.shape, x.dtype), nothing, nothing.copy()
-    x, dy = np.ascontiguousarray(x), np.ascontiguousarray(dy)
-    sizes = outer_channels_inner(x, channel)
     dgamma, dbeta, dx = np.empty(sizes[1]), np.empty(sizes[1]), np.empty(x.shape, x.dtype)
     _core.norm_backward(dy, x, sizes, mean, inv_std, gamma, dgamma, dbeta, dx)
     return dx, dgamma.astype(x.dtype), dbeta.astype(x.dtype)
@@ -155,15 +168,15 @@ def batch_norm_inference(
     TypeError, ValueError
         As `batch_norm_forward`.
     """
-    x = _values.float_array("x", x)
-    channel = _problem.channel_axis(x, layout)
-    gamma = _problem.channel_vector("gamma", gamma, x, channel)
-    beta = _problem.channel_vector("beta", beta, x, channel)
-    mean = _problem.channel_vector("running_mean", running_mean, x, channel)
-    var = _problem.channel_vector("running_var", running_var, x, channel)
+    vectors = {
+        "gamma": gamma,
+        "beta": beta,
+        "running_mean": running_mean,
+        "running_var": running_var,
+    }
+    sizes, (gamma, beta, mean, var), x = norm_arguments(layout, vectors, x=x)
     eps = _values.positive_float("eps", eps)
-    x = np.ascontiguousarray(x)
-    return scaled(x, outer_channels_inner(x, channel), gamma, mean, 1 / np.sqrt(var + eps), beta)
+    return scaled(x, sizes, gamma, mean, 1 / np.sqrt(var + eps), beta)
 
 
 def relu_forward(x):

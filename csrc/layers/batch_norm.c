@@ -5,18 +5,7 @@
 #include "../kernels/kernels.h"
 #include "../platform/memory.h"
 #include "../platform/threads.h"
-
-/* Bytes of a chunk, and channels of one whose rows are cut. */
-static const ptrdiff_t CHUNK = 16 << 10;
-enum { CHANNELS = 64 };
-/* More would make the chunks' statistics pass 16 MiB (beside those of each channel). */
-static const ptrdiff_t MAX_STATISTICS = 1 << 20;
-/* Runs shorter than this lose to rows: the statistics of (2000, 512, 2) took twice PyTorch's time. */
-static const ptrdiff_t SHORT_RUN = 64;
-/* x and dy of a channel that are still in L2 when its dx is computed. */
-static const double CHANNEL_BYTES = 1 << 20;
-/* Bytes worth a thread more: about 10 us. */
-static const double THREAD_BYTES = 128 << 10;
+#include "../tuning.h"
 
 typedef struct {
     const fc_norm_problem *p;
@@ -30,7 +19,7 @@ typedef struct {
     ptrdiff_t length, chunks; /* elements of a run, or rows, in a chunk; chunks of a run, or of all rows */
     ptrdiff_t images;         /* whose runs share a chunk: 1 unless there are very many */
     ptrdiff_t slices;         /* of the channels */
-    ptrdiff_t units, parts;
+    ptrdiff_t units, tasks;
 } job;
 
 /* One chunk: `count` elements of channel c from `at` on, or `count` rows of `channels` channels. */
@@ -43,8 +32,8 @@ static int by_rows(const job *j) { return j->p->inner == 1; }
 static chunk chunk_of(const job *j, ptrdiff_t u) {
     const fc_norm_problem *p = j->p;
     if (by_rows(j)) {
-        const ptrdiff_t i = u / j->slices, channel = u % j->slices * CHANNELS;
-        return (chunk){i, channel, min(CHANNELS, p->channels - channel),
+        const ptrdiff_t i = u / j->slices, channel = u % j->slices * FC_NORM_CHANNELS;
+        return (chunk){i, channel, min(FC_NORM_CHANNELS, p->channels - channel),
                        i * j->length * p->channels + channel, min(j->length, p->outer - i * j->length), 1};
     }
     const ptrdiff_t run = u / j->chunks, begin = u % j->chunks * j->length;
@@ -97,27 +86,30 @@ static void work(const job *j, ptrdiff_t u) {
         statistics_of_runs(j, &o, x, dy, first, second);
 }
 
-static void run_task(void *context, int index) {
+static void run_task(void *context, int task) {
     job *j = context;
-    const fc_units share = fc_units_of(j->units, j->parts, index);
-    for (ptrdiff_t u = share.begin; u < share.end && !fc_stopped_at(&j->run, u - share.begin, CHUNK); u++) work(j, u);
+    const fc_units units = fc_units_of(j->units, j->tasks, task);
+    for (ptrdiff_t u = units.begin; u < units.end; u++) {
+        if (fc_stopped_at(&j->run, u - units.begin, FC_LAYER_CHUNK_BYTES)) return;
+        work(j, u);
+    }
 }
 
 static job start(const fc_norm_problem *p, const double *mean, const void *x, const void *dy, void *y) {
     job j = {.p = p, .kernels = fc_find_kernels(p->call.isa, p->call.dtype), .x = x, .dy = dy, .y = y, .mean = mean};
     j.size = p->call.dtype == FC_FLOAT32 ? 4 : 8;
     const double bytes = (double)p->outer * (double)p->channels * (double)p->inner * (double)j.size;
-    j.run = fc_start(fc_useful_threads(p->call.threads, bytes, THREAD_BYTES), p->call.interrupted);
+    j.run = fc_start(fc_useful_threads(p->call.threads, bytes, FC_LAYER_THREAD_BYTES), p->call.interrupted);
     const ptrdiff_t length = by_rows(&j) ? p->outer : p->inner;
-    j.images = by_rows(&j) || y ? 1 : quotient_up(p->outer, max(1, MAX_STATISTICS / p->channels));
+    j.images = by_rows(&j) || y ? 1 : quotient_up(p->outer, max(1, FC_NORM_MAX_STATISTICS / p->channels));
     const ptrdiff_t others = by_rows(&j) ? 1 : quotient_up(p->outer, j.images);
-    const ptrdiff_t wanted = CHUNK / j.size / (by_rows(&j) ? min(p->channels, CHANNELS) : 1);
-    const ptrdiff_t max_chunks = max(1, MAX_STATISTICS / others / p->channels);
+    const ptrdiff_t wanted = FC_LAYER_CHUNK_BYTES / j.size / (by_rows(&j) ? min(p->channels, FC_NORM_CHANNELS) : 1);
+    const ptrdiff_t max_chunks = max(1, FC_NORM_MAX_STATISTICS / others / p->channels);
     j.length = max(even_block(length, wanted), quotient_up(length, max_chunks));
     j.chunks = quotient_up(length, j.length);
-    j.slices = by_rows(&j) ? quotient_up(p->channels, CHANNELS) : 1;
+    j.slices = by_rows(&j) ? quotient_up(p->channels, FC_NORM_CHANNELS) : 1;
     j.units = by_rows(&j) ? j.chunks * j.slices : others * p->channels * j.chunks;
-    j.parts = min(j.units, j.run.threads);
+    j.tasks = min(j.units, j.run.threads);
     return j;
 }
 
@@ -138,16 +130,17 @@ static int statistics(job *j) {
     j->first = fc_scratch_acquire((size_t)(2 * count) * sizeof(double));
     if (!j->first) return 0;
     j->second = j->first + count;
-    fc_parallel(&j->run, (int)j->parts, run_task, j);
+    fc_parallel(&j->run, (int)j->tasks, run_task, j);
     return 1;
 }
 
-/* Every position of a run as a channel of its own. */
+/* Whether runs are too short for vectors, and channels few enough for each position of a run to be one. */
 static int has_short_runs(const fc_norm_problem *p) {
-    return p->inner > 1 && p->inner < SHORT_RUN && p->outer >= 8 &&
-           p->channels <= MAX_STATISTICS / 8 / p->inner;
+    return p->inner > 1 && p->inner < FC_NORM_SHORT_RUN && p->outer >= 8 &&
+           p->channels <= FC_NORM_MAX_STATISTICS / 8 / p->inner;
 }
 
+/* The problem whose channels are the positions of all runs. */
 static fc_norm_problem by_positions(const fc_norm_problem *p) {
     fc_norm_problem q = *p;
     q.channels *= p->inner;
@@ -155,31 +148,20 @@ static fc_norm_problem by_positions(const fc_norm_problem *p) {
     return q;
 }
 
-/* What holds for a channel, for its positions. */
+/* target[c * inner + i] = source[c]. */
 static void repeat(const fc_norm_problem *p, const double *source, double *target) {
     for (ptrdiff_t c = 0; c < p->channels; c++)
         for (ptrdiff_t i = 0; i < p->inner; i++) target[c * p->inner + i] = source[c];
 }
 
-fc_status fc_moments(const fc_norm_problem *p, const void *x, double *mean, double *squares) {
-    if (has_short_runs(p)) {
-        const fc_norm_problem q = by_positions(p);
-        const ptrdiff_t inner = p->inner;
-        double *means = fc_scratch_acquire((size_t)(2 * q.channels) * sizeof *means);
-        if (!means) return FC_NO_MEMORY;
-        const fc_status status = fc_moments(&q, x, means, means + q.channels);
-        for (ptrdiff_t c = 0; c < p->channels && status == FC_OK; c++) {
-            mean[c] = squares[c] = 0;
-            for (ptrdiff_t i = c * inner; i < (c + 1) * inner; i++) mean[c] += means[i];
-            mean[c] /= (double)inner;
-            for (ptrdiff_t i = c * inner; i < (c + 1) * inner; i++) {
-                const double distance = means[i] - mean[c];
-                squares[c] += means[q.channels + i] + (double)p->outer * distance * distance;
-            }
-        }
-        fc_scratch_release(means);
-        return status;
-    }
+/* The sum over i of source[c * inner + i]. */
+static double sum_of_run(const fc_norm_problem *p, ptrdiff_t c, const double *source) {
+    double sum = 0;
+    for (ptrdiff_t i = c * p->inner; i < (c + 1) * p->inner; i++) sum += source[i];
+    return sum;
+}
+
+static fc_status moments(const fc_norm_problem *p, const void *x, double *mean, double *squares) {
     job j = start(p, NULL, x, NULL, NULL);
     if (!statistics(&j)) return FC_NO_MEMORY;
     const ptrdiff_t rows = rows_of(&j), C = p->channels;
@@ -196,25 +178,27 @@ fc_status fc_moments(const fc_norm_problem *p, const void *x, double *mean, doub
     return (fc_status)j.run.status;
 }
 
-fc_status fc_norm_sums(const fc_norm_problem *p, const void *dy, const void *x, const double *mean,
-                       double *sum, double *product) {
-    if (has_short_runs(p)) {
-        const fc_norm_problem q = by_positions(p);
-        double *sums = fc_scratch_acquire((size_t)(3 * q.channels) * sizeof *sums);
-        if (!sums) return FC_NO_MEMORY;
-        double *products = sums + q.channels, *means = products + q.channels;
-        repeat(p, mean, means);
-        const fc_status status = fc_norm_sums(&q, dy, x, means, sums, products);
-        for (ptrdiff_t c = 0; c < p->channels && status == FC_OK; c++) {
-            sum[c] = product[c] = 0;
-            for (ptrdiff_t i = c * p->inner; i < (c + 1) * p->inner; i++) {
-                sum[c] += sums[i];
-                product[c] += products[i];
-            }
+fc_status fc_moments(const fc_norm_problem *p, const void *x, double *mean, double *squares) {
+    FC_ASSERT(p->outer >= 1 && p->channels >= 1 && p->inner >= 1);
+    if (!has_short_runs(p)) return moments(p, x, mean, squares);
+    const fc_norm_problem q = by_positions(p);
+    double *means = fc_scratch_acquire((size_t)(2 * q.channels) * sizeof *means);
+    if (!means) return FC_NO_MEMORY;
+    const fc_status status = moments(&q, x, means, means + q.channels);
+    for (ptrdiff_t c = 0; c < p->channels && status == FC_OK; c++) {
+        mean[c] = sum_of_run(p, c, means) / (double)p->inner;
+        squares[c] = 0;
+        for (ptrdiff_t i = c * p->inner; i < (c + 1) * p->inner; i++) {
+            const double distance = means[i] - mean[c];
+            squares[c] += means[q.channels + i] + (double)p->outer * distance * distance;
         }
-        fc_scratch_release(sums);
-        return status;
     }
+    fc_scratch_release(means);
+    return status;
+}
+
+static fc_status sums_of(const fc_norm_problem *p, const void *dy, const void *x, const double *mean, double *sum,
+                         double *product) {
     job j = start(p, mean, x, dy, NULL);
     if (!statistics(&j)) return FC_NO_MEMORY;
     const ptrdiff_t rows = rows_of(&j);
@@ -228,27 +212,53 @@ fc_status fc_norm_sums(const fc_norm_problem *p, const void *dy, const void *x, 
     return (fc_status)j.run.status;
 }
 
+fc_status fc_norm_sums(const fc_norm_problem *p, const void *dy, const void *x, const double *mean,
+                       double *sum, double *product) {
+    FC_ASSERT(p->outer >= 1 && p->channels >= 1 && p->inner >= 1);
+    if (!has_short_runs(p)) return sums_of(p, dy, x, mean, sum, product);
+    const fc_norm_problem q = by_positions(p);
+    double *sums = fc_scratch_acquire((size_t)(3 * q.channels) * sizeof *sums);
+    if (!sums) return FC_NO_MEMORY;
+    double *products = sums + q.channels, *means = products + q.channels;
+    repeat(p, mean, means);
+    const fc_status status = sums_of(&q, dy, x, means, sums, products);
+    for (ptrdiff_t c = 0; c < p->channels && status == FC_OK; c++) {
+        sum[c] = sum_of_run(p, c, sums);
+        product[c] = sum_of_run(p, c, products);
+    }
+    fc_scratch_release(sums);
+    return status;
+}
+
+/* What y is of, for each channel. */
+typedef struct {
+    const double *mean, *a, *b, *d;
+} factors;
+
+static fc_status apply(const fc_norm_problem *p, const void *x, const factors *of, const void *dy, void *y) {
+    job j = start(p, of->mean, x, dy, y);
+    j.a = of->a;
+    j.b = of->b;
+    j.d = of->d;
+    fc_parallel(&j.run, (int)j.tasks, run_task, &j);
+    return (fc_status)j.run.status;
+}
+
 fc_status fc_norm_apply(const fc_norm_problem *p, const void *x, const double *mean, const double *a,
                         const double *b, const void *dy, const double *d, void *y) {
+    const factors of = {mean, a, b, d};
     if (!p->outer || !p->channels || !p->inner) return FC_OK;
-    if (has_short_runs(p)) {
-        const fc_norm_problem q = by_positions(p);
-        double *repeated = fc_scratch_acquire((size_t)(4 * q.channels) * sizeof *repeated);
-        if (!repeated) return FC_NO_MEMORY;
-        const double *sources[4] = {mean, a, b, d};
-        for (int i = 0; i < (d ? 4 : 3); i++) repeat(p, sources[i], repeated + i * q.channels);
-        const double *of = repeated;
-        const fc_status status = fc_norm_apply(&q, x, of, of + q.channels, of + 2 * q.channels, dy,
-                                               d ? of + 3 * q.channels : NULL, y);
-        fc_scratch_release(repeated);
-        return status;
-    }
-    job j = start(p, mean, x, dy, y);
-    j.a = a;
-    j.b = b;
-    j.d = d;
-    fc_parallel(&j.run, (int)j.parts, run_task, &j);
-    return (fc_status)j.run.status;
+    if (!has_short_runs(p)) return apply(p, x, &of, dy, y);
+    const fc_norm_problem q = by_positions(p);
+    double *repeated = fc_scratch_acquire((size_t)(4 * q.channels) * sizeof *repeated);
+    if (!repeated) return FC_NO_MEMORY;
+    const double *sources[4] = {mean, a, b, d};
+    for (int i = 0; i < (d ? 4 : 3); i++) repeat(p, sources[i], repeated + i * q.channels);
+    const factors of_positions = {repeated, repeated + q.channels, repeated + 2 * q.channels,
+                                  d ? repeated + 3 * q.channels : NULL};
+    const fc_status status = apply(&q, x, &of_positions, dy, y);
+    fc_scratch_release(repeated);
+    return status;
 }
 
 /* The factors of fc_norm_apply for dx. */
@@ -268,14 +278,14 @@ typedef struct {
 } backward_job;
 
 /* Channel after channel: dx while x and dy are still in L2. The sums are added in fc_norm_sums' order. */
-static void backward_task(void *context, int index) {
+static void backward_task(void *context, int task) {
     backward_job *b = context;
     job *j = &b->j;
     const fc_norm_problem *p = j->p;
     const fc_norm_kernels *k = &j->kernels->norm;
-    const fc_units share = fc_units_of(p->channels, j->parts, index);
+    const fc_units channels = fc_units_of(p->channels, j->tasks, task);
     const ptrdiff_t bytes = p->outer * p->inner * j->size;
-    for (ptrdiff_t c = share.begin; c < share.end && !fc_stopped_at(&j->run, c - share.begin, bytes); c++) {
+    for (ptrdiff_t c = channels.begin; c < channels.end && !fc_stopped_at(&j->run, c - channels.begin, bytes); c++) {
         double sum = 0, product = 0;
         for (ptrdiff_t n = 0; n < p->outer; n++)
             for (ptrdiff_t i = 0; i < p->inner; i += j->length) {
@@ -302,10 +312,10 @@ fc_status fc_norm_backward(const fc_norm_problem *p, const void *dy, const void 
     backward_job b = {start(p, mean, x, dy, dx), inv_std, gamma, dgamma, dbeta};
     job *j = &b.j;
     const double bytes = 2 * (double)p->outer * (double)p->inner * (double)j->size;
-    if (!by_rows(j) && !has_short_runs(p) && bytes <= CHANNEL_BYTES && p->channels >= 4 * j->run.threads &&
-        p->outer * p->channels <= MAX_STATISTICS) {
-        j->parts = j->run.threads;
-        fc_parallel(&j->run, (int)j->parts, backward_task, &b);
+    if (!by_rows(j) && !has_short_runs(p) && bytes <= FC_NORM_CHANNEL_BYTES && p->channels >= 4 * j->run.threads &&
+        p->outer * p->channels <= FC_NORM_MAX_STATISTICS) {
+        j->tasks = j->run.threads;
+        fc_parallel(&j->run, (int)j->tasks, backward_task, &b);
         return (fc_status)j->run.status;
     }
     double *all = fc_scratch_acquire((size_t)(3 * p->channels) * sizeof *all);

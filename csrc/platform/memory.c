@@ -4,11 +4,13 @@
 #include <stdlib.h>
 
 #include "../compiler.h"
+#include "../tuning.h"
 
 /* Before each block, FC_ALIGNMENT bytes wide. */
 typedef struct {
     size_t bytes; /* behind it; 0: not to be kept */
 } header;
+_Static_assert(sizeof(header) <= FC_ALIGNMENT, "a block begins FC_ALIGNMENT bytes behind its header");
 
 static void *new_block(size_t bytes, size_t kept) {
     header *h = NULL;
@@ -30,16 +32,10 @@ static header *header_of(void *block) { return (header *)((char *)block - FC_ALI
 
 #include <pthread.h>
 
-/* Requests below this go to malloc, which keeps such sizes itself. */
-static const size_t SMALL = 4 << 10;
-/* What is kept of released blocks, and at most how many. */
-static const size_t KEPT_BYTES = 64 << 20;
-enum { KEPT_BLOCKS = 64 };
-
 static struct {
     pthread_mutex_t mutex;
     pthread_once_t once;
-    void *blocks[KEPT_BLOCKS];
+    void *blocks[FC_MEMORY_KEPT_BLOCKS];
     int count;
     size_t bytes;
 } kept = {.mutex = PTHREAD_MUTEX_INITIALIZER, .once = PTHREAD_ONCE_INIT};
@@ -73,7 +69,7 @@ static void *new_block_at_any_price(size_t bytes, size_t to_keep) {
 }
 
 void *fc_scratch_acquire(size_t bytes) {
-    if (bytes < SMALL) return new_block_at_any_price(bytes, 0);
+    if (bytes < FC_MEMORY_SMALL) return new_block_at_any_price(bytes, 0);
     void *block = NULL;
     pthread_once(&kept.once, prepare_for_fork);
     lock();
@@ -90,12 +86,12 @@ void *fc_scratch_acquire(size_t bytes) {
 
 void fc_scratch_release(void *block) {
     if (!block) return;
-    void *surplus[KEPT_BLOCKS];
+    void *surplus[FC_MEMORY_KEPT_BLOCKS];
     int count = 0;
     const size_t bytes = header_of(block)->bytes;
-    if (bytes && bytes <= KEPT_BYTES) {
+    if (bytes && bytes <= FC_MEMORY_KEPT_BYTES) {
         lock();
-        while (kept.count && (kept.count == KEPT_BLOCKS || kept.bytes + bytes > KEPT_BYTES))
+        while (kept.count && (kept.count == FC_MEMORY_KEPT_BLOCKS || kept.bytes + bytes > FC_MEMORY_KEPT_BYTES))
             surplus[count++] = take(0);
         kept.blocks[kept.count++] = block;
         kept.bytes += bytes;

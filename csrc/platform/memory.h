@@ -6,16 +6,16 @@
 
 enum { FC_ALIGNMENT = 64 };
 
-/* The bytes that parts of a block take, each aligned. */
+/* The bytes that a piece of a block takes, aligned. */
 static inline size_t fc_aligned(ptrdiff_t bytes) {
     return ((size_t)bytes + FC_ALIGNMENT - 1) / FC_ALIGNMENT * FC_ALIGNMENT;
 }
 
-/* The next part of a block of which *used bytes are taken; of no block, if base is NULL, it counts only. */
+/* The next piece of a block of which *used bytes are taken; of no block, if base is NULL, it counts only. */
 static inline void *fc_carve(char *base, size_t *used, ptrdiff_t bytes) {
-    void *part = base ? base + *used : NULL;
+    void *piece = base ? base + *used : NULL;
     *used += fc_aligned(bytes);
-    return part;
+    return piece;
 }
 
 /* At least `bytes` at a multiple of FC_ALIGNMENT, uninitialised; NULL if there is no memory. */
