@@ -8,11 +8,12 @@ import numpy as np
 
 import fastconv
 
-# Those that do every problem, and are exact where sums are. The others have tests of their own.
+# Algorithms, each by the first of its paths that suits, which do every problem and are exact where
+# sums are. The others have tests of their own; test_paths.py runs every path.
 GENERAL = [
     name
-    for name in fastconv.algorithms()
-    if name.partition("/")[0] not in ("winograd", "fully_connected")
+    for name in dict.fromkeys(path.partition("/")[0] for path in fastconv.algorithms())
+    if name not in ("winograd", "fully_connected")
 ]
 # (algorithm, instruction set): the naive loops are compiled once, for the baseline.
 IMPLEMENTATIONS = [
