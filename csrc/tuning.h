@@ -105,9 +105,9 @@ static const struct {
 } FC_DIRECT_FORWARD = {0.12, 0.07, -0.49, -0.23, 0.09, 0.22, 0.34, 108};
 
 /* dx of few input channels: a regression of the logarithm of the time over that of gathered GEMMs, of which direct sums
- * are taken below `limit`, or `one_vector` where a vector holds a line of outputs. Of 1728 problems of 1 to 8 channels by
- * 8 to 64, 3x3 to 7x7 taps, strides 1 and 2, outputs 8 to 112 wide, and of 250 of them in float64, the rules take 0.91
- * of the time of GEMMs alone (the best of both: 0.90). choose --ops dx --algorithms direct,implicit_gemm. */
+ * are taken below `limit`, or `one_vector` where a vector holds a line of outputs. Of 1728 problems of 1 to 8 channels
+ * by 8 to 64, 3x3 to 7x7 taps, strides 1 and 2, outputs 8 to 112 wide, and of 250 of them in float64, the rules take
+ * 0.91 of the time of GEMMs alone (the best of both: 0.90). choose --ops dx --algorithms direct,implicit_gemm. */
 static const struct {
     double in_channels, out_channels, taps, fill; /* of their logarithms */
     double strided, strided_taps;                 /* with a stride: beside, and of the logarithm of the taps */

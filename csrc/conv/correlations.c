@@ -36,16 +36,24 @@ fc_axis fc_conv_forward_axis(const fc_conv_problem *p, int axis) {
     };
 }
 
+/* Completes the lists up to `planes`, of which the first channel's are there; the others are so far apart. */
+static void repeat_channels(const fc_conv_job *j, ptrdiff_t first, ptrdiff_t planes, ptrdiff_t x, ptrdiff_t w) {
+    for (ptrdiff_t i = first; i < planes; i++) {
+        j->plane[i] = j->plane[i - first] == FC_ZEROS ? FC_ZEROS : j->plane[i - first] + x;
+        j->w_plane[i] = j->w_plane[i - first] + w;
+    }
+}
+
 fc_correlation fc_conv_forward_correlation(const fc_conv_job *j, ptrdiff_t g, ptrdiff_t o) {
     const fc_conv_problem *p = j->p;
     const ptrdiff_t planes = j->C * p->kernel[0];
-    for (ptrdiff_t i = 0; i < planes; i++) {
-        const ptrdiff_t channel = i / p->kernel[0], t = i % p->kernel[0];
+    for (ptrdiff_t t = 0; t < p->kernel[0]; t++) {
         const ptrdiff_t d = o * p->stride[0] - p->pad[0] + t * p->dilation[0];
         const int on_data = d >= 0 && d < p->in_size[0];
-        j->plane[i] = on_data ? (g * j->C + channel) * p->x_strides[1] + d * p->x_strides[2] : FC_ZEROS;
-        j->w_plane[i] = channel * p->w_strides[1] + t * p->w_strides[2];
+        j->plane[t] = on_data ? g * j->C * p->x_strides[1] + d * p->x_strides[2] : FC_ZEROS;
+        j->w_plane[t] = t * p->w_strides[2];
     }
+    repeat_channels(j, p->kernel[0], planes, p->x_strides[1], p->w_strides[1]);
     fc_correlation c = {
         .images = p->batch,
         .x_image = p->x_strides[0],
@@ -115,16 +123,13 @@ static ptrdiff_t backward_planes(const fc_conv_job *j, ptrdiff_t g, ptrdiff_t i)
     const ptrdiff_t low = beyond > 0 ? (beyond - 1) / p->dilation[0] + 1 : 0;
     const ptrdiff_t reachable = (i + p->pad[0]) / p->dilation[0] + 1;
     const ptrdiff_t high = reachable < p->kernel[0] ? reachable : p->kernel[0];
-    for (ptrdiff_t t = low; t < high; t++) { /* those of the first channel, which the others repeat */
+    for (ptrdiff_t t = low; t < high; t++) {
         const ptrdiff_t scaled = i + p->pad[0] - t * p->dilation[0];
         if (scaled % p->stride[0]) continue;
         j->plane[planes] = g * j->K * p->y_strides[1] + scaled / p->stride[0] * p->y_strides[2];
         j->w_plane[planes++] = t * p->w_strides[2];
     }
-    for (ptrdiff_t n = planes; n < planes * j->K; n++) {
-        j->plane[n] = j->plane[n - planes] + p->y_strides[1];
-        j->w_plane[n] = j->w_plane[n - planes] + p->w_strides[0];
-    }
+    repeat_channels(j, planes, planes * j->K, p->y_strides[1], p->w_strides[0]);
     return planes * j->K;
 }
 

@@ -242,8 +242,8 @@ static void sum_unit(const bound_call *call, const fc_direct_place *place, const
             const int has = shorten(&s->layout[index], place, &own);
             counts[i] = has ? own.block.count[2] : 0;
             any |= has;
-            if (has)
-                sum_residue(call, index, &own, tables + 2 * index * s->others, copy, lines + i * s->residue_pitch * size);
+            char *target = lines + i * s->residue_pitch * size;
+            if (has) sum_residue(call, index, &own, tables + 2 * index * s->others, copy, target);
         }
         if (any && !s->to_y) store_lines(call, line, &own, counts, lines);
     }
@@ -314,7 +314,7 @@ void fc_direct_describe_bands(const fc_direct_bands *stage, fc_description *d) {
     describe_tile(l, d->tile);
     d->tasks = stage->tasks;
     d->workspace = (stage->copy_bytes + stage->table_bytes + stage->line_bytes) * (size_t)stage->tasks;
-    d->packed = stage->weight_bytes + stage->bias_bytes + stage->list_bytes;
+    d->workspace += stage->weight_bytes + stage->bias_bytes + stage->list_bytes; /* which each run arranges */
     snprintf(d->how, sizeof d->how, "%s in the vector%s, over padded copies of bands of %td x %td outputs",
              l->by_channel ? "channels" : "pixels of a line", l->planar ? " (planes are transposed)" : "",
              l->blocks.size[1], l->blocks.size[2]);

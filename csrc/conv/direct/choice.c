@@ -36,8 +36,8 @@ static int suits_forward(ptrdiff_t C, ptrdiff_t K, const fc_conv_problem *p, dou
            FC_DIRECT_FORWARD.limit;
 }
 
-/* Beside what the regression says, gathered GEMMs took 1.5 to 4 times as long where residues are of unlike widths, where
- * each has one tap, and of several channels in a line. */
+/* Whatever the regression says, direct sums took 1.5 to 4 times as long where residues are of unlike widths, where each
+ * has one tap, and of several channels in a line. */
 static int suits_dx(ptrdiff_t C, ptrdiff_t K, const fc_conv_problem *p, double fill, int one_vector) {
     if (p->in_size[2] % p->stride[2]) return 0;
     if (p->stride[1] >= p->kernel[1] && p->stride[2] >= p->kernel[2]) return 0;
@@ -168,17 +168,17 @@ static const char *line_doubts(const fc_correlation *c) {
     if (w->size > FC_DIRECT_IN_PLACE_COLUMNS || w->outputs > FC_DIRECT_IN_PLACE_COLUMNS)
         return "lines are so long that threads should share them";
     if (h->stride != w->stride) return "strides differ, for which copies are quicker";
-    if (w->stride == 2 && taps > FC_DIRECT_STRIDED_TAPS) return "kernels so large are quicker over copies with a stride";
+    if (w->stride == 2 && taps > FC_DIRECT_STRIDED_TAPS) return "large kernels with a stride are quicker over copies";
     if (c->rows == 1 && c->planes == 1) return NULL;
-    if (taps > FC_DIRECT_CHANNELS_TAPS) return "kernels so large are quicker over copies where a group has channels";
+    if (taps > FC_DIRECT_CHANNELS_TAPS) return "large kernels are quicker over copies where a group has channels";
     return w->stride == 1 ? NULL : "strides are quicker over copies where a group has channels";
 }
 
 static const char *in_place_doubts(const fc_direct_job *job) {
     const fc_correlation *c = &job->residue[0];
     const int side_by_side = job->groups.x == c->planes && (c->planes == 1 || fc_are_adjacent(c));
-    if (job->residues > 1 && side_by_side && min(job->groups.count, FC_DIRECT_SIDE_BY_SIDE / max(c->planes, c->rows)) > 1)
-        return "channels that lie side by side are copied together";
+    const ptrdiff_t together = min(job->groups.count, FC_DIRECT_SIDE_BY_SIDE / max(c->planes, c->rows));
+    if (job->residues > 1 && side_by_side && together > 1) return "channels that lie side by side are copied together";
     for (int i = 0; i < fc_direct_count(job); i++) {
         const char *doubt = line_doubts(&job->residue[i]);
         if (doubt) return doubt;

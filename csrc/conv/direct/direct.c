@@ -53,20 +53,23 @@ static int order_line(const fc_correlation *given, int *order, int residues) {
     return residues > 1;
 }
 
-static void set_residues(fc_direct_job *job, const fc_correlation *given, const int *order) {
-    for (int i = 0; i < fc_direct_count(job); i++) job->residue[i] = given[order[i]];
+/* The order in which correlations that run together are to stand; whether all lines are interleaved. */
+static int order_residues(const fc_correlation *given, int lines, int residues, int *order) {
+    int interleaved = 1;
+    for (int i = 0; i < lines * residues; i++) order[i] = i;
+    for (int line = 0; line < lines; line++) interleaved &= order_line(given, order + line * residues, residues);
+    return interleaved;
 }
 
-/* The job of correlations that run together, and their order. */
-static fc_direct_job job_of(fc_conv_job *j, fc_op op, const fc_correlation *given, int lines, int residues, int *order) {
-    fc_direct_job job = {
-        .conv = j, .groups = groups_of(j, op), .lines = lines, .residues = residues, .interleaved = 1,
-    };
-    for (int i = 0; i < lines * residues; i++) order[i] = i;
-    for (int line = 0; line < lines; line++)
-        job.interleaved &= order_line(given, order + line * residues, residues);
-    set_residues(&job, given, order);
-    return job;
+/* Whether its lines are interleaved is asked by plans alone. */
+static void start_job(fc_direct_job *job, fc_conv_job *j, fc_op op, const fc_correlation *given, int lines,
+                      int residues, const int *order) {
+    job->conv = j;
+    job->groups = groups_of(j, op);
+    job->lines = lines;
+    job->residues = residues;
+    job->interleaved = 0;
+    for (int i = 0; i < lines * residues; i++) job->residue[i] = given[order[i]];
 }
 
 /* ---- Each kind of output plane once ---- */
@@ -88,7 +91,10 @@ static void visit_residues(fc_conv_job *j, void *context, const fc_correlation *
     visit *own = context;
     visitor *v = own->visitor;
     int order[FC_MAX_RESIDUES];
-    const fc_direct_job job = job_of(j, v->op, residue, lines, residues, order);
+    fc_direct_job job;
+    const int interleaved = order_residues(residue, lines, residues, order);
+    start_job(&job, j, v->op, residue, lines, residues, order);
+    job.interleaved = interleaved;
     if (own->begins && v->see_kind) v->see_kind(v, residue);
     own->begins = 0;
     v->see(v, &job, order);
@@ -264,8 +270,8 @@ static const kind *find_kind(const kind *first, const fc_correlation *c) {
 }
 
 static void run_stage(const stage *s, fc_conv_job *j, fc_op op, const fc_correlation *given) {
-    fc_direct_job job = {.conv = j, .groups = groups_of(j, op), .lines = s->lines, .residues = s->residues};
-    set_residues(&job, given, s->order);
+    fc_direct_job job;
+    start_job(&job, j, op, given, s->lines, s->residues, s->order);
     if (s->in_place) fc_direct_run_in_place(s->in_place, &job);
     else fc_direct_run_bands(s->bands, &job);
 }
@@ -296,7 +302,8 @@ static void run_outputs(const fc_plan *plan, fc_conv_job *j) {
             continue;
         }
         const fc_weights_gradient gradient = fc_conv_weights_gradient(j, 0, &c);
-        const fc_direct_job job = {.conv = j, .groups = groups_of(j, plan->op), .lines = 1, .residues = 1};
+        fc_direct_job job;
+        start_job(&job, j, plan->op, &c, 1, 1, s->order);
         fc_direct_run_weights(s->weights, &job, &gradient, o > 0, o == outputs - 1);
     }
 }
@@ -316,28 +323,36 @@ static void describe_stage(const stage *s, const fc_kernels *kernels, fc_descrip
     else fc_direct_describe_bands(s->bands, d);
 }
 
-/* That of the stage with the largest blocks; memory is that of the stage that takes the most. */
+/* Describes the stage with the largest blocks; the memory is that of the stage that takes the most. */
 static void describe(const fc_plan *plan, fc_description *d) {
+    static const char *const names[] = {
+        [FC_DIRECT_CHANNELS] = " channels",
+        [FC_DIRECT_NARROW] = " narrow",
+        [FC_DIRECT_TRANSPOSED] = " transposed",
+        [FC_DIRECT_IN_PLACE] = " in_place",
+        [FC_DIRECT_COPIES] = " copies",
+    };
     const fc_call *call = &plan->problem.call;
-    const fc_description names = *d;
-    size_t workspace = 0, packed = 0;
+    const fc_description before = *d;
+    unsigned arrangements = 0;
+    size_t workspace = 0;
     for (const kind *k = plan->state; k; k = k->next)
         for (const stage *s = k->first; s; s = s->next) {
-            fc_description own = names;
+            fc_description own = before;
+            arrangements |= 1u << s->arrangement;
             describe_stage(s, fc_find_kernels(call->isa, call->dtype), &own);
-            if (own.workspace + own.packed > workspace + packed) {
-                workspace = own.workspace;
-                packed = own.packed;
-            }
+            if (own.workspace > workspace) workspace = own.workspace;
             if (own.block[0] * own.block[1] * own.block[2] > d->block[0] * d->block[1] * d->block[2]) *d = own;
         }
     if (plan->path->variant == FC_DIRECT_MIXED) {
         const fc_description largest = *d;
-        snprintf(d->how, sizeof d->how, "each plane of outputs in its own arrangement, the largest blocks: %.240s",
-                 largest.how);
+        const char *own[FC_DIRECT_MIXED] = {"", "", "", "", ""};
+        for (int i = 0; i < FC_DIRECT_MIXED; i++)
+            if (arrangements >> i & 1) own[i] = names[i];
+        snprintf(d->how, sizeof d->how, "planes of outputs in arrangements%s%s%s%s%s, of the largest blocks: %.200s",
+                 own[0], own[1], own[2], own[3], own[4], largest.how);
     }
     d->workspace = workspace;
-    d->packed = packed;
     if (!plan->state) snprintf(d->how, sizeof d->how, "no tap meets dy");
 }
 

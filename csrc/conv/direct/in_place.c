@@ -86,7 +86,8 @@ typedef struct {
     fc_run *run;
 } bound_call;
 
-static void sum_unit(const bound_call *call, ptrdiff_t unit, const void **planes, const void *zeros, const void **table) {
+static void sum_unit(const bound_call *call, ptrdiff_t unit, const void **planes, const void *zeros,
+                     const void **table) {
     const fc_direct_in_place *s = call->stage;
     const fc_groups *groups = &call->job->groups;
     const fc_kernels *kernels = call->job->conv->kernels;
@@ -205,8 +206,9 @@ void fc_direct_describe_in_place(const fc_direct_in_place *stage, const fc_kerne
     if (stage->narrow) {
         d->tile[0] = 8; /* in four vectors */
         d->tile[1] = kernels->lanes / 2;
-        snprintf(d->how, sizeof d->how, "pixels of two lines in the vector, in place, %td planes of %td images at a time",
-                 stage->run, stage->images);
+        snprintf(d->how, sizeof d->how,
+                 "pixels of two lines in the vector, in place, %td planes of %td images at a time", stage->run,
+                 stage->images);
     } else {
         describe_tile(first, kernels->lanes, d->tile);
         snprintf(d->how, sizeof d->how, "pixels of a line in the vector, in place");

@@ -25,7 +25,7 @@ typedef struct {
     fc_conv_job *conv; /* its arrays are NULL in a plan */
     fc_groups groups;
     int lines, residues;                     /* residues along the height, and of each along the width */
-    int interleaved;                         /* those along the width are all of the stride, so that outputs take turns */
+    int interleaved;                         /* of a line they are all those of the stride: outputs take turns */
     fc_correlation residue[FC_MAX_RESIDUES]; /* [line][residue], in the order of their targets */
 } fc_direct_job;
 

@@ -254,26 +254,30 @@ static double sum_of_lanes(const double *lanes, ptrdiff_t count) {
     return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
-/* Writes dw and db of one output channel of a group, whose totals are `step` apart; whether a sum of dw is NaN. */
+/* Writes dw and db of one output channel of a group; whether a sum of dw is NaN. */
 static int store_channel(const bound_call *call, ptrdiff_t group, ptrdiff_t k, const ptrdiff_t *other_w,
                          const double *totals) {
     const fc_direct_weights *s = call->stage;
     const fc_direct_layout *l = &s->layout;
     const fc_correlation *c = call->c;
     const fc_weights_gradient *gradient = call->gradient;
-    const ptrdiff_t lanes = l->kernels->lanes, tap = c->axis[l->blocked].weight_step;
-    const ptrdiff_t first = group * l->groups.w + k * c->w_row;
+    const ptrdiff_t lanes = l->kernels->lanes, others = l->others, taps = s->taps;
+    const ptrdiff_t first = group * l->groups.w + k * c->w_row, tap_step = c->axis[l->blocked].weight_step;
+    const int by_channel = l->by_channel;
     int is_nan = 0;
-    for (ptrdiff_t t = 0; t < s->sums; t++, totals += lanes) {
-        const double value = l->by_channel ? *totals : sum_of_lanes(totals, lanes);
-        if (t == s->sums - 1) {
-            if (gradient->has_db) fc_put_gradient(l->size, gradient->db, group * c->rows + k, value, call->accumulate);
-        } else if (gradient->has_dw) {
-            const ptrdiff_t at = first + other_w[t / s->taps] + t % s->taps * tap;
+    for (ptrdiff_t other = 0; gradient->has_dw && other < others; other++) {
+        const double *own = totals + other * taps * lanes;
+        ptrdiff_t at = first + other_w[other];
+        for (ptrdiff_t t = 0; t < taps; t++, own += lanes, at += tap_step) {
+            const double value = by_channel ? *own : sum_of_lanes(own, lanes);
             const double stored = fc_put_gradient(l->size, gradient->dw, at, value, call->accumulate);
             is_nan |= stored != stored;
         }
     }
+    totals += (s->sums - 1) * lanes;
+    if (gradient->has_db)
+        fc_put_gradient(l->size, gradient->db, group * c->rows + k,
+                        by_channel ? *totals : sum_of_lanes(totals, lanes), call->accumulate);
     return is_nan;
 }
 

@@ -23,9 +23,9 @@ typedef struct {
 /* For the correlation of dw that `arrangement` does not refuse, but FC_DIRECT_MIXED; NULL if there is no memory. */
 fc_direct_weights *fc_direct_plan_weights(fc_plan *plan, const fc_direct_job *job, fc_direct_arrangement arrangement);
 
-/* dw and db of all groups of the gradient, whose job and stage these are. They are written or, if `accumulate`, added to
- * what is there; if `last`, nothing will be added: groups with sums that are NaN though dy is not, since zeros beside dy
- * met x, are done again by the defining sums. */
+/* dw and db of all groups of the gradient, whose job and stage these are. They are written or, if `accumulate`, added
+ * to what is there; if `last`, nothing will be added: groups with sums that are NaN though dy is not, since zeros
+ * beside dy met x, are done again by the defining sums. */
 void fc_direct_run_weights(const fc_direct_weights *stage, const fc_direct_job *job,
                            const fc_weights_gradient *gradient, int accumulate, int last);
 
