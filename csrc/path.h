@@ -48,6 +48,8 @@ struct fc_plan {
 
 /* Zeroed memory that lives as long as the plan, aligned for any type; NULL if there is none. */
 void *fc_plan_allocate(fc_plan *plan, size_t bytes);
+/* All of it. */
+void fc_plan_release(fc_plan *plan);
 
 /* What prepare gives: made by one algorithm for one instruction set, then its own. */
 struct fc_weights {

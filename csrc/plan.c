@@ -110,19 +110,6 @@ static const fc_path *choose(fc_op op, const char *name, const fc_problem *probl
     return last_resort;
 }
 
-struct fc_plan_memory {
-    struct fc_plan_memory *next;
-    max_align_t bytes[];
-};
-
-void *fc_plan_allocate(fc_plan *plan, size_t bytes) {
-    struct fc_plan_memory *memory = calloc(1, sizeof *memory + bytes);
-    if (!memory) return NULL;
-    memory->next = plan->memory;
-    plan->memory = memory;
-    return memory->bytes;
-}
-
 /* Whether there are no images: then nothing is planned, and all there is to do is to clear gradients. */
 static int is_empty(fc_op op, const fc_problem *problem) {
     switch (op) {
@@ -191,10 +178,7 @@ fc_status fc_plan_create(fc_op op, const char *name, const fc_problem *problem, 
 void fc_plan_free(fc_plan *plan) {
     if (!plan) return;
     fc_plan_free(plan->fallback);
-    for (struct fc_plan_memory *memory = plan->memory, *next; memory; memory = next) {
-        next = memory->next;
-        free(memory);
-    }
+    fc_plan_release(plan);
     free(plan);
 }
 
