@@ -230,7 +230,7 @@ typedef struct {
 fc_status fc_softmax_cross_entropy(const fc_softmax_problem *problem, const void *scores,
                                    const long long *labels, double *loss, void *gradient);
 
-/* Of a fully connected layer: y or dy [rows][cols], sizes at least 1. */
+/* The matrix y or dy [rows][cols] of a fully connected layer; sizes are at least 1. */
 typedef struct {
     fc_call call;
     ptrdiff_t rows, cols;

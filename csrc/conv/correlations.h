@@ -27,7 +27,7 @@ fc_status fc_conv_end(fc_conv_job *j);
 
 /* An axis of the forward: 0, 1, 2. */
 fc_axis fc_conv_forward_axis(const fc_conv_problem *p, int axis);
-/* That of backward data, of the positions that tap 0 reaches. */
+/* An axis of backward data, for the positions of dx that tap 0 reaches. */
 fc_axis fc_conv_backward_axis(const fc_conv_problem *p, int axis);
 
 /* The correlation whose y is output plane o of group g: of the forward, and of dw. It uses the lists. */

@@ -7,7 +7,7 @@
 
 /* A vector's first n elements, 0 <= n <= lanes; the rest is not touched. */
 #define FC_FIRST(n) ((1u << (n)) - 1)
-/* Of those, the first, third and so on. */
+/* Every other one of the first lanes, from the first on. */
 #define FC_EVERY_OTHER(n) (FC_FIRST(n) & 0x5555u)
 
 #define DLANES 8

@@ -104,7 +104,7 @@ FC_INLINE FC_TARGET void FC_NAME(lines_tile)(const fc_lines_tile tile, const fc_
                                              const FC_DTYPE *w, const FC_DTYPE *bias, FC_DTYPE *y) {
     const int block = tile.block, vectors = tile.vectors, residues = tile.residues, taps = tile.taps;
     const int every_other = tile.every_other;
-    /* Of any number of taps one is summed at a time. */
+    /* Any number of taps, one summed at a time. */
     const fc_lines_tile summed = {block, vectors, tile.channels, residues, taps ? taps : 1, taps ? tile.stride : 1,
                                   every_other};
     const ptrdiff_t table_step = taps ? (block - 1) * tile.stride + taps : block;

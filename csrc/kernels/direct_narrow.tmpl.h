@@ -89,7 +89,7 @@ static FC_TARGET void FC_NAME(direct_narrow)(const fc_direct_narrow *n, const vo
     }
 }
 
-/* Its adjoint: one tap of the columns of all planes. */
+/* The adjoint of narrow sums: one tap of the columns of all planes. */
 FC_INLINE FC_TARGET void FC_NAME(narrow_gradient)(const int taps, const int group, const fc_direct_narrow *n,
                                                   ptrdiff_t p, ptrdiff_t t, const FC_DTYPE *x, const FC_DTYPE *dy,
                                                   FC_DTYPE *sums, FC_DTYPE *bias) {

@@ -26,7 +26,7 @@ static FC_TARGET void FC_NAME(moments_run)(ptrdiff_t count, const void *x_, doub
     *squares = total;
 }
 
-/* The same of the `vectors` vectors of channels from x on. */
+/* Moments of the `vectors` vectors of channels from x on. */
 FC_INLINE FC_TARGET void FC_NAME(moments_vectors)(const int vectors, ptrdiff_t rows, const FC_DTYPE *x,
                                                ptrdiff_t stride, double *mean, double *squares) {
     DVEC sums[4], centres[4];

@@ -31,7 +31,7 @@ static FC_TARGET void FC_NAME(max_along)(const fc_line_windows *row, void *value
     }
 }
 
-/* The same for each channel of one window; source: the first of its `taps` positions, `step` elements
+/* Maxima of each channel of one window, and their columns; source: the first of its `taps` positions, `step` elements
  * apart. The source is readable up to a vector beyond its end. */
 static FC_TARGET void FC_NAME(max_channels)(ptrdiff_t channels, ptrdiff_t taps, const void *source_,
                                             ptrdiff_t step, ptrdiff_t column, ptrdiff_t column_step,
@@ -55,7 +55,7 @@ static FC_TARGET void FC_NAME(max_channels)(ptrdiff_t channels, ptrdiff_t taps, 
 
 FC_INLINE int FC_NAME(takes)(FC_DTYPE value, FC_DTYPE best) { return !(value <= best) && best == best; }
 
-/* The same for one window of adjacent taps; returns the position of the maximum among them. */
+/* The maximum of one window of adjacent taps; returns the position of the maximum among them. */
 static FC_TARGET ptrdiff_t FC_NAME(max_run)(ptrdiff_t taps, const void *source_, ptrdiff_t step,
                                             void *value) {
     const FC_DTYPE *source = source_;

@@ -35,7 +35,7 @@ FC_INLINE FC_TARGET void FC_NAME(max_vector)(const ptrdiff_t rows, const ptrdiff
             FC_PREFETCH(x + row[r] + i + 2048 / sizeof(FC_DTYPE));
     for (ptrdiff_t r = 0; r < rows; r++)
         for (ptrdiff_t t = stride == 1 ? 0 : -(taps % 2); t < taps; t += stride) {
-            /* Of an odd number of taps two columns apart the first has no partner. */
+            /* The first of an odd number of taps two columns apart has no partner. */
             const ptrdiff_t from = t < 0 ? 0 : t;
             const FC_DTYPE *source = x + row[r] + from;
             const VEC low = FC_NAME(load_on_data)(source, mask ? mask + from : NULL);
@@ -53,7 +53,7 @@ FC_INLINE FC_TARGET void FC_NAME(max_vector)(const ptrdiff_t rows, const ptrdiff
 
 #undef FC_TAKE
 
-/* Of all rows at some columns. */
+/* Sums of all rows at some columns. */
 FC_INLINE FC_TARGET DVEC FC_NAME(sum_on_data)(const ptrdiff_t rows, const ptrdiff_t *row, const FC_DTYPE *x,
                                               const FC_DTYPE *mask) {
     DVEC sum = DWIDEN(x + row[0]);

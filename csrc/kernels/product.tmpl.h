@@ -219,7 +219,7 @@ FC_INLINE FC_TARGET void FC_NAME(store_dots)(const int tile_rows, const int filt
 FC_DOTS_INSTANCE(1) FC_DOTS_INSTANCE(2) FC_DOTS_INSTANCE(3) FC_DOTS_INSTANCE(4)
 #undef FC_DOTS_INSTANCE
 
-/* Of `tile_vectors` vectors, or, if there is but one and count is not 0, of its first elements. */
+/* A tile of `tile_vectors` vectors, or, if there is but one and count is not 0, of its first elements. */
 FC_INLINE FC_TARGET void FC_NAME(outer_tile)(const int tile_rows, const int tile_vectors, const int ahead,
                                              const fc_outer *p, ptrdiff_t column, ptrdiff_t count) {
     const FC_DTYPE *a[FC_OUTER_TILE_ROWS], *b = (const FC_DTYPE *)p->b + column;

@@ -10,7 +10,7 @@
  *   output   powers of the points, from 0 on; infinity adds to the last
  * Pairs, outputs and taps are constants where functions are inlined: `h` and `w` are the pairs of rows and columns. */
 static const double FC_NAME(winograd_q)[4][3] = {{0}, {1}, {0.625, 1.5}, {0.5, 1, 2}};
-/* Of x^0, x^2 ... of p(x) / x, and of that without a pair. */
+/* Coefficients of x^0, x^2 ... of p(x) / x, and of that without a pair. */
 static const double FC_NAME(winograd_all)[4][4] = {{0}, {-1, 1}, {0.87890625, -2.640625, 1}, {-1, 5.25, -5.25, 1}};
 static const double FC_NAME(winograd_others)[4][3][3] = {
     {{0}}, {{1}}, {{-2.25, 1}, {-0.390625, 1}}, {{4, -5, 1}, {1, -4.25, 1}, {0.25, -1.25, 1}}};
@@ -297,7 +297,7 @@ FC_INLINE FC_TARGET void FC_NAME(winograd_product)(const int tile_rows, const in
     else FC_NAME(gemm_store)(tile_rows, tile_vectors, 0, 0, acc, c, cols);
 }
 
-/* The same of the reductions, whose sums come from L3. */
+/* Tiles of the reductions, whose sums come from L3. */
 FC_INLINE FC_TARGET void FC_NAME(winograd_reduction)(const int tile_rows, const int tile_vectors,
                                                      const fc_winograd_reduction *p, ptrdiff_t row,
                                                      const FC_DTYPE *next, ptrdiff_t step) {

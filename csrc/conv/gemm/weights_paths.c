@@ -246,18 +246,18 @@ static void describe_stage(const stage *s, fc_description *d) {
 
 static void describe(const fc_plan *plan, fc_description *d) {
     const state *s = plan->state;
-    const stage *most = main_stage(s), *other = other_stage(s);
+    const stage *common = main_stage(s), *other = other_stage(s);
     const fc_kernels *k = fc_find_kernels(plan->problem.call.isa, plan->problem.call.dtype);
-    const fc_blocks *b = most->arrangement == FEW_SUMS ? &most->few_sums.blocks : &most->blocks.blocks;
-    describe_stage(most, d);
+    const fc_blocks *b = common->arrangement == FEW_SUMS ? &common->few_sums.blocks : &common->blocks.blocks;
+    describe_stage(common, d);
     if (other) {
         say(d, other == s->of[FIRST] ? "; the first output plane: " : "; other output planes: ");
         describe_stage(other, d);
     }
-    d->tile[0] = most->arrangement == FEW_SUMS ? FC_DOT_ROWS : most->blocks.tile_rows;
-    d->tile[1] = most->arrangement == FEW_SUMS ? k->pixel_dots_taps : most->blocks.tile_vectors * k->lanes;
+    d->tile[0] = common->arrangement == FEW_SUMS ? FC_DOT_ROWS : common->blocks.tile_rows;
+    d->tile[1] = common->arrangement == FEW_SUMS ? k->pixel_dots_taps : common->blocks.tile_vectors * k->lanes;
     for (int i = 0; i < 3; i++) d->block[i] = b->size[i];
-    d->tasks = most->tasks.tasks;
+    d->tasks = common->tasks.tasks;
     for (int class = 0; class < CLASSES; class++) {
         if (!s->of[class]) continue;
         const fc_weights_tasks *t = &s->of[class]->tasks;
