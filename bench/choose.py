@@ -26,6 +26,7 @@ ORACLE = "naive"
 def parse_arguments(arguments=None):
     """Options of compare.py, whose peers are algorithms; algorithms, limit."""
     import fastconv
+    from fastconv import plans
 
     summary, _, details = __doc__.partition("\n")
     parser = argparse.ArgumentParser(
@@ -34,8 +35,8 @@ def parse_arguments(arguments=None):
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,  # --algorithm is compare.py's
     )
-    known = fastconv.algorithms()
-    fast = ",".join(name for name in known if name != ORACLE)
+    known = plans.ALGORITHMS
+    fast = ",".join(name for name in fastconv.algorithms() if name != ORACLE)
     parser.add_argument("--algorithms", default=fast, help="default %(default)s")
     parser.add_argument(
         "--limit", type=float, default=1.1, help="what a choice may cost (%(default)s)"

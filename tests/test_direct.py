@@ -1,10 +1,15 @@
-"""algorithm="direct": its paths against the defining sums; the same bits at every thread count."""
+"""algorithm="direct": its paths against the defining sums; the same bits at every thread count.
+
+Which path runs depends on the instruction set: with AVX-512, which masks loads, planes are read
+where they lie. Tests that need a path force it.
+"""
 
 import numpy as np
 import pytest
 
 import fastconv
 
+OPS = {"forward": ("y",), "dx": ("dx",), "dw": ("dw", "db")}
 # name: (x as channels first, w, options)
 CASES = {
     "rows_of_half_a_vector": ((3, 40, 7, 7), (40, 1, 3, 3), {"padding": 1, "groups": 40}),
@@ -18,7 +23,7 @@ CASES = {
         {"padding": 2, "stride": 2, "groups": 33},
     ),
     "stride_beyond_the_taps": ((2, 5, 20, 20), (5, 1, 2, 1), {"stride": (3, 4), "groups": 5}),
-    "stride_of_many_phases": ((1, 4, 30, 41), (4, 1, 4, 5), {"stride": (3, 5), "groups": 4}),
+    "stride_of_many_residues": ((1, 4, 30, 41), (4, 1, 4, 5), {"stride": (3, 5), "groups": 4}),
     "dilation": ((2, 16, 20, 30), (16, 1, 3, 3), {"padding": 3, "dilation": 3, "groups": 16}),
     "seven_taps": ((1, 20, 18, 33), (20, 1, 7, 7), {"padding": 3, "groups": 20}),
     "any_number_of_taps": ((1, 6, 20, 34), (6, 1, 9, 4), {"padding": (4, 1), "groups": 6}),
@@ -56,6 +61,12 @@ CASES = {
     "signal_with_stride": ((2, 20, 301), (20, 1, 5), {"padding": 2, "stride": 2, "groups": 20}),
     "long_signal": ((1, 2, 70000), (2, 1, 3), {"dilation": 2, "groups": 2}),
     "volume": ((2, 18, 5, 6, 9), (18, 1, 3, 3, 3), {"padding": 1, "groups": 18}),
+    "small_planes_of_volumes": (
+        (2, 20, 4, 2, 2),
+        (20, 1, 3, 3, 3),
+        {"padding": 1, "groups": 20},
+    ),
+    "residues_in_two_calls": ((2, 20, 1, 9), (20, 1, 1, 9), {"stride": (1, 9), "groups": 20}),
 }
 LAST = {3: "NWC", 4: "NHWC", 5: "NDHWC"}
 
@@ -99,6 +110,102 @@ def test_direct_gives_the_defining_sums(case, layout, dtype):
                 assert one.tobytes() == other.tobytes(), (name, isa, threads)
 
 
+def paths_of(op, x, w, options, dtype="float32"):
+    """The paths of direct that do not refuse the problem, and the refusals of the others."""
+    rows = fastconv.explain(op, x.shape, w.shape, dtype=dtype, **options)["candidates"]
+    rows = [row for row in rows if row["path"].startswith("direct/")]
+    assert len(rows) == 6
+    refused = {row["path"]: row["refusal"] for row in rows if row["refusal"] is not None}
+    return [row["path"] for row in rows if row["path"] not in refused], refused
+
+
+def result_of(op, x, w, b, dy, options, path):
+    """y, or dx, or dw and db, by one path."""
+    if op == "forward":
+        return (fastconv.conv_forward(x, w, b, activation="relu", algorithm=path, **options),)
+    found = fastconv.conv_backward(dy, x, w, need=OPS[op], algorithm=path, **options)
+    return tuple(getattr(found, name) for name in OPS[op])
+
+
+@pytest.mark.parametrize("layout", ["first", "last"])
+@pytest.mark.parametrize("case", CASES)
+def test_every_path_gives_the_defining_sums(case, layout, isa):
+    x, w, b, options = arrays_of(case, layout, np.float32)
+    dy = np.ones_like(fastconv.conv_forward(x, w, b, **options))
+    dy *= np.random.default_rng(2).standard_normal(dy.shape)
+    for op in OPS:
+        expected = result_of(op, x, w, b, dy, options, "naive")
+        for path in paths_of(op, x, w, options)[0]:
+            actual = result_of(op, x, w, b, dy, options, path)
+            for name, a, e in zip(OPS[op], actual, expected, strict=True):
+                assert np.abs(a - e).max() <= 3e-6 * max(1, np.abs(e).max()), (name, path)
+
+
+# (case, layout, op): (with AVX-512, without masked loads and with vectors of 4 or 8 elements)
+CHOICES = {
+    ("rows_of_half_a_vector", "first", "forward"): ("narrow", "copies"),
+    ("rows_of_half_a_vector", "first", "dx"): ("narrow", "copies"),
+    ("rows_of_half_a_vector", "first", "dw"): ("narrow", "copies"),
+    ("rows_of_half_a_vector", "last", "forward"): ("channels", "channels"),
+    ("rows_of_half_a_vector", "last", "dx"): ("channels", "channels"),
+    ("rows_of_half_a_vector", "last", "dw"): ("channels", "channels"),
+    ("narrow_planes_and_dilation", "first", "forward"): ("narrow", "copies"),
+    ("narrow_planes_of_many_rows", "first", "dw"): ("transposed", "copies"),
+    ("more_narrow_planes_than_a_call_takes", "first", "forward"): ("narrow", "copies"),
+    ("kernel_as_large_as_the_image", "first", "forward"): ("transposed", "transposed"),
+    ("kernel_as_large_as_the_image", "first", "dx"): ("transposed", "copies"),
+    ("stride_of_short_rows", "first", "forward"): ("transposed", "copies"),
+    ("stride_of_short_rows", "first", "dx"): ("in_place", "copies"),
+    ("whole_and_part_vectors", "first", "forward"): ("in_place", "copies"),
+    ("stride", "first", "dw"): ("in_place", "copies"),
+    ("groups_of_four", "first", "forward"): ("in_place", "copies"),
+    ("groups_of_four", "last", "forward"): ("copies", "copies"),
+    ("seven_taps", "first", "forward"): ("in_place", "copies"),
+    ("stride_of_many_residues", "first", "dx"): ("copies", "copies"),
+    ("signal", "first", "forward"): ("copies", "copies"),
+    ("volume", "first", "forward"): ("in_place", "copies"),
+    ("small_planes_of_volumes", "first", "forward"): ("mixed", "mixed"),
+    ("small_planes_of_volumes", "first", "dx"): ("transposed", "transposed"),
+    ("small_planes_of_volumes", "first", "dw"): ("mixed", "mixed"),
+    ("residues_in_two_calls", "first", "dx"): ("mixed", "mixed"),
+}
+
+
+@pytest.mark.parametrize(("case", "layout", "op"), CHOICES, ids=map("-".join, CHOICES))
+def test_each_arrangement_is_taken_where_it_is_quickest(case, layout, op, isa):
+    x, w, _, options = arrays_of(case, layout, np.float32)
+    explained = fastconv.explain(op, x.shape, w.shape, algorithm="direct", **options)
+    masked, unmasked = CHOICES[case, layout, op]
+    assert explained["path"] == "direct/" + (masked if isa == "avx512" else unmasked)
+    others = [row for row in explained["candidates"] if row["path"].startswith("direct/")]
+    assert all(row["doubt"] for row in others if not row["refusal"] and row["verdict"] != "taken")
+
+
+@pytest.mark.parametrize("layout", ["first", "last"])
+@pytest.mark.parametrize("case", CASES)
+def test_plans_of_every_op_are_described(case, layout, isa):
+    x, w, _, options = arrays_of(case, layout, np.float32)
+    for op in OPS:
+        for path in paths_of(op, x, w, options)[0]:
+            plan = fastconv.explain(op, x.shape, w.shape, algorithm=path, **options)
+            assert plan["path"] == path and plan["how"], (op, path)
+            assert min(*plan["tile"], *plan["block"], plan["tasks"]) >= 1, (op, path)
+            assert plan["tasks"] <= plan["threads"]
+            narrow = path == "direct/narrow" and op != "dw"
+            assert (plan["workspace_bytes"] == 0) == narrow, (op, path)
+            assert ("defining sums" in plan["how"]) == (op == "dw"), (op, path)
+
+
+def test_db_alone_is_summed_over_copies(isa):
+    x, w, _, options = arrays_of("whole_and_part_vectors", "first", np.float32)
+    dy = np.random.default_rng(2).standard_normal(x.shape).astype(np.float32)
+    for path in ("direct", "direct/copies"):
+        db = fastconv.conv_backward(dy, x, w, need=("db",), algorithm=path, **options).db
+        np.testing.assert_allclose(db, dy.sum((0, 2, 3), dtype=np.float64), rtol=1e-5, atol=1e-4)
+    with pytest.raises(ValueError, match="cannot do this problem: dw is not wanted"):
+        fastconv.conv_backward(dy, x, w, need=("db",), algorithm="direct/in_place", **options)
+
+
 @pytest.mark.parametrize("layout", ["first", "last"])
 @pytest.mark.parametrize("case", CASES)
 def test_auto_takes_direct_where_groups_are_narrow(case, layout):
@@ -125,7 +232,7 @@ def test_auto_takes_direct_for_depthwise_images_of_any_size(size):
 )
 def test_auto_leaves_to_gemms_what_they_do_better(x_shape, w_shape, groups):
     plan = fastconv.ConvPlan(x_shape, np.ones(w_shape, np.float32), groups=groups)
-    assert plan.algorithm == "implicit_gemm"
+    assert plan.algorithm.startswith("implicit_gemm/")
 
 
 def test_row_of_outputs_that_is_padding_takes_no_memory():
@@ -149,9 +256,10 @@ def test_dw_of_non_finite_inputs_is_that_of_the_defining_sums(value, layout, siz
         x, dy = (np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in (x, dy))
         options["layout"] = "NHWC"
     _, expected, _ = fastconv.conv_backward(dy, x, w, need="dw", algorithm="naive", **options)
-    _, actual, _ = fastconv.conv_backward(dy, x, w, need="dw", algorithm="direct", **options)
     assert np.isfinite(expected).any() and not np.isfinite(expected).all()
-    np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12)
+    for path in paths_of("dw", x, w, options, "float64")[0]:
+        _, actual, _ = fastconv.conv_backward(dy, x, w, need="dw", algorithm=path, **options)
+        np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12, err_msg=path)
 
 
 @pytest.mark.parametrize(

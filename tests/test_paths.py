@@ -33,7 +33,7 @@ LARGER = [
         {"padding": 1, "stride": 2, "groups": 20},
     ),
     Case("planes_of_volumes", (2, 4, 5, 9, 20), (4, 1, 3, 3, 3), {"padding": 1, "groups": 4}),
-    Case("volume_of_small_planes", (2, 20, 4, 4, 4), (20, 1, 3, 3, 3), {"padding": 1, "groups": 20}),
+    Case("small_volumes", (2, 20, 4, 2, 2), (20, 1, 3, 3, 3), {"padding": 1, "groups": 20}),
     Case("residues_in_two_calls", (2, 20, 1, 9), (20, 1, 1, 9), {"stride": (1, 9), "groups": 20}),
     Case("tiles_3x3", (2, 20, 14, 15), (24, 20, 3, 3), {"padding": 1}),
     Case("tiles_3x3_dilated", (2, 17, 14, 15), (16, 17, 3, 3), {"padding": 2, "dilation": 2}),
