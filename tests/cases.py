@@ -68,6 +68,13 @@ def unless_refused(algorithm, function, *arguments, **options):
         raise
 
 
+def paths_that_can(algorithm, op, x, w, options):
+    """The paths of an algorithm that do not refuse a problem of arrays like these."""
+    rows = fastconv.explain(op, x.shape, w.shape, dtype=x.dtype, **options)["candidates"]
+    names = [row["path"] for row in rows if row["refusal"] is None]
+    return [name for name in names if algorithm_of(name) == algorithm]
+
+
 @dataclass(frozen=True)
 class Case:
     """One convolution, shapes channels first; `options` are keywords of conv_forward."""

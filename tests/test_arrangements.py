@@ -1,7 +1,7 @@
-"""The engine's arrangements, on shapes large enough to be run in each: against the naive loops.
+"""The paths of gathered GEMMs, on shapes large enough for each: against the naive loops.
 
-Which arrangement runs is the engine's choice, by instruction set, layout and shape. All elements
-are small integers, so that every sum is exact in every order.
+Every path that does not refuse a problem is forced. All elements are small integers, so that every
+sum is exact in every order.
 """
 
 import math
@@ -12,7 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import LAYOUT_LAST, Case, assert_same_bits, channels_first, channels_last, kept
+from cases import (
+    LAYOUT_LAST,
+    Case,
+    assert_same_bits,
+    channels_first,
+    channels_last,
+    kept,
+    paths_that_can,
+)
 
 import fastconv
 
@@ -125,13 +133,6 @@ def by_naive_loops(case, dtype=np.float32, seed=0, spoiled=None):
     return x, w, b, dy, *all_results(x, w, b, dy, dict(case.options, algorithm="naive"))
 
 
-def paths_of(op, x, w, options):
-    """The paths of gathered GEMMs that can do a problem."""
-    rows = fastconv.explain(op, x.shape, w.shape, dtype=x.dtype, **options)["candidates"]
-    names = [row["path"] for row in rows if row["refusal"] is None]
-    return [name for name in names if name.partition("/")[0] == "implicit_gemm"]
-
-
 def check(case, last, dtype=np.float32, seed=0, spoiled=None, view=np.asarray):
     """Every path's results, and its plan's, are those of the naive loops, whatever view is of w."""
     x, w, b, dy, y, *gradients = by_naive_loops(case, dtype, seed, spoiled)
@@ -139,14 +140,14 @@ def check(case, last, dtype=np.float32, seed=0, spoiled=None, view=np.asarray):
     if last:
         x, dy, first = channels_last(x), channels_last(dy), channels_first
         options["layout"] = LAYOUT_LAST[x.ndim - 2]
-    for path in paths_of("forward", x, w, options):
+    for path in paths_that_can("implicit_gemm", "forward", x, w, options):
         here = dict(options, algorithm=path)
         actual = fastconv.conv_forward(x, w, b, **here)
         np.testing.assert_array_equal(first(actual), y, err_msg=f"y by {path}")
         actual = fastconv.ConvPlan(x.shape, w, b, **here)(x)
         np.testing.assert_array_equal(first(actual), y, err_msg=f"plan by {path}")
     for op, names in {"dx": ("dx",), "dw": ("dw", "db")}.items():
-        for path in paths_of(op, x, w, options):
+        for path in paths_that_can("implicit_gemm", op, x, w, options):
             actual = fastconv.conv_backward(dy, x, w, need=names, algorithm=path, **options)
             for name, expected in zip(("dx", "dw", "db"), gradients, strict=True):
                 if name in names:

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from cases import Case, assert_close, channels_first, channels_last, kept
+from cases import Case, assert_close, channels_first, channels_last, kept, paths_that_can
 
 import fastconv
 
@@ -85,8 +85,8 @@ def test_blocks_narrower_than_a_cache_line(shape):
             np.testing.assert_array_equal(y, expected)
 
 
-# x, filters, kernel, stride. Of the first three the weights outweigh the input, and the last panel is
-# ragged: tasks are dealt panels. Sums of the others are in several parts, whose next block is
+# x, filters, kernel, stride. Of the first three the weights outweigh the input, and the last panel
+# is ragged: tasks are dealt panels. Sums of the others are in several parts, whose next block is
 # fetched meanwhile.
 SHARED_OUT = [
     ((3, 96, 7, 7), 200, 1, 1),
@@ -218,9 +218,9 @@ def test_dx_of_stride_2_leaves_gaps_of_every_length(outputs, channels, dtype, is
         np.testing.assert_array_equal(fastconv.conv_backward(dy, x, w, **gemm).dx, dx)
 
 
-# kernel, stride, padding, dilation: phases of which one reads all that the others do, of which none
-# does, of more outputs than the first, and more than eight of them.
-PHASES = [
+# kernel, stride, padding, dilation: residues of which one reads all that the others do, of which
+# none does, of more outputs than the first, and more than eight of them.
+RESIDUES = [
     (3, 2, 1, 1),
     (4, 2, 1, 1),
     (7, 2, 3, 1),
@@ -237,24 +237,25 @@ PHASES = [
 
 @pytest.mark.pairwise
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-@pytest.mark.parametrize("kernel, stride, padding, dilation", PHASES)
-def test_phases_of_dx_that_read_the_same_copies(kernel, stride, padding, dilation, layout, isa):
+@pytest.mark.parametrize("kernel, stride, padding, dilation", RESIDUES)
+def test_residues_of_dx_that_read_the_same_copies(kernel, stride, padding, dilation, layout, isa):
     options = {"stride": stride, "padding": padding, "dilation": dilation}
     for channels, size in [(3, (17, 40)), (5, (16, 19)), (33, (11, 14)), (70, (13, 12))]:
-        case = Case("phases", (2, channels, *size), (20, channels, kernel, kernel), options)
+        case = Case("residues", (2, channels, *size), (20, channels, kernel, kernel), options)
         x, w, _, dy, _, expected, *_ = by_naive_loops(case)
-        gemm = dict(options, need=("dx",), algorithm="implicit_gemm", layout=layout)
+        gemm = dict(options, layout=layout)
         if layout == "NHWC":
             x, dy, expected = map(channels_last, (x, dy, expected))
-        for threads in (1, 3):
-            with fastconv.num_threads(threads):
-                dx = fastconv.conv_backward(dy, x, w, **gemm).dx
-            np.testing.assert_array_equal(dx, expected, err_msg=f"{channels} channels")
+        for path in paths_that_can("implicit_gemm", "dx", x, w, gemm):
+            for threads in (1, 3):
+                with fastconv.num_threads(threads):
+                    dx = fastconv.conv_backward(dy, x, w, need=("dx",), algorithm=path, **gemm).dx
+                np.testing.assert_array_equal(dx, expected, err_msg=f"{channels} channels, {path}")
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("channels", [3, 70])
-def test_phases_of_a_transposed_convolution_add_the_bias(channels, layout):
+def test_residues_of_a_transposed_convolution_add_the_bias(channels, layout):
     rng = np.random.default_rng(9)
     options = {"stride": 2, "padding": 1, "layout": layout}
     x = rng.integers(-3, 4, (2, 20, 9, 12) if layout == "NCHW" else (2, 9, 12, 20)).astype("f4")
@@ -291,7 +292,7 @@ def test_dense_rows_shared_out_among_any_threads(shape, outputs, kernel, stride,
     for threads in (1, 2, 3, 4, 7):
         with fastconv.num_threads(threads), fastconv.use_isa(isa):
             y = np.full_like(expected, np.nan)
-            fastconv.conv_forward(x, w, out=y, algorithm="implicit_gemm", **options)
+            fastconv.conv_forward(x, w, out=y, algorithm="implicit_gemm/pixels", **options)
             options_here = dict(options, need=("dx",), algorithm="implicit_gemm")
             np.testing.assert_array_equal(y, expected, err_msg=f"{threads} threads")
             actual = fastconv.conv_backward(expected, x, w, **options_here)[0]

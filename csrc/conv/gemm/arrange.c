@@ -69,7 +69,7 @@ static void choose_lines(fc_gemm_stage *p) {
     }
 }
 
-/* Whether rows of planes are lines that begin alike in a cache line. */
+/* Whether planes are lines that begin alike in a cache line. */
 static int can_align(const fc_gemm_stage *p) {
     const fc_correlation *c = p->c;
     const fc_blocks *b = &p->blocks;

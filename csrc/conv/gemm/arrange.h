@@ -15,7 +15,7 @@ ptrdiff_t fc_channels_at_once(const fc_correlation *correlation, ptrdiff_t eleme
 const char *fc_arrange(fc_gemm_stage *stage, fc_gemm_arrangement arrangement);
 
 /* Chooses the arrangement too: what is estimated to take the fewest cycles. `alone`: of the one correlation; lines of
- * residues that are summed together end in several places, and are neither made one nor cut by rows. */
+ * residues that are summed together end in several places, and are neither made one nor cut above and below. */
 void fc_choose_arrangement(fc_gemm_stage *stage, int alone);
 
 /* Whether weights are packed: where they are the vector, or do not lie in the order of the sums. */
