@@ -62,7 +62,7 @@ typedef struct {
     void (*sum_channels)(ptrdiff_t channels, ptrdiff_t taps, const void *source, ptrdiff_t step, double *sums);
     double (*sum_run)(ptrdiff_t taps, const void *source);
     void (*sum_across)(ptrdiff_t count, ptrdiff_t lines, const double *const *line, const double *divisors, void *y);
-    void (*shares)(ptrdiff_t count, const void *dy, const double *divisors, double *shares);
+    void (*divide)(ptrdiff_t count, const void *dy, const double *divisors, double *quotients);
     void (*total_across)(ptrdiff_t count, ptrdiff_t lines, const double *const *line, double *totals);
     void (*spread)(ptrdiff_t count, ptrdiff_t taps, const double *totals, ptrdiff_t step, void *dx);
     void (*interleave)(ptrdiff_t count, ptrdiff_t residues, const void *source, ptrdiff_t pitch, void *target);

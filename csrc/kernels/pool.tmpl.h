@@ -332,15 +332,15 @@ static FC_TARGET void FC_NAME(sum_across)(ptrdiff_t count, ptrdiff_t rows, const
     }
 }
 
-/* shares[i] = dy[i] / divisors[i]. */
-static FC_TARGET void FC_NAME(shares)(ptrdiff_t count, const void *dy_, const double *divisors,
-                                      double *shares) {
+/* quotients[i] = dy[i] / divisors[i]. */
+static FC_TARGET void FC_NAME(divide)(ptrdiff_t count, const void *dy_, const double *divisors,
+                                      double *quotients) {
     const FC_DTYPE *dy = dy_;
     ptrdiff_t i = 0;
     for (; i + DLANES <= count; i += DLANES)
-        DSTORE(shares + i, FC_NAME(quotient)(DWIDEN(dy + i), divisors + i));
+        DSTORE(quotients + i, FC_NAME(quotient)(DWIDEN(dy + i), divisors + i));
     for (; i < count; i++)
-        shares[i] = sizeof(FC_DTYPE) == 4 ? dy[i] * divisors[i] : dy[i] / divisors[i];
+        quotients[i] = sizeof(FC_DTYPE) == 4 ? dy[i] * divisors[i] : dy[i] / divisors[i];
 }
 
 /* totals[i] = sum of rows[r][i], rows >= 0. */

@@ -149,11 +149,11 @@ FC_INLINE FC_TARGET void FC_NAME(pool_lines)(const fc_pool_lines *p, const FC_NA
     const ptrdiff_t end_of_read = row[rows - 1] + (last + step - 1) * stride + taps;
     for (ptrdiff_t line = 0; line < p->lines; line++) {
         const ptrdiff_t place = line * p->row_step, to = line * outputs;
-        const int is_short = to + last + step > p->y_room; /* its only vector reaches beyond what may be written */
+        const int is_short = to + last + step > p->y_after; /* its only vector reaches beyond what may be written */
         FC_DTYPE *const line_y = is_short ? spare_y : y + to;
         int64_t *const line_indices = !max ? NULL : is_short ? spare_indices : indices + to;
         ptrdiff_t next = 0;
-        if (place + row[0] + p->x_before < 0 || place + end_of_read > p->x_room) {
+        if (place + row[0] + p->x_before < 0 || place + end_of_read > p->x_after) {
             for (; next < outputs; next++) FC_NAME(pool_one)(p, plane, line, next, divisors, y, indices);
             continue;
         }

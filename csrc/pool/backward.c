@@ -70,7 +70,7 @@ static void divide_line(const job *j, scratch *s, ptrdiff_t plane, ptrdiff_t dep
         for (ptrdiff_t c = 0; c < j->pool.inner; c++) s->divisors[i * j->pool.inner + c] = taken;
     }
     const ptrdiff_t line = (plane * p->out_size[0] + depth) * p->out_size[1] + height;
-    j->pool.kernels->pool.shares(elements, j->dy + line * elements * j->pool.size, s->divisors, quotients);
+    j->pool.kernels->pool.divide(elements, j->dy + line * elements * j->pool.size, s->divisors, quotients);
 }
 
 static void repeat(const job *j, const char *value, ptrdiff_t count, char *target) {

@@ -61,8 +61,8 @@ static void lines_task(void *context, int task) {
         if (fc_stopped_at(&j->run, calls++, lines * step * j->pool.size)) break;
         run.lines = lines;
         run.x_before = first;
-        run.x_room = elements - first;
-        run.y_room = (units.end - u) * outputs;
+        run.x_after = elements - first;
+        run.y_after = (units.end - u) * outputs;
         run.rows = 0;
         for (ptrdiff_t a = 0; a < d.count; a++)
             for (ptrdiff_t b = 0; b < h.count; b++)
@@ -125,7 +125,7 @@ static double cycles_of_lines(const fc_pool *pool) {
     return window_lines(pool) * (double)pool->p.kernel[2] * line_elements(pool) * tap;
 }
 
-/* The same windows, of lines that are pooled along first: fresh ones, and then all that are kept. */
+/* The windows of one line of outputs where lines of x are pooled along first: fresh ones, then all that are kept. */
 static double cycles_of_rows(const fc_pool *pool) {
     const fc_pool_problem *p = &pool->p;
     const double kept = pool->has_indices ? FC_POOL_CYCLES.max_kept * (double)pool->size : FC_POOL_CYCLES.sum_kept;
