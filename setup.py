@@ -25,13 +25,13 @@ MSVC_FLAGS = ["/std:c11", "/O2"]
 
 
 class BuildChanged(build_ext):
-    """Compiles side by side, one job a processor, only those sources that would give another object."""
+    """Compiles side by side only those sources that would give another object."""
 
     def finalize_options(self):
         super().finalize_options()
         self.jobs = self.parallel or os.cpu_count() or 1
         self.parallel = self.jobs
-        # An editable install would have them in a temporary folder, and compile all again each time.
+        # An editable install would have a temporary folder, and compile all again each time.
         self.build_temp = f"build/temp.{self.plat_name}-{sys.implementation.cache_tag}"
 
     def build_extensions(self):

@@ -142,3 +142,96 @@ def test_every_two_values_meet_in_a_pairwise_sweep(sizes):
     }
     largest, second = sorted((1, *sizes))[:-3:-1]
     assert len(few) <= 1.2 * largest * second
+
+
+def without_comments(text):
+    return re.sub(r"/\*.*?\*/|//[^\n]*", " ", text, flags=re.DOTALL)
+
+
+# A function with its body, or an object with its value, that other files can name.
+DEFINED = re.compile(
+    r"^(?!static|extern|typedef|#|enum|return|else)[A-Za-z_][\w \*]*?\b(fc_\w+)"
+    r"(?:\([^;{}]*\)\s*\{|(?:\[\w*\])*\s*=)",
+    re.MULTILINE,
+)
+
+
+def c_graph():
+    """For each file of csrc those that it includes, or whose functions and objects it names."""
+    texts = {path: without_comments(path.read_text()) for path in CSRC if ".tmpl." not in path.name}
+    home = {name: path for path, text in texts.items() for name in DEFINED.findall(text)}
+    graph = {}
+    for path, text in texts.items():
+        included = re.findall(r'^#include "(.+)"', text, re.MULTILINE)
+        targets = {(path.parent / name).resolve() for name in included}
+        if path.suffix == ".c":  # a header declares what stands below those who include it
+            targets |= {home[name] for name in re.findall(r"\bfc_\w+", text) if name in home}
+        graph[path] = targets - {path}
+    return graph
+
+
+def bench_graph():
+    """For each script of bench/ those that it imports, wherever it does."""
+    modules = {path.stem: path for path in (ROOT / "bench").glob("*.py")}
+    graph = {}
+    for path in modules.values():
+        names = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module)
+        graph[path] = {modules[name] for name in names if name in modules}
+    return graph
+
+
+def circle(graph):
+    """The files of a circle, from one of them back to it; None: there is none."""
+    done = set()
+
+    def visit(path, way):
+        if path in way:
+            return [*way[way.index(path) :], path]
+        if path in done or path not in graph:
+            return None
+        for target in sorted(graph[path]):
+            found = visit(target, [*way, path])
+            if found:
+                return found
+        done.add(path)
+        return None
+
+    return next(filter(None, (visit(path, []) for path in sorted(graph))), None)
+
+
+@pytest.mark.parametrize("graph", [c_graph, bench_graph], ids=["csrc", "bench"])
+def test_no_files_stand_in_a_circle(graph):
+    found = circle(graph())
+    assert found is None, " -> ".join(str(path.relative_to(ROOT)) for path in found)
+
+
+def test_circles_are_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) is None
+    definitions = "fc_run fc_start(int n,\n    int m) {\n}\nconst fc_path fc_path_x = {0};\n"
+    assert DEFINED.findall(definitions) == ["fc_start", "fc_path_x"]
+    assert not DEFINED.findall("static int fc_own(void) {\nint fc_declared(void);\n")
+
+
+# Words with another name in the house's grammar, as parts of C's identifiers.
+RETIRED = {"phase", "phases", "least", "most", "leave", "leaves", "room", "rooms"}
+
+
+@pytest.mark.parametrize("path", CSRC, ids=lambda path: path.name)
+def test_retired_words_are_not_used(path):
+    text = path.read_text()
+    code = re.sub(r'"[^"\n]*"', '""', without_comments(text))
+    words = {word for name in re.findall(r"[A-Za-z_]\w*", code) for word in name.lower().split("_")}
+    assert not words & RETIRED
+    assert not re.search(r"\bphases?\b", text)
+
+
+@pytest.mark.parametrize("path", CSRC, ids=lambda path: path.name)
+def test_comments_can_be_read_without_their_neighbours(path):
+    openings = re.findall(r"/\*\s+(Of|Those|The same|Its|That of|And|Likewise)\b", path.read_text())
+    assert not openings

@@ -1,7 +1,7 @@
 /* The form to which forward and backward data reduce: a correlation of planes with taps.
  *
  *   y[n, i, p, q] = bias[i] + sum over planes c and taps (s, t) of
- *                   w[i * w_row + w_plane[c] + h.weight(s) + w.weight(t)]
+ *                   w[i * w_out_channel + w_plane[c] + h.weight(s) + w.weight(t)]
  *                   * plane[n, c][p * h.stride + h.tap(s), q * w.stride + w.tap(t)]
  *
  * All of its geometry is offsets in elements, so that it can be planned before there are arrays. */
@@ -22,7 +22,7 @@ typedef struct {
 
 typedef struct {
     ptrdiff_t images, x_image, y_image; /* count; element strides */
-    ptrdiff_t rows, w_row, y_row;       /* output channels; element strides */
+    ptrdiff_t out_channels, w_out_channel, y_channel; /* count; element strides */
     ptrdiff_t planes;
     const ptrdiff_t *x_plane; /* image 0 of each plane, from x; FC_ZEROS: there is none */
     const ptrdiff_t *w_plane; /* each plane's weights, from w */

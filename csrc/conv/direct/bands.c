@@ -31,7 +31,7 @@ static void measure(fc_direct_bands *s, const fc_direct_job *job) {
     s->copy_bytes = (size_t)(s->copy * count * s->copies);
     s->table_bytes = fc_aligned(2 * count * s->others * (ptrdiff_t)sizeof(ptrdiff_t));
     if (l->planar) s->line_bytes = fc_aligned(band[1] * band[2] * lanes * size);
-    else if (!s->to_y) s->line_bytes = fc_aligned(l->together * job->residue->rows * s->line_pitch[0] * size);
+    else if (!s->to_y) s->line_bytes = fc_aligned(l->together * job->residue->out_channels * s->line_pitch[0] * size);
     if (!l->by_channel) return;
     const ptrdiff_t vectors = quotient_up(l->groups.count, lanes);
     s->weight_bytes = fc_aligned(vectors * s->packed[count] * size);
@@ -164,10 +164,10 @@ static void sum_residue(const bound_call *call, int residue, const fc_direct_pla
     }
     d.y_step = s->to_y ? h->target_stride : s->line_pitch[1];
     for (ptrdiff_t g = 0; g < place->groups; g++, y += l->groups.y * size, copy += fc_direct_group_copy(l) * size)
-        for (ptrdiff_t k = 0; k < c->rows; k++, lines += s->line_pitch[0] * size) {
-            d.w = c->w + ((place->group + g) * l->groups.w + k * c->w_row) * size;
-            d.bias = c->bias ? c->bias + ((place->group + g) * c->rows + k) * size : NULL;
-            l->kernels->direct_pixels(&d, copy, s->to_y ? y + k * c->y_row * size : lines);
+        for (ptrdiff_t k = 0; k < c->out_channels; k++, lines += s->line_pitch[0] * size) {
+            d.w = c->w + ((place->group + g) * l->groups.w + k * c->w_out_channel) * size;
+            d.bias = c->bias ? c->bias + ((place->group + g) * c->out_channels + k) * size : NULL;
+            l->kernels->direct_pixels(&d, copy, s->to_y ? y + k * c->y_channel * size : lines);
         }
 }
 
@@ -178,8 +178,9 @@ static void store_lines(const bound_call *call, int line, const fc_direct_place 
     const fc_block *block = &place->block;
     const fc_direct_layout *l = &s->layout[line * s->residues];
     const fc_correlation *c = &call->job->residue[line * s->residues];
-    const ptrdiff_t size = l->size, channels = place->groups * c->rows;
-    const int side_by_side = channels > 1 && l->groups.y == c->rows && (c->rows == 1 || c->y_row == 1);
+    const ptrdiff_t size = l->size, channels = place->groups * c->out_channels;
+    const int side_by_side = channels > 1 && l->groups.y == c->out_channels &&
+                             (c->out_channels == 1 || c->y_channel == 1);
     ptrdiff_t total = 0;
     for (int other = 0; other < s->residues; other++) total += counts[other];
     for (int i = 0; i < (s->interleaved ? 1 : s->residues); i++) {
@@ -195,7 +196,7 @@ static void store_lines(const bound_call *call, int line, const fc_direct_place 
                 continue;
             }
             for (ptrdiff_t k = 0; k < channels; k++, from += s->line_pitch[0] * size) {
-                void *target = to + (k / c->rows * l->groups.y + k % c->rows * c->y_row) * size;
+                void *target = to + (k / c->out_channels * l->groups.y + k % c->out_channels * c->y_channel) * size;
                 if (s->interleaved) l->kernels->pool.interleave(total, s->residues, from, s->residue_pitch, target);
                 else l->kernels->store(1, counts[i], from, 0, &target, w->target_stride, 0, 0);
             }
@@ -266,7 +267,7 @@ static void bands_task(void *context, int task) {
     fc_direct_place place = fc_direct_find(s->largest, units.begin), next = place;
     if (s->copies > 1) fill(call, &place, scratch);
     ptrdiff_t turn = 0;
-    const ptrdiff_t work = copies * s->others * call->job->residue->rows;
+    const ptrdiff_t work = copies * s->others * call->job->residue->out_channels;
     for (ptrdiff_t u = units.begin; u < units.end && !fc_stopped_at(call->run, u - units.begin, work); u++) {
         char *own = scratch + turn * copies;
         fc_direct_next(s->largest, &next);

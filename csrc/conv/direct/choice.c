@@ -94,7 +94,7 @@ static const char *narrow_refuses(const fc_direct_job *job) {
     const ptrdiff_t lanes = job->conv->kernels->lanes, max_lines = MAX_COLUMNS / lanes;
     if (!job->conv->kernels->direct_narrow) return "the instruction set has no kernel for narrow planes";
     if (fc_direct_count(job) > 1) return "dx has several residues of the stride";
-    if (c->rows > 1 || c->planes != 1) return "a group has several channels or planes";
+    if (c->out_channels > 1 || c->planes != 1) return "a group has several channels or planes";
     if (c->x_plane[0] == FC_ZEROS) return "a plane lies in the padding";
     if (h->stride > 1 || w->stride > 1) return "stride is not 1";
     if (h->tap_step != 1 && h->tap_step != -1) return "taps across lines are not adjacent";
@@ -123,7 +123,7 @@ static const char *transposed_refuses(const fc_direct_job *job) {
     const fc_correlation *c = &job->residue[0];
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     if (fc_direct_count(job) > 1) return "dx has several residues of the stride";
-    if (c->rows > 1) return "a group has several channels of results";
+    if (c->out_channels > 1) return "a group has several channels of results";
     if (!fc_has_all_planes(c)) return "a plane lies in the padding";
     if (h->size * w->size > FC_DIRECT_TRANSPOSED_POSITIONS || h->outputs * w->outputs > FC_DIRECT_TRANSPOSED_POSITIONS)
         return "planes are larger than what is transposed whole";
@@ -169,7 +169,7 @@ static const char *line_doubts(const fc_correlation *c) {
         return "lines are so long that threads should share them";
     if (h->stride != w->stride) return "strides differ, for which copies are quicker";
     if (w->stride == 2 && taps > FC_DIRECT_STRIDED_TAPS) return "large kernels with a stride are quicker over copies";
-    if (c->rows == 1 && c->planes == 1) return NULL;
+    if (c->out_channels == 1 && c->planes == 1) return NULL;
     if (taps > FC_DIRECT_CHANNELS_TAPS) return "large kernels are quicker over copies where a group has channels";
     return w->stride == 1 ? NULL : "strides are quicker over copies where a group has channels";
 }
@@ -177,7 +177,7 @@ static const char *line_doubts(const fc_correlation *c) {
 static const char *in_place_doubts(const fc_direct_job *job) {
     const fc_correlation *c = &job->residue[0];
     const int side_by_side = job->groups.x == c->planes && (c->planes == 1 || fc_are_adjacent(c));
-    const ptrdiff_t together = min(job->groups.count, FC_DIRECT_SIDE_BY_SIDE / max(c->planes, c->rows));
+    const ptrdiff_t together = min(job->groups.count, FC_DIRECT_SIDE_BY_SIDE / max(c->planes, c->out_channels));
     if (job->residues > 1 && side_by_side && together > 1) return "channels that lie side by side are copied together";
     for (int i = 0; i < fc_direct_count(job); i++) {
         const char *doubt = line_doubts(&job->residue[i]);

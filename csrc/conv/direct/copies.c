@@ -125,7 +125,7 @@ void fc_direct_start_layout(fc_direct_layout *layout, const fc_direct_job *job, 
     else if (l->by_channel)
         l->together = l->blocks.inner = quotient_up(groups->count, kernels->lanes) * kernels->lanes;
     else if (l->spread)
-        l->together = min(groups->count, max(1, FC_DIRECT_SIDE_BY_SIDE / max(c->planes, c->rows)));
+        l->together = min(groups->count, max(1, FC_DIRECT_SIDE_BY_SIDE / max(c->planes, c->out_channels)));
 }
 
 int fc_direct_finish_layout(fc_plan *plan, fc_direct_layout *layout, fc_direct_cut cut) {

@@ -26,8 +26,8 @@ fc_direct_lines fc_direct_lines_of(const fc_correlation *residue, int residues) 
         .column_stride = w.stride, .tap_step = 1,
         .residues = residues,
         .planes = residue->planes,
-        .w_channel = residue->w_row, .w_row = h.weight_step,
-        .outputs = h.outputs, .y_step = h.target_stride, .y_channel = residue->y_row,
+        .w_channel = residue->w_out_channel, .w_row = h.weight_step,
+        .outputs = h.outputs, .y_step = h.target_stride, .y_channel = residue->y_channel,
         .relu = residue->relu,
     };
     for (int f = 0; f < residues; f++) {
@@ -108,15 +108,16 @@ static void sum_unit(const bound_call *call, ptrdiff_t unit, const void **planes
             planes[i] = plane ? plane + (image * c->x_image + group * groups->x) * size : NULL;
         }
         const char *w = c->w + group * groups->w * size;
-        const char *bias = c->bias ? c->bias + group * c->rows * size : NULL;
+        const char *bias = c->bias ? c->bias + group * c->out_channels * size : NULL;
         char *y = c->y + (image * c->y_image + group * groups->y + first * d.y_step) * size;
         const int pairs = s->residues == 1 && d.column_stride == 1;
-        for (ptrdiff_t k = 0; k < c->rows;) {
-            const ptrdiff_t channels = pairs && k + 1 < c->rows ? 2 : 1;
+        for (ptrdiff_t k = 0; k < c->out_channels;) {
+            const ptrdiff_t channels = pairs && k + 1 < c->out_channels ? 2 : 1;
             /* The next group's, while the last channels are summed. */
-            d.to_next = k + channels == c->rows && s->bands == 1 && groups->count > 1 ? groups->x : 0;
-            kernels->direct_lines[channels - 1](&d, planes, w + k * c->w_row * size, bias ? bias + k * size : NULL,
-                                                y + k * c->y_row * size);
+            d.to_next = k + channels == c->out_channels && s->bands == 1 && groups->count > 1 ? groups->x : 0;
+            kernels->direct_lines[channels - 1](&d, planes, w + k * c->w_out_channel * size,
+                                                bias ? bias + k * size : NULL,
+                                                y + k * c->y_channel * size);
             k += channels;
         }
     }
@@ -163,7 +164,7 @@ static void lines_task(void *context, int task) {
     memset(scratch, 0, s->zeros_bytes);
     const void **table = (const void **)(scratch + s->zeros_bytes);
     const void **planes = (const void **)(scratch + s->zeros_bytes + s->table_bytes);
-    const ptrdiff_t work = FC_DIRECT_BAND_OUTPUTS * c->planes * c->rows * s->lines * s->residues;
+    const ptrdiff_t work = FC_DIRECT_BAND_OUTPUTS * c->planes * c->out_channels * s->lines * s->residues;
     for (ptrdiff_t u = units.begin; u < units.end && !fc_stopped_at(call->run, u - units.begin, work); u++)
         sum_unit(call, u, planes, scratch, table);
     fc_scratch_release(scratch);

@@ -18,7 +18,7 @@ static ptrdiff_t in_blocks(ptrdiff_t outputs) {
 static void bundle_in_place(fc_direct_weights *s, const fc_direct_job *job) {
     const fc_correlation *c = &job->residue[0];
     const ptrdiff_t lanes = job->conv->kernels->lanes, groups = job->groups.count;
-    const ptrdiff_t of_group = c->rows * (c->planes * c->axis[0].taps * c->axis[1].taps + 1) * lanes;
+    const ptrdiff_t of_group = c->out_channels * (c->planes * c->axis[0].taps * c->axis[1].taps + 1) * lanes;
     const ptrdiff_t fit = FC_DIRECT_SUMS_BYTES / (of_group * (job->conv->size + (ptrdiff_t)sizeof(double)));
     s->lines = fc_direct_lines_of(c, 1);
     s->together = max(1, min(min(FC_DIRECT_TOGETHER, fit), groups / FC_DIRECT_MIN_BUNDLES));
@@ -52,7 +52,7 @@ fc_direct_weights *fc_direct_plan_weights(fc_plan *plan, const fc_direct_job *jo
     for (int i = 0; i < 2; i++) s->dy_size[i] = quotient_up(l->blocks.size[1 + i], multiple[i]) * multiple[i];
     s->taps = c->axis[l->blocked].taps;
     s->sums = l->others * s->taps + 1;
-    s->elements = s->together * (l->by_channel ? 1 : c->rows * lanes) * s->sums;
+    s->elements = s->together * (l->by_channel ? 1 : c->out_channels * lanes) * s->sums;
     s->chunks = count_chunks(s, job->groups.count);
     s->tasks = min(s->bundles * s->chunks, job->conv->run.threads);
     return s;
@@ -174,14 +174,14 @@ static void add_lines(const bound_call *call, const fc_direct_place *place, cons
     d.width = count[2];
     d.zeros = t->zeros;
     d.table = t->table;
-    for (ptrdiff_t k = 0, channels; k < c->rows; k += channels) {
-        channels = min(2, c->rows - k);
+    for (ptrdiff_t k = 0, channels; k < c->out_channels; k += channels) {
+        channels = min(2, c->out_channels - k);
         for (ptrdiff_t plane = 0; plane < c->planes; plane++) {
             const char *x = fc_plane(c, plane, l->size);
             if (x) x += (start[0] * c->x_image + place->group * l->groups.x) * l->size;
             char *sums = lanes_of_group + k * s->sums * lanes * l->size;
             l->kernels->direct_lines_gradient[channels - 1](
-                &d, x, dy + k * c->y_row * l->size, sums + plane * d.residue[0].taps * d.taps * lanes * l->size,
+                &d, x, dy + k * c->y_channel * l->size, sums + plane * d.residue[0].taps * d.taps * lanes * l->size,
                 s->sums * lanes,
                 call->gradient->has_db && plane == 0 ? sums + (s->sums - 1) * lanes * l->size : NULL);
         }
@@ -262,7 +262,7 @@ static int store_channel(const bound_call *call, ptrdiff_t group, ptrdiff_t k, c
     const fc_correlation *c = call->c;
     const fc_weights_gradient *gradient = call->gradient;
     const ptrdiff_t lanes = l->kernels->lanes, others = l->others, taps = s->taps;
-    const ptrdiff_t first = group * l->groups.w + k * c->w_row, tap_step = c->axis[l->blocked].weight_step;
+    const ptrdiff_t first = group * l->groups.w + k * c->w_out_channel, tap_step = c->axis[l->blocked].weight_step;
     const int by_channel = l->by_channel;
     int is_nan = 0;
     for (ptrdiff_t other = 0; gradient->has_dw && other < others; other++) {
@@ -276,7 +276,7 @@ static int store_channel(const bound_call *call, ptrdiff_t group, ptrdiff_t k, c
     }
     totals += (s->sums - 1) * lanes;
     if (gradient->has_db)
-        fc_put_gradient(l->size, gradient->db, group * c->rows + k,
+        fc_put_gradient(l->size, gradient->db, group * c->out_channels + k,
                         by_channel ? *totals : sum_of_lanes(totals, lanes), call->accumulate);
     return is_nan;
 }
@@ -285,7 +285,8 @@ static int store_channel(const bound_call *call, ptrdiff_t group, ptrdiff_t k, c
 static void store_group(const bound_call *call, ptrdiff_t bundle, ptrdiff_t i, const ptrdiff_t *other_w,
                         const double *bundle_totals) {
     const fc_direct_weights *s = call->stage;
-    const ptrdiff_t lanes = s->layout.kernels->lanes, channels = call->c->rows, group = bundle * s->together + i;
+    const ptrdiff_t lanes = s->layout.kernels->lanes, channels = call->c->out_channels;
+    const ptrdiff_t group = bundle * s->together + i;
     int wrong = 0;
     for (ptrdiff_t k = 0; k < channels; k++) {
         const ptrdiff_t row = s->layout.by_channel ? i / lanes : i * channels + k;
@@ -309,17 +310,17 @@ static void add_unit(const bound_call *call, const fc_direct_place *place, ptrdi
     } else if (s->in_place) {
         fc_direct_place own = *place;
         for (ptrdiff_t i = 0; i < place->groups; i++, own.group++, at += l->groups.y)
-            add_lines(call, &own, call->gradient->dy + at * size, t, t->lanes + i * c->rows * bytes);
+            add_lines(call, &own, call->gradient->dy + at * size, t, t->lanes + i * c->out_channels * bytes);
     } else if (l->by_channel) {
         copy_dy(call, &place->block, at, place->groups, t->gathered, t->dy);
         for (ptrdiff_t i = 0; i < place->groups; i += lanes)
             add_band(call, &place->block, t->copy + i * size, t->dy + i * size, t, t->lanes + i * s->sums * size);
     } else {
         for (ptrdiff_t i = 0; i < place->groups; i++, at += l->groups.y)
-            for (ptrdiff_t k = 0; k < c->rows; k++) {
-                copy_dy(call, &place->block, at + k * c->y_row, 1, t->gathered, t->dy);
+            for (ptrdiff_t k = 0; k < c->out_channels; k++) {
+                copy_dy(call, &place->block, at + k * c->y_channel, 1, t->gathered, t->dy);
                 add_band(call, &place->block, t->copy + i * fc_direct_group_copy(l) * size, t->dy, t,
-                         t->lanes + (i * c->rows + k) * bytes);
+                         t->lanes + (i * c->out_channels + k) * bytes);
             }
     }
 }
@@ -339,7 +340,7 @@ static void sum_chunk(const bound_call *call, ptrdiff_t bundle, ptrdiff_t chunk,
     const ptrdiff_t at_once = s->narrow && bands == l->blocks.images ? max(1, FC_DIRECT_CHAIN / terms) : 1;
     ptrdiff_t chain = 0;
     for (ptrdiff_t b = units.begin, images; b < units.end; b += images) {
-        if (fc_stopped_at(call->run, b, l->copy * s->sums * call->c->rows)) break;
+        if (fc_stopped_at(call->run, b, l->copy * s->sums * call->c->out_channels)) break;
         images = min(at_once, units.end - b);
         place.block = fc_find_block(&l->blocks, b);
         if (!s->in_place) fc_direct_fill(l, call->c, &place, t->copy);

@@ -27,8 +27,8 @@ ptrdiff_t fc_channels_at_once(const fc_correlation *c, ptrdiff_t size) {
     const ptrdiff_t of_channel = c->planes * c->axis[0].taps * c->axis[1].taps * size;
     const ptrdiff_t limit = FC_GEMM_PACKED_BYTES / of_channel / FC_MAX_TILE_COLS * FC_MAX_TILE_COLS;
     const double outputs = (double)c->images * (double)c->axis[0].outputs * (double)c->axis[1].outputs;
-    if (c->rows <= limit || !limit || outputs < FC_GEMM_WORTH_PACKING) return c->rows;
-    return min(limit, quotient_up(even_block(c->rows, limit), FC_MAX_TILE_COLS) * FC_MAX_TILE_COLS);
+    if (c->out_channels <= limit || !limit || outputs < FC_GEMM_WORTH_PACKING) return c->out_channels;
+    return min(limit, quotient_up(even_block(c->out_channels, limit), FC_MAX_TILE_COLS) * FC_MAX_TILE_COLS);
 }
 
 int fc_needs_packed(const fc_gemm_stage *p) {
@@ -164,7 +164,7 @@ static int is_spread(const fc_gemm_stage *p) {
     const fc_correlation *c = p->c;
     const ptrdiff_t outputs = c->images * c->axis[0].outputs * c->axis[1].outputs;
     return fc_taps(p) == 1 && c->axis[1].stride > 1 && !p->blocks.adjacent &&
-           c->planes >= FC_GEMM_SPREAD_PLANES && c->rows >= FC_GEMM_SPREAD_PANELS * p->panel &&
+           c->planes >= FC_GEMM_SPREAD_PLANES && c->out_channels >= FC_GEMM_SPREAD_PANELS * p->panel &&
            outputs >= FC_GEMM_SPREAD_OUTPUTS;
 }
 
@@ -176,7 +176,7 @@ static int weights_are_few(const fc_gemm_stage *p) {
 static const char *choose_channels(fc_gemm_stage *p) {
     const fc_correlation *c = p->c;
     fc_blocks *b = &p->blocks;
-    p->tile_vectors = fc_channel_tile_vectors(p->kernels, c->rows);
+    p->tile_vectors = fc_channel_tile_vectors(p->kernels, c->out_channels);
     p->tile_rows = fc_highest_tile(p->kernels, p->tile_vectors);
     p->panel = p->tile_vectors * p->kernels->lanes;
     p->planes = even_block(c->planes, max(1, FC_GEMM_CHAIN / fc_taps(p)));
@@ -186,7 +186,7 @@ static const char *choose_channels(fc_gemm_stage *p) {
     choose_outputs(p);
     p->cycles = fc_fill_cycles(p) + fc_channel_tile_cycles(p, 1);
     /* As many as fc_channels_at_once takes, whatever the last panel is filled up with. */
-    return c->rows * c->planes * fc_taps(p) * p->size <= FC_GEMM_PACKED_BYTES
+    return c->out_channels * c->planes * fc_taps(p) * p->size <= FC_GEMM_PACKED_BYTES
                ? NULL : "packed weights take more than 12 MiB";
 }
 

@@ -55,8 +55,8 @@ typedef struct {
  * other evenly in y. */
 static ptrdiff_t find_run(const fc_gemm_stage *p, const fc_gemm_scratch *scratch, const group *g, ptrdiff_t pixel,
                           void **y_rows) {
-    char *y = scratch->y + (g->channel * p->c->y_row + scratch->targets[pixel]) * p->size;
-    for (ptrdiff_t j = 0; j < g->channels; j++) y_rows[j] = y + j * p->c->y_row * p->size;
+    char *y = scratch->y + (g->channel * p->c->y_channel + scratch->targets[pixel]) * p->size;
+    for (ptrdiff_t j = 0; j < g->channels; j++) y_rows[j] = y + j * p->c->y_channel * p->size;
     return min(g->last, scratch->ends[pixel]) - pixel;
 }
 
@@ -104,7 +104,7 @@ static void multiply_panel(const fc_gemm_stage *p, fc_gemm_scratch *scratch, gro
     const fc_kernels *k = p->kernels;
     const ptrdiff_t pixels = scratch->pieces[scratch->count - 1].last, size = p->size;
     const ptrdiff_t tile_vectors = g->width / k->lanes;
-    const int adjacent = c->y_row == 1;
+    const int adjacent = c->y_channel == 1;
     const fc_piece *piece = scratch->pieces;
     for (g->first = 0; g->first < pixels; g->first = g->last) {
         g->last = min(pixels, g->first + FC_GEMM_GROUP);

@@ -116,7 +116,7 @@ static turn find_turn(const fc_gemm_stage *p, int task) {
 }
 
 static step find_step(const fc_gemm_stage *p, const turn *all, ptrdiff_t index) {
-    const ptrdiff_t channels = p->c->rows, blocks = fc_count_blocks(&p->blocks);
+    const ptrdiff_t channels = p->c->out_channels, blocks = fc_count_blocks(&p->blocks);
     if (p->by_panel) {
         const ptrdiff_t channel = (all->units.begin + index / blocks) * p->panel;
         return (step){fc_find_block(&p->blocks, index % blocks), {channel, min(channels, channel + p->panel)}, 0,
@@ -272,7 +272,7 @@ static void run_stage(fc_gemm_stage *p, fc_gemm_stage *residue, int residues) {
     if (c->bias && fc_by_channel(p)) {
         const size_t bytes = fc_aligned(fc_panels(p) * p->panel * p->size);
         bias = fc_scratch_acquire(bytes);
-        if (bias) memcpy(memset(bias, 0, bytes), c->bias, (size_t)(c->rows * p->size));
+        if (bias) memcpy(memset(bias, 0, bytes), c->bias, (size_t)(c->out_channels * p->size));
         else fc_stop(p->run, FC_NO_MEMORY);
     }
     for (int i = 0; i < residues; i++) residue[i].bias = bias;
@@ -281,11 +281,11 @@ static void run_stage(fc_gemm_stage *p, fc_gemm_stage *residue, int residues) {
 }
 
 int fc_correlate(fc_conv_job *j, const fc_gemm_kind *kind, const fc_correlation *whole) {
-    const ptrdiff_t channels = whole->rows, at_once = kind->at_once;
+    const ptrdiff_t channels = whole->out_channels, at_once = kind->at_once;
     for (ptrdiff_t first = 0; first < channels && !fc_stopped(&j->run); first += at_once) {
         FC_ATOMIC int not_finite = 0;
         const fc_correlation c = fc_channels_of(whole, j->size, first, min(at_once, channels - first));
-        fc_gemm_stage p = bind(j, &kind->stage[c.rows < at_once], &c, &not_finite);
+        fc_gemm_stage p = bind(j, &kind->stage[c.out_channels < at_once], &c, &not_finite);
         find_weights(&p);
         const int counts = fc_by_piece(&p) && not_finite; /* 0 * w does: nothing may be left out */
         if (!counts) run_stage(&p, &p, 1);
@@ -306,7 +306,7 @@ void fc_correlate_together(fc_conv_job *j, const fc_gemm_kind *kind, const fc_co
         each[i].blocks.axis = residue[i].axis;
         for (int a = 0; a < 2; a++)
             each[i].blocks.residues[a] = fc_taps_within(&p.blocks.residues[a], &residue[i].axis[a]);
-        FC_ASSERT(fc_taps(&each[i]) <= fc_taps(&p) && residue[i].rows == all->rows);
+        FC_ASSERT(fc_taps(&each[i]) <= fc_taps(&p) && residue[i].out_channels == all->out_channels);
     }
     for (int i = 0; i < residues && j->run.status == FC_OK; i++) {
         const int packs = fc_by_channel(&p) || !fc_weights_are_in_order(&residue[i]);
@@ -320,7 +320,7 @@ void fc_correlate_together(fc_conv_job *j, const fc_gemm_kind *kind, const fc_co
 void fc_pack_weights(fc_conv_job *j, const fc_gemm_kind *kind, const fc_correlation *c, fc_packed *packed) {
     FC_ATOMIC int not_finite = 0;
     *packed = (fc_packed){0};
-    if (kind->at_once < c->rows || !kind->stage[0].packed) return;
+    if (kind->at_once < c->out_channels || !kind->stage[0].packed) return;
     const fc_gemm_stage p = bind(j, &kind->stage[0], c, &not_finite);
     packed->weights = fc_pack_all(&p);
     if (packed->weights) packed->panel = p.panel;

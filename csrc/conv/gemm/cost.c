@@ -38,7 +38,8 @@ static double add_panel(const fc_gemm_stage *p, ptrdiff_t channels, ptrdiff_t le
 
 /* Cycles of all panels on `count` such lines. */
 static double line_cycles(const fc_gemm_stage *p, double count, ptrdiff_t length, int whole) {
-    const ptrdiff_t tile_rows = p->kernels->tile_rows, panels = p->c->rows / tile_rows, rest = p->c->rows % tile_rows;
+    const ptrdiff_t tile_rows = p->kernels->tile_rows, channels = p->c->out_channels;
+    const ptrdiff_t panels = channels / tile_rows, rest = channels % tile_rows;
     double cycles = 0;
     if (panels) cycles = add_panel(p, tile_rows, length, whole, 0) * (double)panels;
     if (rest) cycles = add_panel(p, rest, length, whole, cycles);
@@ -62,11 +63,11 @@ double fc_channel_tile_cycles(const fc_gemm_stage *p, double share) {
     const double terms = (double)(c->planes * fc_taps(p)) * share;
     const double chunks = (double)quotient_up(c->planes, p->planes);
     const double outputs = (double)(c->images * c->axis[0].outputs * c->axis[1].outputs);
-    const double channels = (double)(quotient_up(c->rows, lanes) * lanes);
-    const double store = c->y_row == 1                    ? FC_GEMM_OUTPUT
+    const double channels = (double)(quotient_up(c->out_channels, lanes) * lanes);
+    const double store = c->y_channel == 1                    ? FC_GEMM_OUTPUT
                          : c->axis[1].target_stride == 1 ? FC_GEMM_OUTPUT_TRANSPOSED
                                                          : FC_GEMM_OUTPUT_ALONE;
-    return outputs * (terms * fc_channel_cycles(p->kernels, c->rows, p->tile_vectors) +
+    return outputs * (terms * fc_channel_cycles(p->kernels, c->out_channels, p->tile_vectors) +
                       chunks * ((double)fc_panels(p) * FC_GEMM_TILE / (double)p->tile_rows + store * channels));
 }
 

@@ -215,7 +215,7 @@ static void describe(const fc_plan *plan, fc_description *d) {
     const fc_gemm_kind *longest = NULL;
     for (ptrdiff_t i = 0; i < s->count; i++) {
         const fc_gemm_kind *kind = &s->kind[i];
-        const fc_correlation c = {.rows = kind->at_once, .planes = kind->shape.planes,
+        const fc_correlation c = {.out_channels = kind->at_once, .planes = kind->shape.planes,
                                   .axis = {kind->shape.axis[0], kind->shape.axis[1]}};
         fc_gemm_stage stage = kind->stage[0];
         stage.c = &c;

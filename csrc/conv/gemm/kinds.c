@@ -38,7 +38,7 @@ static fc_gemm_shape shape_of(const fc_correlation *c) {
     fc_gemm_shape shape = {
         .residues = 1,
         .taps = c->axis[0].taps * c->axis[1].taps,
-        .out_channels = c->rows,
+        .out_channels = c->out_channels,
         .planes = c->planes,
         .has_all_planes = fc_has_all_planes(c),
         .axis = {c->axis[0], c->axis[1]},
@@ -129,7 +129,7 @@ static void unbind(fc_gemm_stage *stage) {
 /* The stages of a correlation by itself; why the variant cannot run it, or NULL. */
 static const char *plan_alone(fc_conv_job *j, int variant, const fc_correlation *c, fc_gemm_kind *kind) {
     kind->at_once = fc_channels_at_once(c, j->size);
-    const ptrdiff_t rest = c->rows % kind->at_once;
+    const ptrdiff_t rest = c->out_channels % kind->at_once;
     const char *refusal = NULL;
     for (int last = 0; last < (rest ? 2 : 1) && !refusal; last++) {
         const fc_correlation part = fc_channels_of(c, j->size, 0, last ? rest : kind->at_once);
@@ -157,8 +157,8 @@ static void add_up(fc_gemm_stage *stage, const fc_correlation *residue, int resi
 static const char *plan_together(fc_conv_job *j, int variant, const fc_correlation *all, const fc_correlation *residue,
                                  fc_gemm_kind *kind) {
     fc_gemm_stage *stage = &kind->stage[0];
-    kind->at_once = all->rows;
-    if (fc_channels_at_once(all, j->size) < all->rows) return "output channels are summed in several parts";
+    kind->at_once = all->out_channels;
+    if (fc_channels_at_once(all, j->size) < all->out_channels) return "output channels are summed in several parts";
     const char *refusal = plan_stage(j, variant, all, 0, stage);
     if (!refusal && stage->blocks.in_place) refusal = "dy is read in place";
     const ptrdiff_t elements = fc_panels(stage) * stage->panel * all->planes * kind->shape.taps;

@@ -56,10 +56,10 @@ static void store_positions(const fc_gemm_stage *p, const char *tile, ptrdiff_t 
         const ptrdiff_t length = h < height ? min(run - w, width - done) : 0;
         if (length > 0) {
             void *y_rows[FC_MAX_TILE_ROWS];
-            char *y = c->y + (q->channel * c->y_row + (block->start[0] + n) * c->y_image +
+            char *y = c->y + (q->channel * c->y_channel + (block->start[0] + n) * c->y_image +
                               (block->start[1] + h) * c->axis[0].target_stride +
                               (block->start[2] + w) * c->axis[1].target_stride) * p->size;
-            for (ptrdiff_t i = 0; i < q->channels; i++) y_rows[i] = y + i * c->y_row * p->size;
+            for (ptrdiff_t i = 0; i < q->channels; i++) y_rows[i] = y + i * c->y_channel * p->size;
             p->kernels->store(q->channels, length, tile + done * p->size, tile_stride, y_rows,
                               c->axis[1].target_stride, q->accumulate, q->relu);
         }
@@ -101,7 +101,7 @@ static void multiply_line(const fc_gemm_stage *p, fc_gemm_scratch *scratch, cons
     const ptrdiff_t tile_vectors = lead ? even_tile_vectors(p, q->channels, length - lead) : q->tile_vectors;
     const ptrdiff_t widest_tile = tile_vectors * k->lanes;
     const int direct = p->by_line && c->axis[1].target_stride == 1;
-    char *y = c->y + (q->channel * c->y_row + (block->start[0] + first[0]) * c->y_image +
+    char *y = c->y + (q->channel * c->y_channel + (block->start[0] + first[0]) * c->y_image +
                       (block->start[1] + first[1]) * c->axis[0].target_stride +
                       block->start[2] * c->axis[1].target_stride) * p->size;
     for (ptrdiff_t done = 0, width; done < length; done += width) {
@@ -118,7 +118,7 @@ static void multiply_line(const fc_gemm_stage *p, fc_gemm_scratch *scratch, cons
             copy_last_columns(p, scratch, q->terms->last - q->terms->first, width, full, tile);
         const int whole = direct && (twice || width == full);
         tile->c = whole ? y + column * p->size : scratch->stage[0];
-        tile->c_row = whole ? c->y_row : full;
+        tile->c_row = whole ? c->y_channel : full;
         tile->relu = whole && q->relu;
         tile->accumulate = whole && q->accumulate;
         fc_fetch_ahead(&scratch->fetch, tile);
@@ -144,7 +144,7 @@ void fc_multiply_pixels(const fc_gemm_stage *p, fc_gemm_scratch *scratch, const 
         q.channels = min(p->panel, channels.end - q.channel);
         for (ptrdiff_t i = 0; i < q.channels; i++)
             w_rows[i] = p->weights ? p->weights + (q.channel * total + terms->first * p->panel + i) * p->size
-                                   : c->w + (q.channel + i) * c->w_row * p->size;
+                                   : c->w + (q.channel + i) * c->w_out_channel * p->size;
         fc_tile tile = {.depth = depth, .a_rows = w_rows, .a_offsets = scratch->w_offsets,
                         .bias_is_column = 1, .rows_of_b = p->rows_of_b};
         if (c->bias && terms->first == 0) tile.bias = c->bias + q.channel * p->size;

@@ -117,7 +117,7 @@ static inline int fc_by_piece(const fc_gemm_stage *p) { return p->arrangement >=
 
 static inline ptrdiff_t fc_taps(const fc_gemm_stage *p) { return p->c->axis[0].taps * p->c->axis[1].taps; }
 
-static inline ptrdiff_t fc_panels(const fc_gemm_stage *p) { return quotient_up(p->c->rows, p->panel); }
+static inline ptrdiff_t fc_panels(const fc_gemm_stage *p) { return quotient_up(p->c->out_channels, p->panel); }
 
 /* Elements of all packed weights. */
 static inline ptrdiff_t fc_weight_elements(const fc_gemm_stage *p) {
@@ -163,11 +163,11 @@ static inline ptrdiff_t fc_positions(const fc_blocks *b, const ptrdiff_t count[3
 static inline fc_correlation fc_channels_of(const fc_correlation *whole, ptrdiff_t size, ptrdiff_t first,
                                             ptrdiff_t channels) {
     fc_correlation c = *whole;
-    if (channels == whole->rows) return c;
-    c.rows = channels;
+    if (channels == whole->out_channels) return c;
+    c.out_channels = channels;
     c.packed = NULL;
-    if (c.w) c.w += first * whole->w_row * size;
-    if (c.y) c.y += first * whole->y_row * size;
+    if (c.w) c.w += first * whole->w_out_channel * size;
+    if (c.y) c.y += first * whole->y_channel * size;
     if (c.bias) c.bias += first * size;
     return c;
 }

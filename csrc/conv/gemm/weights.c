@@ -20,14 +20,14 @@ static fc_weights_unit find_unit(const fc_weights_job *j, ptrdiff_t index, char 
         .first_plane = c->planes * range / l->ranges,
         .end_plane = c->planes * (range + 1) / l->ranges,
         .sums = j->sums ? j->sums + partial * c->planes * fc_weights_taps(c) * l->pitch * j->size : own,
-        .bias_sums = j->gradient->has_db && range == 0 ? j->bias_sums + partial * c->rows : NULL,
+        .bias_sums = j->gradient->has_db && range == 0 ? j->bias_sums + partial * c->out_channels : NULL,
     };
 }
 
 static void sum_task(void *context, int task) {
     fc_weights_job *j = context;
     const fc_weights_layout *l = &j->layout;
-    const ptrdiff_t channels = j->c->rows;
+    const ptrdiff_t channels = j->c->out_channels;
     fc_weights_scratch s;
     char *base = fc_scratch_acquire(l->tasks.task_bytes);
     if (!base) {
@@ -58,7 +58,7 @@ static void reduce_task(void *context, int task) {
     const ptrdiff_t taps = fc_weights_taps(c), row_bytes = j->layout.pitch * j->size;
     const fc_units planes = fc_units_of(c->planes, reduce_tasks(j), task);
     const ptrdiff_t first = planes.begin * taps, end = planes.end * taps;
-    const fc_weights_unit all = {.end_plane = c->planes, .end_channel = c->rows, .sums = j->sums};
+    const fc_weights_unit all = {.end_plane = c->planes, .end_channel = c->out_channels, .sums = j->sums};
     char *stored = fc_scratch_acquire(FC_STORED_ROWS * FC_MAX_TILE_COLS * (size_t)j->size);
     if (!stored) {
         fc_stop(j->run, FC_NO_MEMORY);
@@ -90,7 +90,7 @@ int fc_run_weights(const fc_weights_layout *layout, const fc_weights_call *call)
         fc_stop(call->run, FC_NO_MEMORY);
         return 1;
     }
-    const size_t bias_bytes = fc_aligned(layout->partials * c->rows * (ptrdiff_t)sizeof *j.bias_sums);
+    const size_t bias_bytes = fc_aligned(layout->partials * c->out_channels * (ptrdiff_t)sizeof *j.bias_sums);
     j.bias_sums = (double *)scratch;
     if (layout->tasks.shared_bytes > bias_bytes) j.sums = scratch + bias_bytes;
     memset(j.bias_sums, 0, bias_bytes);

@@ -58,13 +58,13 @@ static void transpose_dy(const fc_weights_job *j, const fc_block *block, ptrdiff
     find_lines(j, block, &lines, &length);
     for (ptrdiff_t n = 0; n < block->count[0]; n++)
         for (ptrdiff_t line = 0; line < lines; line++, target += length * pitch * size) {
-            const char *source = find_dy(j, block) + (n * c->y_image + first * c->y_row + line * y_line) * size;
+            const char *source = find_dy(j, block) + (n * c->y_image + first * c->y_channel + line * y_line) * size;
             if (y_column == 1) {
-                k->transpose(end - first, length, source, c->y_row, target, pitch);
+                k->transpose(end - first, length, source, c->y_channel, target, pitch);
                 continue;
             }
             for (ptrdiff_t i = 0; i < length; i++)
-                k->copy(end - first, source + i * y_column * size, c->y_row, target + i * pitch * size);
+                k->copy(end - first, source + i * y_column * size, c->y_channel, target + i * pitch * size);
         }
 }
 
@@ -81,7 +81,7 @@ static void plan_fetch(const fc_weights_job *j, fc_fetch *f, const fc_block *nex
     for (ptrdiff_t n = 0; n < next->count[0]; n++)
         for (ptrdiff_t channel = first; channel < end; channel++)
             for (ptrdiff_t line = 0; line < lines; line++)
-                f->offsets[f->runs++] = n * c->y_image + channel * c->y_row + line * c->axis[0].target_stride;
+                f->offsets[f->runs++] = n * c->y_image + channel * c->y_channel + line * c->axis[0].target_stride;
     fc_spread_fetch(f, j->size, length, terms);
 }
 

@@ -53,20 +53,20 @@ static int blocks_are_large(const fc_weights_call *call, const fc_weights_layout
     const ptrdiff_t stride = c->axis[1].stride, pixels = pixels_of(&l->blocks);
     if (!call->gradient->has_dw || l->panel) return 0;
     if (!l->blocks.in_place) return l->planes < c->planes && l->planes * fc_weights_taps(c) < FC_GEMM_DW_FEW_ROWS;
-    return stride > 1 && pixels * c->rows * call->size > FC_GEMM_DW_DY_BYTES &&
+    return stride > 1 && pixels * c->out_channels * call->size > FC_GEMM_DW_DY_BYTES &&
            pixels * stride * c->planes * call->size > FC_GEMM_DW_MAX_READ_AGAIN;
 }
 
 static void choose_tile(const fc_weights_call *call, fc_weights_layout *l) {
-    l->tile_vectors = fc_channel_tile_vectors(call->kernels, call->gradient->c.rows);
+    l->tile_vectors = fc_channel_tile_vectors(call->kernels, call->gradient->c.out_channels);
     l->tile_rows = fc_highest_tile(call->kernels, l->tile_vectors);
 }
 
 /* Whether dy's channels lie side by side, whole vectors of them, and few enough. */
 static int reads_dy_in_place(const fc_weights_call *call) {
     const fc_correlation *c = &call->gradient->c;
-    return c->y_row == 1 && c->rows % call->kernels->lanes == 0 &&
-           (c->rows <= FC_GEMM_DW_MAX_IN_PLACE || c->planes * fc_weights_taps(c) <= FC_GEMM_DW_MAX_IN_PLACE);
+    return c->y_channel == 1 && c->out_channels % call->kernels->lanes == 0 &&
+           (c->out_channels <= FC_GEMM_DW_MAX_IN_PLACE || c->planes * fc_weights_taps(c) <= FC_GEMM_DW_MAX_IN_PLACE);
 }
 
 /* Partial sums of a small dw, or ranges of the planes of a large one. */
@@ -85,7 +85,7 @@ static void share_out(const fc_weights_call *call, fc_weights_layout *l) {
     const ptrdiff_t max_rows = quotient_up(c->planes, l->ranges) * taps;
     if (max_rows * row_bytes > FC_GEMM_DW_RANGE_BYTES) { /* the taps of one plane: a kernel as large as an image */
         const ptrdiff_t channels = FC_GEMM_DW_RANGE_BYTES / (max_rows * call->size);
-        l->held_channels = min(c->rows, max(1, channels / tile) * tile);
+        l->held_channels = min(c->out_channels, max(1, channels / tile) * tile);
         l->pitch = quotient_up(l->held_channels, call->kernels->lanes) * call->kernels->lanes;
     }
 }
@@ -116,7 +116,7 @@ static void count_memory(const fc_weights_call *call, fc_weights_layout *l) {
     fc_weights_scratch nowhere;
     l->tasks.tasks = min(l->partials * l->ranges, call->run->threads);
     l->tasks.task_bytes = fc_carve_weights(l, call->size, NULL, &nowhere);
-    l->tasks.shared_bytes = fc_aligned(l->partials * c->rows * (ptrdiff_t)sizeof(double));
+    l->tasks.shared_bytes = fc_aligned(l->partials * c->out_channels * (ptrdiff_t)sizeof(double));
     if (has_dw && l->partials > 1)
         l->tasks.shared_bytes += fc_aligned(l->partials * c->planes * taps * l->pitch * call->size);
 }
@@ -129,8 +129,8 @@ fc_weights_layout fc_lay_out_weights(const fc_weights_call *call, int by_tap) {
     choose_tile(call, &l);
     cut_blocks(call, &l, FC_GEMM_DW_BLOCK_PIXELS);
     if (blocks_are_large(call, &l)) cut_blocks(call, &l, FC_GEMM_DW_BLOCK_PIXELS / 2);
-    l.held_channels = c->rows;
-    l.pitch = quotient_up(c->rows, call->kernels->lanes) * call->kernels->lanes;
+    l.held_channels = c->out_channels;
+    l.pitch = quotient_up(c->out_channels, call->kernels->lanes) * call->kernels->lanes;
     l.dy_in_place = !by_tap && reads_dy_in_place(call);
     if (by_tap) {
         b->in_place = 1;
@@ -161,7 +161,8 @@ const char *fc_weights_by_tap_doubt(const fc_weights_call *call) {
     if (fc_are_adjacent(c) && inside > FC_GEMM_DW_MAX_INSIDE) return "too few taps lie in the padding";
     fc_weights_layout l = {0};
     choose_tile(call, &l);
-    const ptrdiff_t tiles = c->planes / l.tile_rows * quotient_up(c->rows, fc_weights_tile_channels(&l, call->kernels));
+    const ptrdiff_t tiles = c->planes / l.tile_rows *
+                            quotient_up(c->out_channels, fc_weights_tile_channels(&l, call->kernels));
     return (double)tiles * fc_tile_cycles(l.tile_rows, l.tile_vectors, 1) >= FC_GEMM_DW_CYCLES_WORTH_A_TABLE
                ? NULL : "too few multiplications for a table of pixels a tap";
 }
@@ -177,7 +178,7 @@ double fc_weights_copy_cycles(const fc_weights_call *call) {
 double fc_weights_cycles(const fc_weights_call *call) {
     const fc_correlation *c = &call->gradient->c;
     const int is_copied = !fc_is_inside(&c->axis[0]) || !fc_is_inside(&c->axis[1]);
-    const double channel_vectors = (double)quotient_up(c->rows, call->kernels->lanes);
+    const double channel_vectors = (double)quotient_up(c->out_channels, call->kernels->lanes);
     const double taps = (double)(c->planes * fc_weights_taps(c));
     return FC_FEW_SUMS_CYCLES.product * taps * channel_vectors + FC_FEW_SUMS_CYCLES.transposed * channel_vectors +
            (is_copied ? fc_weights_copy_cycles(call) : 0) + FC_FEW_SUMS_CYCLES.gemm_pixel;

@@ -68,11 +68,11 @@ fc_few_sums_layout fc_lay_out_few_sums(const fc_weights_call *call) {
     l.dense = b->size[2] == w->outputs && b->pitch[1] == b->size[2] && h->target_stride == b->size[2];
     l.taps = c->planes * h->taps * w->taps;
     l.tiles = quotient_up(l.taps, call->kernels->pixel_dots_taps);
-    l.elements = quotient_up(c->rows, FC_DOT_ROWS) * l.tiles * FC_DOT_SUMS;
+    l.elements = quotient_up(c->out_channels, FC_DOT_ROWS) * l.tiles * FC_DOT_SUMS;
     l.partials = min(FC_FEW_SUMS_MAX_PARTIALS, b->count[0] * b->count[1] * b->count[2]);
     l.tasks.tasks = min(l.partials, call->run->threads);
     l.tasks.task_bytes = carve(&l, c->planes, call->size, NULL, &nowhere);
-    l.tasks.shared_bytes = fc_aligned(l.partials * c->rows * (ptrdiff_t)sizeof(double)) +
+    l.tasks.shared_bytes = fc_aligned(l.partials * c->out_channels * (ptrdiff_t)sizeof(double)) +
                            (size_t)(l.partials * l.elements * call->size);
     b->axis = NULL; /* those of the call */
     return l;
@@ -95,9 +95,9 @@ static ptrdiff_t multiplied_taps(const fc_few_sums_layout *l, ptrdiff_t max_taps
 static double cycles(const fc_weights_call *call, const fc_few_sums_layout *l) {
     const fc_correlation *c = &call->gradient->c;
     const ptrdiff_t run = line_length(l);
-    const double channels = (double)c->rows;
+    const double channels = (double)c->out_channels;
     const double vectors = (double)quotient_up(run, call->kernels->lanes) / (double)run;
-    const double tiles = (double)(l->tiles * quotient_up(c->rows, FC_DOT_ROWS));
+    const double tiles = (double)(l->tiles * quotient_up(c->out_channels, FC_DOT_ROWS));
     const double taps = (double)multiplied_taps(l, call->kernels->pixel_dots_taps);
     const double own = (taps + FC_FEW_SUMS_CYCLES.dots) * channels * vectors +
                        (l->blocks.in_place ? 0 : fc_weights_copy_cycles(call)) +
@@ -164,17 +164,17 @@ static void add_block(const job *j, const scratch *s, const fc_block *block, con
         .images = block->count[0], .lines = block->count[1], .width = block->count[2],
         .x_image = l->blocks.pitch[0], .x_line = l->blocks.pitch[1],
         .y_image = c->y_image, .y_line = c->axis[0].target_stride,
-        .x = x, .y_channel = c->y_row, .taps = l->taps, .tap = s->tap, .sums = sums,
+        .x = x, .y_channel = c->y_channel, .taps = l->taps, .tap = s->tap, .sums = sums,
     };
     if (l->dense) {
         d.width *= d.lines;
         d.lines = 1;
     }
-    for (ptrdiff_t channel = 0; channel < c->rows; channel += FC_DOT_ROWS) {
-        const ptrdiff_t channels = min(FC_DOT_ROWS, c->rows - channel);
+    for (ptrdiff_t channel = 0; channel < c->out_channels; channel += FC_DOT_ROWS) {
+        const ptrdiff_t channels = min(FC_DOT_ROWS, c->out_channels - channel);
         if (fc_stopped(j->run)) return;
-        d.y = y + channel * c->y_row * j->size;
-        d.next = channel + channels < c->rows ? (const char *)d.y + channels * c->y_row * j->size : y_next;
+        d.y = y + channel * c->y_channel * j->size;
+        d.next = channel + channels < c->out_channels ? (const char *)d.y + channels * c->y_channel * j->size : y_next;
         j->kernels->pixel_dots[channels - 1](&d);
         d.sums = (char *)d.sums + l->tiles * FC_DOT_SUMS * j->size;
         if (bias_sums) sum_dy(j, &d, channels, bias_sums + channel);
@@ -212,7 +212,8 @@ static void sum_task(void *context, int task) {
         memset(sums, 0, (size_t)(l->elements * j->size));
         for (ptrdiff_t index = first; index < end && !fc_stopped(j->run); index++) {
             const fc_block block = fc_find_block(b, index), next = fc_find_block(b, min(index + 1, end - 1));
-            add_block(j, &s, &block, &next, sums, j->gradient->has_db ? j->bias_sums + partial * c->rows : NULL);
+            add_block(j, &s, &block, &next, sums,
+                      j->gradient->has_db ? j->bias_sums + partial * c->out_channels : NULL);
         }
     }
     fc_scratch_release(base);
@@ -226,9 +227,9 @@ static void store_sums(const job *j) {
     const ptrdiff_t max_taps = j->kernels->pixel_dots_taps;
     for (ptrdiff_t partial = 1; partial < l->partials; partial++) {
         j->kernels->add(l->elements, j->sums + partial * l->elements * j->size, j->sums);
-        for (ptrdiff_t i = 0; i < c->rows; i++) j->bias_sums[i] += j->bias_sums[partial * c->rows + i];
+        for (ptrdiff_t i = 0; i < c->out_channels; i++) j->bias_sums[i] += j->bias_sums[partial * c->out_channels + i];
     }
-    for (ptrdiff_t channel = 0; channel < c->rows; channel++) {
+    for (ptrdiff_t channel = 0; channel < c->out_channels; channel++) {
         const ptrdiff_t tiles = channel / FC_DOT_ROWS * l->tiles, row = channel % FC_DOT_ROWS;
         for (ptrdiff_t plane = 0, tap = 0; plane < c->planes; plane++)
             for (ptrdiff_t r = 0; r < h->taps; r++)
@@ -236,7 +237,7 @@ static void store_sums(const job *j) {
                     const ptrdiff_t tile = tap / max_taps, left = l->taps - tile * max_taps;
                     const ptrdiff_t row_sums = 2 * left > max_taps ? max_taps : max_taps / 2;
                     const ptrdiff_t from = (tiles + tile) * FC_DOT_SUMS + row * row_sums + tap % max_taps;
-                    const ptrdiff_t to = c->w_plane[plane] + channel * c->w_row + h->weight + w->weight +
+                    const ptrdiff_t to = c->w_plane[plane] + channel * c->w_out_channel + h->weight + w->weight +
                                          r * h->weight_step + q * w->weight_step;
                     const double sum =
                         j->size == 4 ? ((const float *)j->sums)[from] : ((const double *)j->sums)[from];
@@ -266,7 +267,7 @@ void fc_run_few_sums(const fc_few_sums_layout *layout, const fc_weights_call *ca
         fc_stop(call->run, FC_NO_MEMORY);
         return;
     }
-    const size_t bias_bytes = fc_aligned(layout->partials * c->rows * (ptrdiff_t)sizeof *j.bias_sums);
+    const size_t bias_bytes = fc_aligned(layout->partials * c->out_channels * (ptrdiff_t)sizeof *j.bias_sums);
     j.bias_sums = (double *)base;
     j.sums = base + bias_bytes;
     memset(j.bias_sums, 0, bias_bytes);

@@ -35,7 +35,7 @@ void fc_store_weights(const fc_weights_job *j, const fc_weights_unit *u, ptrdiff
                 void *targets[FC_MAX_TILE_COLS];
                 length = run_of_rows(c, u->first_plane, i, end, in_order);
                 for (ptrdiff_t k = 0; k < channels; k++)
-                    targets[k] = j->gradient->dw + (offset + (channel + k) * c->w_row) * size;
+                    targets[k] = j->gradient->dw + (offset + (channel + k) * c->w_out_channel) * size;
                 j->kernels->store(channels, length, stored + (i - row) * size, FC_STORED_ROWS, targets,
                                   in_order ? 1 : w->weight_step, j->accumulate, 0);
             }
@@ -44,10 +44,10 @@ void fc_store_weights(const fc_weights_job *j, const fc_weights_unit *u, ptrdiff
 
 void fc_store_bias(const fc_weights_job *j) {
     const fc_correlation *c = j->c;
-    for (ptrdiff_t i = 0; j->gradient->has_db && i < c->rows; i++) {
+    for (ptrdiff_t i = 0; j->gradient->has_db && i < c->out_channels; i++) {
         double sum = 0;
         for (ptrdiff_t partial = 0; partial < j->layout.partials; partial++)
-            sum += j->bias_sums[partial * c->rows + i];
+            sum += j->bias_sums[partial * c->out_channels + i];
         fc_put_gradient(j->size, j->gradient->db, i, sum, j->accumulate);
     }
 }

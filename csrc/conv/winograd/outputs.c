@@ -21,7 +21,7 @@ static int store_panel(const fc_winograd_job *j, ptrdiff_t lines, ptrdiff_t colu
     const fc_correlation *c = j->c;
     const fc_axis *h = &c->axis[0], *axis = &c->axis[1];
     const fc_winograd_grid *g = &s->grid;
-    const ptrdiff_t size = s->size, k1 = min(c->rows, k0 + s->panel), along = g->form.tile[1];
+    const ptrdiff_t size = s->size, k1 = min(c->out_channels, k0 + s->panel), along = g->form.tile[1];
     const int straight = s->straight, upright = g->form.upright;
     const ptrdiff_t position = straight ? axis->target_stride : s->panel * s->turns;
     const ptrdiff_t line = straight ? g->line_step * h->target_stride : stage_line(s) * s->panel;
@@ -64,7 +64,7 @@ int fc_winograd_store(const fc_winograd_job *j, const fc_winograd_place *place, 
     const ptrdiff_t line = h->target_stride, column = axis->target_stride / turns;
     const int straight = s->straight;
     char *y = c->y + (place->image * c->y_image + place->plane * s->depth.target_stride + place->line * line +
-                      down * (line / 2) + place->column * axis->target_stride + k0 * c->y_row) * size;
+                      down * (line / 2) + place->column * axis->target_stride + k0 * c->y_channel) * size;
     ptrdiff_t all = 0;
     int finite = 1;
     FC_ASSERT(panel % turns == 0);
@@ -76,8 +76,9 @@ int fc_winograd_store(const fc_winograd_job *j, const fc_winograd_place *place, 
         all += columns;
     }
     for (ptrdiff_t i = 0; !straight && i < lines; i++)
-        s->kernels->transpose(all, min(c->rows, k0 + s->panel) - k0, stage + i * stage_line(s) * s->panel * size,
-                              s->panel, y + i * g->line_step * line * size, c->y_row);
+        s->kernels->transpose(all, min(c->out_channels, k0 + s->panel) - k0,
+                              stage + i * stage_line(s) * s->panel * size,
+                              s->panel, y + i * g->line_step * line * size, c->y_channel);
     return finite;
 }
 
@@ -105,11 +106,11 @@ static void redo_output(const fc_winograd_job *j, const fc_winograd_place *place
                                  column * w->source_stride;
             const ptrdiff_t tap = h->weight + r * h->weight_step + w->weight + s * w->weight_step;
             sum += (inside ? value_at(size, c->x, c->x_plane[i] + at) : 0) *
-                   value_at(size, c->w, k * c->w_row + c->w_plane[i] + tap);
+                   value_at(size, c->w, k * c->w_out_channel + c->w_plane[i] + tap);
         }
     }
     if (c->relu && sum < 0) sum = 0;
-    const ptrdiff_t at = place->image * c->y_image + place->plane * d->target_stride + k * c->y_row +
+    const ptrdiff_t at = place->image * c->y_image + place->plane * d->target_stride + k * c->y_channel +
                          p * h->target_stride + q * w->target_stride;
     if (size == 4) ((float *)c->y)[at] = (float)sum;
     else ((double *)c->y)[at] = sum;
@@ -122,7 +123,7 @@ void fc_winograd_redo(const fc_winograd_job *j, ptrdiff_t line_of_tiles, ptrdiff
     const ptrdiff_t end = min(j->c->axis[0].outputs, place.line + g->form.tile[0] * g->line_step);
     const ptrdiff_t last = min(j->c->axis[1].outputs, place.column + g->form.tile[1] * g->across);
     FC_ASSERT(!g->form.spread);
-    for (ptrdiff_t k = k0; k < min(j->c->rows, k0 + j->s->panel) && !fc_stopped(j->run); k++)
+    for (ptrdiff_t k = k0; k < min(j->c->out_channels, k0 + j->s->panel) && !fc_stopped(j->run); k++)
         for (ptrdiff_t p = place.line; p < end; p += g->line_step)
             for (ptrdiff_t q = place.column; q < last; q++) redo_output(j, &place, k, p, q);
 }

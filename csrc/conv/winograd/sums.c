@@ -83,9 +83,10 @@ static void plan_panels(fc_winograd_sums *s, const fc_conv_problem *p, const fc_
             s->dx_size[i] = p->in_size[i + 1];
         }
     }
-    s->tile_vectors = fc_winograd_tile_vectors(s->kernels, quotient_up(c->rows, s->lanes), FC_WINOGRAD_PRODUCT_VECTORS);
+    s->tile_vectors = fc_winograd_tile_vectors(s->kernels, quotient_up(c->out_channels, s->lanes),
+                                               FC_WINOGRAD_PRODUCT_VECTORS);
     s->panel = s->tile_vectors * s->lanes;
-    s->residue_panels = quotient_up(c->rows, s->panel);
+    s->residue_panels = quotient_up(c->out_channels, s->panel);
     s->panels = s->turns * s->turns * s->residue_panels;
     s->u_point = s->planes * s->panel + s->lanes;
 }
@@ -125,7 +126,7 @@ fc_winograd_sums fc_winograd_plan_sums(const fc_conv_job *cj, fc_op op, fc_winog
         .size = cj->size,
         .lanes = cj->kernels->lanes,
         .depth = *depth,
-        .straight = c->y_row == 1,
+        .straight = c->y_channel == 1,
     };
     FC_ASSERT(op != FC_BACKWARD_WEIGHTS && s.lanes * s.size <= FC_WINOGRAD_VECTOR_BYTES);
     plan_tiles(&s, c, form);
@@ -144,7 +145,8 @@ static void transform_weights(const fc_winograd_job *j, ptrdiff_t panel, ptrdiff
                               char *target, ptrdiff_t point) {
     const fc_winograd_sums *s = j->s;
     const ptrdiff_t size = s->size, lanes = s->lanes, first = fc_winograd_first_channel(s, panel);
-    const ptrdiff_t channels = min(s->panel, j->c->rows - first), all = s->grid.form.taps[0] * s->grid.form.taps[1];
+    const ptrdiff_t channels = min(s->panel, j->c->out_channels - first);
+    const ptrdiff_t all = s->grid.form.taps[0] * s->grid.form.taps[1];
     const ptrdiff_t residue[2] = {fc_winograd_residue_down(s, panel), fc_winograd_residue_along(s, panel)};
     memset(taps, 0, (size_t)(all * lanes * size));
     for (ptrdiff_t v = 0; v < s->tile_vectors; v++) {

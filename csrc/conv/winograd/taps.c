@@ -12,18 +12,19 @@ static int gather_taps(const fc_winograd_filters *f, ptrdiff_t first, ptrdiff_t 
     const fc_correlation *c = f->c;
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     const ptrdiff_t size = f->size, across = w->taps, all = h->taps * across;
-    const char *source = (const char *)c->w + (first * c->w_row + c->w_plane[channel] + h->weight + w->weight) * size;
+    const ptrdiff_t at_first = first * c->w_out_channel + c->w_plane[channel] + h->weight + w->weight;
+    const char *source = c->w + at_first * size;
     /* In the order of the array, if there is one; reversed, they are read from the last to the first. */
     const int alike = h->taps == 1 || w->taps == 1 || fc_is_reversed(h) == fc_is_reversed(w);
     if ((h->taps == 1 || h->weight_step == across) && (w->taps == 1 || w->weight_step == 1) && alike) {
-        f->kernels->transpose(count, all, source, c->w_row, taps, f->lanes);
+        f->kernels->transpose(count, all, source, c->w_out_channel, taps, f->lanes);
         return fc_is_reversed(h) || fc_is_reversed(w);
     }
     for (ptrdiff_t t = 0; t < all; t++) {
         const ptrdiff_t r = t / across, s = t % across;
         const ptrdiff_t at = (fc_is_reversed(h) ? h->taps - 1 - r : r) * h->weight_step +
                              (fc_is_reversed(w) ? across - 1 - s : s) * w->weight_step;
-        f->kernels->copy(count, source + at * size, c->w_row, taps + t * f->lanes * size);
+        f->kernels->copy(count, source + at * size, c->w_out_channel, taps + t * f->lanes * size);
     }
     return 0;
 }
@@ -59,21 +60,21 @@ static void gather_spread(const fc_winograd_filters *f, const ptrdiff_t residue[
                           ptrdiff_t plane, char *taps) {
     const fc_correlation *c = f->c;
     const ptrdiff_t vector = f->lanes * f->size, down = c->axis[0].weight_step / 2, along = c->axis[1].weight_step / 2;
-    const char *source = (const char *)c->w + (first * c->w_row + c->w_plane[plane]) * f->size;
+    const char *source = (const char *)c->w + (first * c->w_out_channel + c->w_plane[plane]) * f->size;
     char *all = taps + 4 * vector;
     const int adjacent = along == 1 && down == 3;
-    if (adjacent) f->kernels->transpose(count, 9, source, c->w_row, all, f->lanes);
+    if (adjacent) f->kernels->transpose(count, 9, source, c->w_out_channel, all, f->lanes);
     for (int t = 0; t < 4; t++, taps += vector) {
         const ptrdiff_t r = tap_of_residue(f, 0, residue[0], t / 2), s = tap_of_residue(f, 1, residue[1], t % 2);
         if (r == NO_TAP || s == NO_TAP) memset(taps, 0, (size_t)vector);
         else if (adjacent) memcpy(taps, all + (3 * r + s) * vector, (size_t)(count * f->size));
-        else f->kernels->copy(count, source + (r * down + s * along) * f->size, c->w_row, taps);
+        else f->kernels->copy(count, source + (r * down + s * along) * f->size, c->w_out_channel, taps);
     }
 }
 
 int fc_winograd_gather(const fc_winograd_filters *f, const ptrdiff_t residue[2], ptrdiff_t first, ptrdiff_t count,
                        ptrdiff_t plane, char *taps) {
-    FC_ASSERT(0 < count && count <= f->lanes && first + count <= f->c->rows);
+    FC_ASSERT(0 < count && count <= f->lanes && first + count <= f->c->out_channels);
     if (f->form.spread) gather_spread(f, residue, first, count, plane, taps);
     else if (f->form.stride > 1) gather_strided(f, first, count, plane, taps);
     else return gather_taps(f, first, count, plane, taps);

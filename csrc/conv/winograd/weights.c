@@ -92,12 +92,12 @@ static fc_winograd_images output_images(const fc_correlation *c, const fc_axis *
         .plane = depth->target_stride,
         .planes = depth->outputs,
         .plane_stride = 1,
-        .tap_channels = c->rows,
+        .tap_channels = c->out_channels,
         .line = h->target_stride,
         .line_step = g->line_step,
         .stride = 1,
         .column = w->target_stride,
-        .channel = c->y_row,
+        .channel = c->y_channel,
         .lines = h->outputs,
         .columns = w->outputs,
         .width = g->form.tile[1] * g->across,
@@ -158,7 +158,7 @@ fc_winograd_gradient fc_winograd_plan_weights(const fc_conv_job *cj, fc_winograd
         .lanes = cj->kernels->lanes,
         .depth = *depth,
         .grid = fc_winograd_grid_of(c, depth, form),
-        .out_channels = c->rows,
+        .out_channels = c->out_channels,
         .in_planes = c->planes,
         .splits = 1,
     };
@@ -166,10 +166,10 @@ fc_winograd_gradient fc_winograd_plan_weights(const fc_conv_job *cj, fc_winograd
     s.x = fc_winograd_input(c, depth, &s.grid, s.lanes);
     s.dy = output_images(c, depth, &s.grid);
     /* Blocks and splits depend neither on ranges nor on threads, so that the sums do not. */
-    const ptrdiff_t tile = form.points * s.size * (fc_winograd_planes(&form, c->planes, s.lanes) + c->rows);
+    const ptrdiff_t tile = form.points * s.size * (fc_winograd_planes(&form, c->planes, s.lanes) + c->out_channels);
     const ptrdiff_t tiles = max(FC_WINOGRAD_DW_MIN_TILES, FC_WINOGRAD_DW_BLOCK_BYTES / tile);
     s.block_lines = min(s.grid.lines, max(1, tiles / s.grid.across));
-    set_ranges(&s, c->rows, c->planes);
+    set_ranges(&s, c->out_channels, c->planes);
     const ptrdiff_t splits = min(s.grid.lines * s.grid.across / FC_WINOGRAD_DW_SPLIT_TILES,
                                  FC_WINOGRAD_DW_SPLIT_BYTES / (s.sums_range * s.size));
     while (2 * s.splits <= min(splits, FC_WINOGRAD_DW_MAX_SPLITS)) s.splits *= 2;
@@ -198,7 +198,7 @@ static fc_winograd_range bind(const job *j, ptrdiff_t number) {
     const fc_correlation *c = &j->gradient->c;
     fc_winograd_range r = range_of(j->s, number);
     r.x.base = c->x + c->x_plane[0] * j->s->size;
-    r.dy.base = j->gradient->dy + r.first_out * c->y_row * j->s->size;
+    r.dy.base = j->gradient->dy + r.first_out * c->y_channel * j->s->size;
     return r;
 }
 
@@ -285,7 +285,7 @@ static int store_row(const job *j, const fc_winograd_range *r, char *taps, char 
     const ptrdiff_t size = s->size, lanes = s->lanes, planes = min(s->panel, r->planes - c0);
     const ptrdiff_t stride = s->grid.form.stride;
     const ptrdiff_t down = c->axis[0].weight_step, along = c->axis[1].weight_step;
-    const ptrdiff_t first = (r->first_out + k) * c->w_row + c->axis[0].weight + c->axis[1].weight;
+    const ptrdiff_t first = (r->first_out + k) * c->w_out_channel + c->axis[0].weight + c->axis[1].weight;
     char *dw = j->gradient->dw + first * size;
     const ptrdiff_t across = s->grid.form.taps[1], all = taps_of(s);
     const int packed = stride == 1 && (across == 1 || along == 1) && (across == all || down == across);
