@@ -168,11 +168,11 @@ def kept(expected):
 
 def channels_last(array):
     """(N, C, *size) to (N, *size, C), contiguous."""
-    return np.ascontiguousarray(np.moveaxis(array, 1, -1))
+    return np.moveaxis(array, 1, -1).copy()
 
 
 def channels_first(array):
-    return np.ascontiguousarray(np.moveaxis(array, -1, 1))
+    return np.moveaxis(array, -1, 1).copy()
 
 
 REAL = ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "g"]
