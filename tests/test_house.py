@@ -89,6 +89,29 @@ def test_cython_imports_point_forward(path):
         assert rank(path.stem) < rank(name), f"{path.name} imports {name}"
 
 
+def cython_functions(stem):
+    """The parameters of each public function of an extension module, by its name."""
+    files = [path for path in CYTHON if path.stem == stem]
+    files += sorted((ROOT / "fastconv").glob(f"{stem}_*.pxi"))
+    text = "\n".join(path.read_text() for path in files if path.suffix != ".pxd")
+    functions = {}
+    for name, parameters in re.findall(r"^def (\w+)\(([^)]*)\):", text, re.MULTILINE):
+        parameters = re.sub(r"\[[^]]*\]", "", parameters)
+        functions[name] = re.findall(r"(\w+)\s*(?:=[^,]*)?(?:,|$)", parameters.strip())
+    return functions
+
+
+@pytest.mark.parametrize("stem", ["_core", "_columns", "_pool"])
+def test_stubs_have_the_functions_of_their_extension(stem):
+    tree = ast.parse((ROOT / f"fastconv/{stem}.pyi").read_text())
+    stubs = {}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            arguments = [*node.args.args, *([node.args.vararg] if node.args.vararg else [])]
+            stubs[node.name] = [argument.arg for argument in arguments]
+    assert stubs == cython_functions(stem)
+
+
 def c_room(path):
     parts = path.relative_to(ROOT / "csrc").parts
     return C_ORDER.index(parts[0] if len(parts) > 1 else path.name.split(".")[0])
