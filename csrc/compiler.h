@@ -10,15 +10,19 @@
 #if defined(_MSC_VER) && !defined(__clang__)
 #define FC_RESTRICT __restrict
 #define FC_INLINE static __forceinline
+#define FC_NOINLINE __declspec(noinline)
 #define FC_TARGET_ATTRIBUTE(features)
 #define FC_UNROLL
 #else
 #define FC_RESTRICT restrict
 #define FC_INLINE static inline __attribute__((always_inline))
 #define FC_TARGET_ATTRIBUTE(features) __attribute__((target(features)))
+/* One copy of a function, for whatever constants it is called with. */
 #if defined(__clang__)
+#define FC_NOINLINE __attribute__((noinline))
 #define FC_UNROLL _Pragma("clang loop unroll(full)")
 #else
+#define FC_NOINLINE __attribute__((noinline, noclone))
 #define FC_UNROLL _Pragma("GCC unroll 16")
 #endif
 #endif

@@ -64,11 +64,11 @@ FC_INLINE FC_TARGET void FC_NAME(direct_tile)(const int block, const int vectors
     }
 }
 
-/* All outputs: by 4 x 2 vectors; where one vector holds the width, 8 x 1, or 4 x 1 with a stride. */
+/* All outputs: by 4 x 2 vectors, the last of a line 4 x 1; where one vector holds the width, 8 x 1 without a stride. */
 FC_INLINE FC_TARGET void FC_NAME(direct_all)(const int taps, const int stride, const int per_channel,
                                              const fc_direct *d, const FC_DTYPE *x, FC_DTYPE *y) {
     const ptrdiff_t outputs = d->outputs, width = d->width;
-    if (per_channel || width <= LANES) {
+    if (per_channel || (stride == 1 && width <= LANES)) {
         const int tall = stride > 1 ? 4 : FC_DIRECT_BLOCK;
         for (ptrdiff_t m = 0; m < outputs; m += tall)
             FC_NAME(direct_tile)(tall, 1, taps, stride, per_channel, d, x + m * d->x_step, outputs - m, width,

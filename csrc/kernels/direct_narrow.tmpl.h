@@ -4,8 +4,9 @@
 
 enum { FC_NAME(half) = LANES / 2 };
 
-/* Picks lane l from element row * width + column + shift, if it lies in its row: of half l / half, `width` elements. */
-FC_INLINE FC_TARGET VMASK FC_NAME(list_picks)(ptrdiff_t width, ptrdiff_t shift, COLUMN *pick) {
+/* Picks lane l from element row * width + column + shift, if it lies in its row: of half l / half, `width` elements.
+ * Not inlined: gcc makes some hundred instructions of it. */
+static FC_NOINLINE FC_TARGET VMASK FC_NAME(list_picks)(ptrdiff_t width, ptrdiff_t shift, COLUMN *pick) {
     VMASK lanes = 0;
     for (ptrdiff_t l = 0; l < LANES; l++) {
         const ptrdiff_t row = l / FC_NAME(half), column = l % FC_NAME(half) + shift;

@@ -186,7 +186,7 @@ FC_PIXEL_DOTS_INSTANCE(1) FC_PIXEL_DOTS_INSTANCE(2) FC_PIXEL_DOTS_INSTANCE(3) FC
 #endif
 
 /* y = bias + what `dots` has summed, then ReLU, NaN kept. */
-FC_INLINE FC_TARGET void FC_NAME(store_dots)(const int tile_rows, const int filters, const fc_dot_outputs *p) {
+static FC_NOINLINE FC_TARGET void FC_NAME(store_dots)(int tile_rows, int filters, const fc_dot_outputs *p) {
     const FC_DTYPE *sums = p->sums, *bias = p->bias;
     for (ptrdiff_t f = 0; f < p->filters; f += filters, sums += FC_DOT_SUMS) {
         const int count = (int)(p->filters - f < filters ? p->filters - f : filters);
