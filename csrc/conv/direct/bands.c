@@ -204,18 +204,24 @@ static void store_lines(const bound_call *call, int line, const fc_direct_place 
     }
 }
 
-/* The outputs that a residue has of the largest one's band; whether there are any. */
-static int shorten(const fc_direct_layout *l, const fc_direct_place *place, fc_direct_place *own) {
+/* The outputs that a residue has of the largest one's band: `place` itself, or `own`; NULL: none. */
+static const fc_direct_place *shorten(const fc_direct_bands *s, int index, const fc_direct_place *place,
+                                      fc_direct_place *own) {
+    const fc_direct_layout *l = &s->layout[index];
+    if (l == s->largest) return place;
+    *own = *place;
     for (int i = 1; i < 3; i++)
         own->block.count[i] = min(place->block.count[i], l->axis[i - 1].outputs - place->block.start[i]);
-    return own->block.count[1] > 0 && own->block.count[2] > 0;
+    return own->block.count[1] > 0 && own->block.count[2] > 0 ? own : NULL;
 }
 
 static void fill(const bound_call *call, const fc_direct_place *place, char *copy) {
     const fc_direct_bands *s = call->stage;
-    fc_direct_place own = *place;
-    for (int i = 0; i < s->lines * s->residues; i++, copy += s->copy)
-        if (shorten(&s->layout[i], place, &own)) fc_direct_fill(&s->layout[i], &call->job->residue[i], &own, copy);
+    fc_direct_place own;
+    for (int i = 0; i < s->lines * s->residues; i++, copy += s->copy) {
+        const fc_direct_place *its = shorten(s, i, place, &own);
+        if (its) fc_direct_fill(&s->layout[i], &call->job->residue[i], its, copy);
+    }
 }
 
 static void list_offsets(const bound_call *call, ptrdiff_t *tables) {
@@ -234,19 +240,20 @@ static void sum_unit(const bound_call *call, const fc_direct_place *place, const
                      char *lines) {
     const fc_direct_bands *s = call->stage;
     const ptrdiff_t size = s->layout->size;
-    fc_direct_place own = *place;
+    fc_direct_place own;
     for (int line = 0; line < s->lines; line++) {
         ptrdiff_t counts[FC_MAX_RESIDUES];
-        int any = 0;
+        const fc_direct_place *any = NULL;
         for (int i = 0; i < s->residues; i++, copy += s->copy) {
             const int index = line * s->residues + i;
-            const int has = shorten(&s->layout[index], place, &own);
-            counts[i] = has ? own.block.count[2] : 0;
-            any |= has;
+            const fc_direct_place *its = shorten(s, index, place, &own);
+            counts[i] = its ? its->block.count[2] : 0;
+            if (!its) continue;
+            any = its;
             char *target = lines + i * s->residue_pitch * size;
-            if (has) sum_residue(call, index, &own, tables + 2 * index * s->others, copy, target);
+            sum_residue(call, index, its, tables + 2 * index * s->others, copy, target);
         }
-        if (any && !s->to_y) store_lines(call, line, &own, counts, lines);
+        if (any && !s->to_y) store_lines(call, line, any, counts, lines);
     }
 }
 
