@@ -1,4 +1,4 @@
-"""What "auto" chose, against every algorithm that does not refuse, on real layers.
+"""What "auto" chose, against every path that does not refuse, on real layers.
 
     python bench/choose.py --layers 'rn50_*' --threads 1,2
 
