@@ -72,7 +72,7 @@ static int is_named(const fc_path *path, const char *name) {
 }
 
 const char *fc_path_refusal(fc_op op, const char *name, const fc_problem *problem) {
-    const char *reason = "it has no path for this operation";
+    const char *reason = "it has no path for this operation or direction";
     for (const fc_path *const *path = paths[op]; *path; path++) {
         if (!is_named(*path, name)) continue;
         reason = (*path)->refuses(*path, op, problem);
@@ -111,6 +111,7 @@ static const fc_path *choose(fc_op op, const char *name, const fc_problem *probl
 }
 
 /* Whether there are no images: then nothing is planned, and all there is to do is to clear gradients. */
+/* No default: the compiler names an op that is missing. */
 static int is_empty(fc_op op, const fc_problem *problem) {
     switch (op) {
     case FC_FORWARD:
@@ -126,9 +127,10 @@ static int is_empty(fc_op op, const fc_problem *problem) {
     case FC_IM2COL:
     case FC_COL2IM:
         return problem->columns.batch == 0;
-    default:
-        return 1;
+    case FC_OPS:
+        break;
     }
+    return 1;
 }
 
 static fc_status create(fc_op op, const fc_path *path, const fc_problem *problem, fc_plan **plan);

@@ -1,9 +1,11 @@
 /* Every measured constant of the engine: how blocks are cut and paths are chosen.
  *
  * Each says its unit, what was measured, and how to measure it again. `compare` stands for
- * `python bench/compare.py --peers numpy --layers NAMES --algorithm PATH`, `choose` for
- * `python bench/choose.py --layers NAMES`; ratios are of the time with the value that stands here. Measured on Zen 4
- * (1 MiB L2 a core, 32 KiB L1) unless it says otherwise. What follows from a constant is computed where it is used. */
+ * `python bench/compare.py --peers numpy --threads 1`, `choose` for `python bench/choose.py --threads 1`, each with the
+ * options that follow; of several algorithms each is run in turn. NAMES are layers of bench/layers.csv of the kind that
+ * is described. Old and new values are built and run a few times in turn; the peer shows how the machine drifts. Ratios
+ * are of the time with the value that stands here. Measured on Zen 4 (1 MiB L2 a core, 32 KiB L1) unless it says
+ * otherwise. What follows from a constant is computed where it is used. */
 #ifndef FC_TUNING_H
 #define FC_TUNING_H
 
@@ -36,7 +38,7 @@ enum { FC_MEMORY_KEPT_BLOCKS = 64 };
 /* ---- Direct sums: conv/direct/ ---- */
 
 /* Bytes. Copies of the planes of a bundle should stay in L1, or nearly; those of all channels, where channels are the
- * vector, in L2. compare --layers 'mbv2_dw*,effnet_dw5' --algorithm direct/copies, direct/channels. */
+ * vector, in L2. compare --layers 'mbv2_dw*,effnet_dw5' --algorithm direct/copies and direct/channels. */
 static const ptrdiff_t FC_DIRECT_BAND_BYTES = 64 << 10, FC_DIRECT_CHANNELS_BAND_BYTES = 384 << 10;
 
 /* Bytes of copies of a unit up to which the next unit's are filled before the first is read, since loads wait for
@@ -51,22 +53,22 @@ enum { FC_DIRECT_SIDE_BY_SIDE = 16 };
 
 /* Positions of a plane that is transposed whole, so that channels are the vector; lines of at most half a vector. 7x7
  * took half of the time of direct/copies, 14x14 1.1 times as long.
- * FASTCONV_ISA=avx2, compare --layers 'mbv2_dw*' --algorithm direct/transposed, direct/copies. */
+ * FASTCONV_ISA=avx2, compare --layers 'mbv2_dw*' --algorithm direct/transposed and direct/copies. */
 static const ptrdiff_t FC_DIRECT_TRANSPOSED_POSITIONS = 1024;
 
 /* Outputs of a band of lines read in place, about; columns of a line, beyond which lines are copied band by band, which
  * threads share, and which wait for less before a signal.
- * compare --layers 'mbv2_dw*,resnext_g32' --algorithm direct/in_place, direct/copies. */
+ * compare --layers 'mbv2_dw*,resnext_g32' --algorithm direct/in_place and direct/copies. */
 static const ptrdiff_t FC_DIRECT_BAND_OUTPUTS = 4096, FC_DIRECT_IN_PLACE_COLUMNS = 4096;
 
 /* Taps of the longer axis. What is left to copies took up to 3 times as long in place: single lines (31 taps), several
  * channels of more than 3x3 taps (4x4 of 7x7: 1.5 times) or with a stride (3 to 25: 1.6), strides with 7 taps (1.3), or
- * of one axis (1.4). compare --layers NAMES --algorithm direct/in_place, direct/copies, of such layers. */
+ * of one axis (1.4). compare --layers NAMES --algorithm direct/in_place and direct/copies, of such layers. */
 static const ptrdiff_t FC_DIRECT_STRIDED_TAPS = 5, FC_DIRECT_CHANNELS_TAPS = 3;
 
 /* Narrow planes: how many share a call of the kernel, whose tables take as long as a few of them; of how many images,
  * whose planes share weights. Lines of a plane: one block is fetched with all of the next plane, and fewer lines leave
- * its vectors empty. compare --layers mbv2_dw_7x7 --algorithm direct/narrow, direct/in_place, direct/transposed. */
+ * its vectors empty. compare --layers mbv2_dw_7x7 --algorithm direct/narrow, direct/in_place and direct/transposed. */
 static const ptrdiff_t FC_DIRECT_NARROW_PLANES = 128, FC_DIRECT_NARROW_IMAGES = 8;
 static const ptrdiff_t FC_DIRECT_NARROW_MIN_LINES = 4, FC_DIRECT_NARROW_MAX_LINES = 16;
 
@@ -204,17 +206,18 @@ enum { FC_WINOGRAD_DW_MIN_RANGE = 32 };
 
 enum {
     /* Elements of which planes of a copy are a multiple, so that they begin alike in their cache lines: forward of
-     * rn50_l2_down1x1 took 0.96 of the time, dx of mbv2_stem 0.9. `compare rn50_l2_down1x1,mbv2_stem`. */
+     * rn50_l2_down1x1 took 0.96 of the time, dx of mbv2_stem 0.9.
+     * `compare --layers rn50_l2_down1x1,mbv2_stem --algorithm implicit_gemm`. */
     FC_BLOCK_PLANE_STEP = 16,
 };
 
 enum {
     /* Bytes of a block of the input in a core's L2: with 384 KiB, 14x14 outputs of stride 2 and 128 planes become two
-     * blocks instead of one: 1.03. `compare rn50_l3_3x3s2`. */
+     * blocks instead of one: 1.03. `compare --layers rn50_l3_3x3s2 --algorithm implicit_gemm`. */
     FC_GEMM_BLOCK_BYTES = 448 << 10,
     /* Blocks of so few planes are copied as fast when they are small, and their tables are: cifar_rn20_down, 16 planes,
      * took 0.96 of the time of blocks as of many; with 32 planes and more nothing or, where there is more than one
-     * block an image, 1.03. `compare cifar_*`. */
+     * block an image, 1.03. `compare --layers cifar_* --algorithm implicit_gemm`. */
     FC_GEMM_FEW_IN_BLOCK = 16,
     FC_GEMM_BLOCK_OF_FEW_BYTES = 240 << 10,
     /* Longest chain of sums in one register: longer ones lose accuracy, shorter ones cost stores.
@@ -239,18 +242,18 @@ enum {
 
     /* Outputs from which on tiles of planes that lie alike begin with cache lines; with fewer the tiles at both ends
      * take more than is gained. Tiles that do not, as those of NumPy's arrays, 16 bytes into one, take 1.08 to 1.12
-     * times as long in L2. `compare rn50_l1_1x1*`. */
+     * times as long in L2. `compare --layers rn50_l1_1x1* --algorithm implicit_gemm`. */
     FC_GEMM_WORTH_ALIGNING = 256,
     /* Planes of a copy from which on processors do not foresee the rows that a tile reads: with 32, tiles that look
      * them up took 0.97 to 0.99 of the time, dx of stems, 32 to 64 planes, 0.88, with 3 to 16 planes 1.00 to 1.06.
-     * `compare rn50_stem,mbv2_stem,cs231n_*`. */
+     * `compare --layers rn50_stem,mbv2_stem,cs231n_* --algorithm implicit_gemm`. */
     FC_GEMM_SCATTERED_PLANES = 32,
     /* Bytes of the weights of a panel that stay in L1: cifar_rn20_down, 18 KiB of them, took 0.96 of the time without a
-     * fetch. `compare cifar_rn20_down`. */
+     * fetch. `compare --layers cifar_rn20_down --algorithm implicit_gemm`. */
     FC_GEMM_NEAR_BYTES = 24 << 10,
     /* Planes, panels and outputs from which on 1x1 kernels with a stride are quicker from a copy: in place
      * rn50_l2_down1x1 took 1.26 times as long on one thread, 1.66 on two; with a single panel 0.8, with 64 planes 0.9.
-     * `compare rn50_l2_down1x1`. */
+     * `compare --layers rn50_l2_down1x1 --algorithm implicit_gemm`. */
     FC_GEMM_SPREAD_PLANES = 128,
     FC_GEMM_SPREAD_PANELS = 4,
     FC_GEMM_SPREAD_OUTPUTS = 64,
@@ -262,7 +265,8 @@ enum {
      * pieces took 3.7 times as long with 1 plane, 2 with 4, 1.3 with 16, and as long with 32. */
     FC_GEMM_PIECES_PLANES = 32,
 
-    /* Bytes of an input that stays in a core's L2 beside a panel of weights. `compare rn50_l4_1x1`. */
+    /* Bytes of an input that stays in a core's L2 beside a panel of weights.
+     * `compare --layers rn50_l4_1x1 --algorithm implicit_gemm`. */
     FC_GEMM_BY_PANEL_BYTES = 1 << 20,
     /* Blocks a thread below which they are cut so that each thread gets as many. */
     FC_GEMM_FEW_BLOCKS = 8,
