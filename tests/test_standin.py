@@ -24,8 +24,25 @@ static const char *refuses(const fc_path *path, fc_op op, const fc_problem *prob
     return NULL;
 }
 
+typedef struct {
+    const fc_plan *plan;
+    const fc_arrays *arrays;
+    fc_question interrupted;
+    fc_status status;
+} bound_call;
+
+static void task(void *context, int index) {
+    bound_call *call = context;
+    (void)index;
+    call->status = fc_path_naive.run(call->plan, call->arrays, call->interrupted);
+}
+
 static fc_status run(const fc_plan *plan, const fc_arrays *arrays, fc_question interrupted) {
-    return fc_path_naive.run(plan, arrays, interrupted);
+    bound_call call = {.plan = plan, .arrays = arrays, .interrupted = interrupted};
+    fc_run one = fc_start(1, interrupted);
+    one.flush = 1;
+    fc_parallel(&one, 1, task, &call);
+    return call.status;
 }
 
 const fc_path fc_path_standin = {.name = "standin", .exact = 1, .refuses = refuses, .run = run};
