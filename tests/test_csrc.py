@@ -38,7 +38,7 @@ BUILDS = {
         [],
     ),
     "thread": ("gcc", ["-O1", "-fsanitize=thread"], [12, 5], []),
-    "aarch64": (ARM[0], ["-O2", "-static", "-Werror"], [30], [ARM[1]]),
+    "aarch64": (ARM[0], ["-O2", "-static", "-Werror"], [30, 4], [ARM[1]]),
 }
 
 needs_source = pytest.mark.skipif(not CSRC.exists(), reason="needs the source tree")
