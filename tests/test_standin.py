@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PYTEST = ["-m", "pytest", "-p", "no:cacheprovider"]
-COPIED = ["csrc", "fastconv", "tests", "bench", "docs", "build"]
+COPIED = [".ci", "csrc", "fastconv", "tests", "bench", "docs", "build"]
 
 STANDIN = """
 #include "algorithm.h"
