@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: language_level=3, cdivision=True
 """Columns: the elements of x that each output pixel multiplies, and their adjoint.
 
 What csrc/columns/columns.c does not take runs here: elements not of 4 or 8 bytes, sums of other
@@ -9,9 +9,30 @@ belongs to output pixel (p, q).
 (Chellapilla, Puri & Simard 2006, "High performance convolutional neural networks".)
 """
 
+cimport numpy as cnp
 from libc.string cimport memset
 
-from ._window cimport Window, read_window, real
+from ._window cimport View, Window, longdouble, read_window, uchar, ulonglong, ushort, view_of
+
+cnp.import_array()
+
+# Integers without a sign stand for all elements of their size.
+ctypedef fused bits:
+    uchar
+    ushort
+    unsigned
+    ulonglong
+    longdouble
+
+# Integers without a sign stand for those with one: sums wrap to the same bits.
+ctypedef fused summand:
+    uchar
+    ushort
+    unsigned
+    ulonglong
+    float
+    double
+    longdouble
 
 
 # One row of the columns: a channel and a tap, as offsets before the stride is applied.
@@ -53,8 +74,8 @@ cdef inline ptrdiff_t step_of(const Window *w, const Run *run,
     return w.stride[2] * strides[4] if run.last - run.first > 1 else 0
 
 
-cdef inline void copy(const real *source, ptrdiff_t step, ptrdiff_t count,
-                      real *target) noexcept nogil:
+cdef inline void copy(const bits *source, ptrdiff_t step, ptrdiff_t count,
+                      bits *target) noexcept nogil:
     cdef ptrdiff_t i
     if step == 1:
         for i in range(count):
@@ -67,7 +88,7 @@ cdef inline void copy(const real *source, ptrdiff_t step, ptrdiff_t count,
             target[i] = source[i * step]
 
 
-cdef inline void add(const real *source, ptrdiff_t source_step, ptrdiff_t count, real *target,
+cdef inline void add(const summand *source, ptrdiff_t source_step, ptrdiff_t count, summand *target,
                      ptrdiff_t step) noexcept nogil:
     cdef ptrdiff_t i
     if source_step == 1 and step == 1:
@@ -79,8 +100,8 @@ cdef inline void add(const real *source, ptrdiff_t source_step, ptrdiff_t count,
 
 
 # One row of the columns of an image. x: its channel 0.
-cdef void gather_row(const Window *w, const Row *row, const real *x, const ptrdiff_t *strides,
-                     real *out) noexcept nogil:
+cdef void gather_row(const Window *w, const Row *row, const bits *x, const ptrdiff_t *strides,
+                     bits *out) noexcept nogil:
     cdef Run run = outputs_on_data(w, row.shift[2])
     cdef ptrdiff_t Q = w.out_size[2]
     cdef ptrdiff_t o_d, o_h, d, h
@@ -89,19 +110,19 @@ cdef void gather_row(const Window *w, const Row *row, const real *x, const ptrdi
         for o_h in range(w.out_size[1]):
             h = o_h * w.stride[1] + row.shift[1]
             if not (0 <= d < w.in_size[0] and 0 <= h < w.in_size[1]) or run.first == run.last:
-                memset(out, 0, Q * sizeof(real))
+                memset(out, 0, Q * sizeof(bits))
             else:
-                memset(out, 0, run.first * sizeof(real))
+                memset(out, 0, run.first * sizeof(bits))
                 copy(x + row.channel * strides[1] + d * strides[2] + h * strides[3]
                      + (run.first * w.stride[2] + row.shift[2]) * strides[4],
                      step_of(w, &run, strides), run.last - run.first, out + run.first)
-                memset(out + run.last, 0, (Q - run.last) * sizeof(real))
+                memset(out + run.last, 0, (Q - run.last) * sizeof(bits))
             out += Q
 
 
 # The adjoint of gather_row: what lies on padding is dropped, overlaps add up.
-cdef void scatter_row(const Window *w, const Row *row, const real *columns, ptrdiff_t column_step,
-                      real *x, const ptrdiff_t *strides) noexcept nogil:
+cdef void scatter_row(const Window *w, const Row *row, const summand *columns, ptrdiff_t column_step,
+                      summand *x, const ptrdiff_t *strides) noexcept nogil:
     cdef Run run = outputs_on_data(w, row.shift[2])
     cdef ptrdiff_t o_d, o_h, d, h
     if run.first == run.last:
@@ -118,39 +139,62 @@ cdef void scatter_row(const Window *w, const Row *row, const real *columns, ptrd
             columns += w.out_size[2] * column_step
 
 
-cdef void element_strides(ptrdiff_t *strides, const Py_ssize_t *byte_strides,
-                          ptrdiff_t itemsize) noexcept nogil:
-    cdef int axis
-    for axis in range(5):
-        strides[axis] = byte_strides[axis] // itemsize
-
-
-def im2col(const real[:, :, :, :, :] x, window, real[:, :, ::1] cols):
-    """Fills cols[n, row, column]. x: (N, C, D, H, W), any strides."""
+def im2col(cnp.ndarray x, window, cnp.ndarray cols):
+    """Fills cols[n, row, column], contiguous. x: (N, C, D, H, W), any strides."""
     cdef Window w = read_window(window)
-    cdef ptrdiff_t strides[5]
+    cdef View source = view_of(x), target = view_of(cols)
+    if x.itemsize == 1:
+        gather(&w, source, target, <uchar *>source.data)
+    elif x.itemsize == 2:
+        gather(&w, source, target, <ushort *>source.data)
+    elif x.itemsize == 4:
+        gather(&w, source, target, <unsigned *>source.data)
+    elif x.itemsize == 8:
+        gather(&w, source, target, <ulonglong *>source.data)
+    else:
+        gather(&w, source, target, <longdouble *>source.data)
+
+
+cdef void gather(const Window *w, View x, View cols, const bits *source) noexcept:
     cdef ptrdiff_t n, r
     cdef Row row
-    element_strides(strides, x.strides, sizeof(real))
     with nogil:
-        for n in range(cols.shape[0]):
-            for r in range(cols.shape[1]):
-                row = row_at(&w, r)
-                gather_row(&w, &row, &x[n, 0, 0, 0, 0], strides, &cols[n, r, 0])
+        for n in range(cols.size[0]):
+            for r in range(cols.size[1]):
+                row = row_at(w, r)
+                gather_row(w, &row, source + n * x.step[0], x.step,
+                           <bits *>cols.data + n * cols.step[0] + r * cols.step[1])
 
 
-def col2im(const real[:, :, :] cols, window, real[:, :, :, :, :] x):
+def col2im(cnp.ndarray cols, window, cnp.ndarray x):
     """Adds cols[n, row, column], any strides, to where im2col read it from."""
     cdef Window w = read_window(window)
-    cdef ptrdiff_t strides[5]
-    cdef ptrdiff_t column_step = 0  # the stride of an axis of size 1 may be anything
+    cdef View source = view_of(cols), target = view_of(x)
+    code = cols.dtype.str[1:].replace("i", "u")
+    if source.size[2] <= 1:
+        source.step[2] = 0  # the stride of an axis of size 1 may be anything
+    if code == "u1":
+        scatter(&w, source, target, <uchar *>source.data)
+    elif code == "u2":
+        scatter(&w, source, target, <ushort *>source.data)
+    elif code == "u4":
+        scatter(&w, source, target, <unsigned *>source.data)
+    elif code == "u8":
+        scatter(&w, source, target, <ulonglong *>source.data)
+    elif code == "f4":
+        scatter(&w, source, target, <float *>source.data)
+    elif code == "f8":
+        scatter(&w, source, target, <double *>source.data)
+    else:
+        scatter(&w, source, target, <longdouble *>source.data)
+
+
+cdef void scatter(const Window *w, View cols, View x, const summand *source) noexcept:
     cdef ptrdiff_t n, r
     cdef Row row
-    element_strides(strides, x.strides, sizeof(real))
-    if cols.shape[2] > 1:
-        column_step = cols.strides[2] // <ptrdiff_t>sizeof(real)
     with nogil:
-        for n in range(cols.shape[0]):
-            for r in range(cols.shape[1]):
-                row = row_at(&w, r)
-                scatter_row(&w, &row, &cols[n, r, 0], column_step, &x[n, 0, 0, 0, 0], strides)
+        for n in range(cols.size[0]):
+            for r in range(cols.size[1]):
+                row = row_at(w, r)
+                scatter_row(w, &row, source + n * cols.step[0] + r * cols.step[1], cols.step[2],
+                            <summand *>x.data + n * x.step[0], x.step)

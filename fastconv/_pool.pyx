@@ -1,13 +1,40 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: language_level=3, cdivision=True
 """Max and average pooling over (N, C, D, H, W) views of any strides, for every real dtype.
 
-What csrc/pool/ has no vectors for runs here, 64-bit integers and long double, and what
-it and pool_backward.c refuse: planes of 2**31 elements and more, and rows so far apart or so long
-that the workspace would pass 16 MiB. Float16 has no C type: the callers pass float32 copies, which
+What csrc/pool/ has no vectors for runs here, 64-bit integers and long double, and what it refuses:
+planes of 2**31 elements and more, and rows so far apart or so long that the workspace would pass
+16 MiB. Float16 has no C type: the callers pass float32 copies, which
 represent it exactly.
 """
 
-from ._window cimport Taps, Window, longdouble, read_window, real, taps_on_data
+cimport numpy as cnp
+
+from ._window cimport (
+    Taps, View, Window, longdouble, read_window, schar, taps_on_data, uchar, ulonglong, ushort, view_of,
+)
+
+cnp.import_array()
+
+ctypedef fused real:
+    schar
+    uchar
+    short
+    ushort
+    int
+    unsigned
+    long long
+    ulonglong
+    float
+    double
+    longdouble
+
+# Integers without a sign stand for those with one: sums wrap to the same bits.
+ctypedef fused summand:
+    uchar
+    ushort
+    unsigned
+    ulonglong
+    longdouble
 
 ctypedef fused floating:
     float
@@ -21,42 +48,77 @@ cdef inline bint is_nan(real value) noexcept nogil:
         return False
 
 
-def max_pool_forward(const real[:, :, :, :, :] x, window, real[:, :, :, :, :] y,
-                     long long[:, :, :, :, :] indices):
+def max_pool_forward(cnp.ndarray x, window, cnp.ndarray y, cnp.ndarray indices):
     """y: the maximum of each window; indices: where in the plane D * H * W it stands.
 
     The first maximum in row-major order counts; the first NaN ends the search.
     """
-    cdef Window win = read_window(window)
+    cdef Window w = read_window(window)
+    cdef View source = view_of(x), target = view_of(y), places = view_of(indices)
+    code = x.dtype.str[1:]
+    if code == "i1":
+        max_pool(w, source, target, places, <schar *>source.data)
+    elif code == "u1":
+        max_pool(w, source, target, places, <uchar *>source.data)
+    elif code == "i2":
+        max_pool(w, source, target, places, <short *>source.data)
+    elif code == "u2":
+        max_pool(w, source, target, places, <ushort *>source.data)
+    elif code == "i4":
+        max_pool(w, source, target, places, <int *>source.data)
+    elif code == "u4":
+        max_pool(w, source, target, places, <unsigned *>source.data)
+    elif code == "i8":
+        max_pool(w, source, target, places, <long long *>source.data)
+    elif code == "u8":
+        max_pool(w, source, target, places, <ulonglong *>source.data)
+    elif code == "f4":
+        max_pool(w, source, target, places, <float *>source.data)
+    elif code == "f8":
+        max_pool(w, source, target, places, <double *>source.data)
+    else:
+        max_pool(w, source, target, places, <longdouble *>source.data)
+
+
+cdef void max_pool(Window win, View x, View y, View indices,
+                   const real *source) noexcept:
     cdef ptrdiff_t n, c, o_d, o_h, o_w, t_d, t_h, t_w, i_d, i_h, i_w
     cdef ptrdiff_t best_index
+    cdef const real *plane
+    cdef const real *row
+    cdef real *out
+    cdef long long *index
     cdef real best, value
     cdef bint found
     cdef Taps d, h, w
     with nogil:
-        for n in range(y.shape[0]):
-            for c in range(y.shape[1]):
-                for o_d in range(y.shape[2]):
+        for n in range(y.size[0]):
+            for c in range(y.size[1]):
+                plane = source + n * x.step[0] + c * x.step[1]
+                for o_d in range(y.size[2]):
                     d = taps_on_data(&win, 0, o_d)
-                    for o_h in range(y.shape[3]):
+                    for o_h in range(y.size[3]):
                         h = taps_on_data(&win, 1, o_h)
-                        for o_w in range(y.shape[4]):
+                        out = <real *>y.data + offset(y, n, c, o_d, o_h)
+                        index = <long long *>indices.data + offset(indices, n, c, o_d, o_h)
+                        for o_w in range(y.size[4]):
                             w = taps_on_data(&win, 2, o_w)
                             i_d = d.start + d.first * win.dilation[0]
                             i_h = h.start + h.first * win.dilation[1]
                             i_w = w.start + w.first * win.dilation[2]
-                            best = x[n, c, i_d, i_h, i_w]
+                            best = plane[i_d * x.step[2] + i_h * x.step[3] + i_w * x.step[4]]
                             best_index = (i_d * win.in_size[1] + i_h) * win.in_size[2] + i_w
                             found = is_nan(best)
                             for t_d in range(d.first, d.last):
                                 i_d = d.start + t_d * win.dilation[0]
                                 for t_h in range(h.first, h.last):
                                     i_h = h.start + t_h * win.dilation[1]
+                                    row = plane + i_d * x.step[2] + i_h * x.step[3]
                                     if found:
                                         break
                                     for t_w in range(w.first, w.last):
                                         i_w = w.start + t_w * win.dilation[2]
-                                        value = x[n, c, i_d, i_h, i_w]
+                                        value = row[i_w * x.step[4]]
                                         if value > best or is_nan(value):
                                             best = value
                                             best_index = ((i_d * win.in_size[1] + i_h)
@@ -64,30 +126,55 @@ def max_pool_forward(const real[:, :, :, :, :] x, window, real[:, :, :, :, :] y,
                                             found = is_nan(value)
                                             if found:
                                                 break
-                            y[n, c, o_d, o_h, o_w] = best
-                            indices[n, c, o_d, o_h, o_w] = best_index
+                            out[o_w * y.step[4]] = best
+                            index[o_w * indices.step[4]] = best_index
 
 
-def max_pool_backward(const real[:, :, :] dy, const long long[:, :, :] indices, bint add,
-                      real[:, :, :] dx):
+cdef inline ptrdiff_t offset(View view, ptrdiff_t n, ptrdiff_t c, ptrdiff_t d,
+                             ptrdiff_t h) noexcept nogil:
+    return n * view.step[0] + c * view.step[1] + d * view.step[2] + h * view.step[3]
+
+
+def max_pool_backward(cnp.ndarray dy, cnp.ndarray indices, bint add, cnp.ndarray dx):
     """dx[n, c, indices[n, c, i]] += dy[n, c, i], or = without `add`; spatial axes flattened.
 
-    Returns None, or the position (n, c, i) of the first index outside dx.
+    dy: integers or long double. Returns None, or the position (n, c, i) of the first index
+    outside dx.
     """
+    cdef View source = view_of(dy), places = view_of(indices), target = view_of(dx)
+    code = dy.dtype.str[1:].replace("i", "u")
+    if code == "u1":
+        return scatter(source, places, add, target, <uchar *>source.data)
+    if code == "u2":
+        return scatter(source, places, add, target, <ushort *>source.data)
+    if code == "u4":
+        return scatter(source, places, add, target, <unsigned *>source.data)
+    if code == "u8":
+        return scatter(source, places, add, target, <ulonglong *>source.data)
+    return scatter(source, places, add, target, <longdouble *>source.data)
+
+
+cdef scatter(View dy, View indices, bint add, View dx, const summand *source):
     cdef ptrdiff_t n, c, i
     cdef long long index
+    cdef const summand *values
+    cdef const long long *places
+    cdef summand *plane
     with nogil:
-        for n in range(dy.shape[0]):
-            for c in range(dy.shape[1]):
-                for i in range(dy.shape[2]):
-                    index = indices[n, c, i]
-                    if index < 0 or index >= dx.shape[2]:
+        for n in range(dy.size[0]):
+            for c in range(dy.size[1]):
+                values = source + n * dy.step[0] + c * dy.step[1]
+                places = <const long long *>indices.data + n * indices.step[0] + c * indices.step[1]
+                plane = <summand *>dx.data + n * dx.step[0] + c * dx.step[1]
+                for i in range(dy.size[2]):
+                    index = places[i * indices.step[2]]
+                    if index < 0 or index >= dx.size[2]:
                         with gil:
                             return n, c, i
                     if add:
-                        dx[n, c, index] += dy[n, c, i]
+                        plane[index * dx.step[2]] += values[i * dy.step[2]]
                     else:
-                        dx[n, c, index] = dy[n, c, i]
+                        plane[index * dx.step[2]] = values[i * dy.step[2]]
 
 
 # What the sum over one window is divided by; t: taps on the data of the three axes.
@@ -112,59 +199,93 @@ cdef void read_pad_after(ptrdiff_t *pad_after, window) except *:
         pad_after[axis] = window.pad_after[axis]
 
 
-def avg_pool_forward(const floating[:, :, :, :, :] x, window, double divisor_override,
-                     bint count_include_pad, floating[:, :, :, :, :] y):
+def avg_pool_forward(cnp.ndarray x, window, double divisor_override, bint count_include_pad,
+                     cnp.ndarray y):
     """y: the sum of each window's data over its divisor; divisor_override 0 means none."""
-    cdef Window win = read_window(window)
+    cdef Window w = read_window(window)
+    cdef View source = view_of(x), target = view_of(y)
     cdef ptrdiff_t pad_after[3]
+    read_pad_after(pad_after, window)
+    if x.itemsize == sizeof(float):
+        avg_pool(w, pad_after, divisor_override, count_include_pad, source, target,
+                 <float *>source.data)
+    else:
+        avg_pool(w, pad_after, divisor_override, count_include_pad, source, target,
+                 <double *>source.data)
+
+
+cdef void avg_pool(Window win, const ptrdiff_t *pad_after, double divisor_override,
+                   bint count_include_pad, View x, View y,
+                   const floating *source) noexcept:
     cdef ptrdiff_t n, c, o_d, o_h, o_w, i_d, i_h, i_w
+    cdef const floating *plane
+    cdef floating *out
     cdef double total
     cdef Taps t[3]
-    read_pad_after(pad_after, window)
     with nogil:
-        for n in range(y.shape[0]):
-            for c in range(y.shape[1]):
-                for o_d in range(y.shape[2]):
+        for n in range(y.size[0]):
+            for c in range(y.size[1]):
+                plane = source + n * x.step[0] + c * x.step[1]
+                for o_d in range(y.size[2]):
                     t[0] = taps_on_data(&win, 0, o_d)
-                    for o_h in range(y.shape[3]):
+                    for o_h in range(y.size[3]):
                         t[1] = taps_on_data(&win, 1, o_h)
-                        for o_w in range(y.shape[4]):
+                        out = <floating *>y.data + offset(y, n, c, o_d, o_h)
+                        for o_w in range(y.size[4]):
                             t[2] = taps_on_data(&win, 2, o_w)
                             total = 0
                             for i_d in range(t[0].start + t[0].first, t[0].start + t[0].last):
                                 for i_h in range(t[1].start + t[1].first, t[1].start + t[1].last):
                                     for i_w in range(t[2].start + t[2].first,
                                                      t[2].start + t[2].last):
-                                        total += x[n, c, i_d, i_h, i_w]
-                            y[n, c, o_d, o_h, o_w] = <floating>(
+                                        total += plane[i_d * x.step[2] + i_h * x.step[3]
+                                                       + i_w * x.step[4]]
+                            out[o_w * y.step[4]] = <floating>(
                                 total / window_divisor(&win, pad_after, t, divisor_override,
                                                        count_include_pad))
 
 
-def avg_pool_backward(const floating[:, :, :, :, :] dy, window, double divisor_override,
-                      bint count_include_pad, floating[:, :, :, :, :] dx):
+def avg_pool_backward(cnp.ndarray dy, window, double divisor_override, bint count_include_pad,
+                      cnp.ndarray dx):
     """Adds dy over the divisor to every element of dx that its window holds."""
-    cdef Window win = read_window(window)
+    cdef Window w = read_window(window)
+    cdef View source = view_of(dy), target = view_of(dx)
     cdef ptrdiff_t pad_after[3]
+    read_pad_after(pad_after, window)
+    if dy.itemsize == sizeof(float):
+        avg_pool_gradient(w, pad_after, divisor_override, count_include_pad, source, target,
+                          <float *>source.data)
+    else:
+        avg_pool_gradient(w, pad_after, divisor_override, count_include_pad, source, target,
+                          <double *>source.data)
+
+
+cdef void avg_pool_gradient(Window win, const ptrdiff_t *pad_after, double divisor_override,
+                            bint count_include_pad, View dy, View dx,
+                            const floating *source) noexcept:
     cdef ptrdiff_t n, c, o_d, o_h, o_w, i_d, i_h, i_w
+    cdef const floating *gradient
+    cdef floating *plane
     cdef floating share
     cdef Taps t[3]
-    read_pad_after(pad_after, window)
     with nogil:
-        for n in range(dy.shape[0]):
-            for c in range(dy.shape[1]):
-                for o_d in range(dy.shape[2]):
+        for n in range(dy.size[0]):
+            for c in range(dy.size[1]):
+                plane = <floating *>dx.data + n * dx.step[0] + c * dx.step[1]
+                for o_d in range(dy.size[2]):
                     t[0] = taps_on_data(&win, 0, o_d)
-                    for o_h in range(dy.shape[3]):
+                    for o_h in range(dy.size[3]):
                         t[1] = taps_on_data(&win, 1, o_h)
-                        for o_w in range(dy.shape[4]):
+                        gradient = source + offset(dy, n, c, o_d, o_h)
+                        for o_w in range(dy.size[4]):
                             t[2] = taps_on_data(&win, 2, o_w)
                             share = <floating>(
-                                dy[n, c, o_d, o_h, o_w]
+                                gradient[o_w * dy.step[4]]
                                 / window_divisor(&win, pad_after, t, divisor_override,
                                                  count_include_pad))
                             for i_d in range(t[0].start + t[0].first, t[0].start + t[0].last):
                                 for i_h in range(t[1].start + t[1].first, t[1].start + t[1].last):
                                     for i_w in range(t[2].start + t[2].first,
                                                      t[2].start + t[2].last):
-                                        dx[n, c, i_d, i_h, i_w] += share
+                                        plane[i_d * dx.step[2] + i_h * dx.step[3]
+                                              + i_w * dx.step[4]] += share
