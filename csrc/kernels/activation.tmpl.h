@@ -4,6 +4,7 @@
 
 /* y = max(x, 0), NaN kept; with dy: dy where x > 0, else 0. */
 static FC_TARGET void FC_NAME(relu)(ptrdiff_t count, const void *x_, const void *dy_, void *y_) {
+    FC_ASSERT(count >= 0);
     const FC_DTYPE *FC_RESTRICT x = x_, *FC_RESTRICT dy = dy_;
     FC_DTYPE *FC_RESTRICT y = y_;
     if (dy)
@@ -57,6 +58,7 @@ FC_INLINE FC_TARGET void FC_NAME(narrow_first)(ptrdiff_t n, FC_DTYPE *target, DV
 
 /* y = 1 / (1 + exp(-x)), for x < 0 as exp(x) / (1 + exp(x)): nothing overflows or cancels. */
 static FC_TARGET void FC_NAME(sigmoid)(ptrdiff_t count, const void *x_, void *y_) {
+    FC_ASSERT(count >= 0);
     const FC_DTYPE *x = x_;
     FC_DTYPE *y = y_;
     const DVEC one = DSET1(1);
@@ -70,6 +72,7 @@ static FC_TARGET void FC_NAME(sigmoid)(ptrdiff_t count, const void *x_, void *y_
 /* dx = dy * y * (1 - y). */
 static FC_TARGET void FC_NAME(sigmoid_gradient)(ptrdiff_t count, const void *y_, const void *dy_,
                                                 void *dx_) {
+    FC_ASSERT(count >= 0);
     const FC_DTYPE *FC_RESTRICT y = y_, *FC_RESTRICT dy = dy_;
     FC_DTYPE *FC_RESTRICT dx = dx_;
     for (ptrdiff_t i = 0; i < count; i++) dx[i] = dy[i] * (y[i] * (1 - y[i]));
@@ -94,6 +97,7 @@ FC_INLINE FC_TARGET FC_DTYPE FC_NAME(largest)(ptrdiff_t count, const FC_DTYPE *x
  * gradient = (softmax(scores) - e_label) * scale. */
 static FC_TARGET double FC_NAME(softmax)(ptrdiff_t classes, const void *scores_, ptrdiff_t label,
                                          double scale, void *gradient_) {
+    FC_ASSERT(0 <= label && label < classes);
     const FC_DTYPE *scores = scores_;
     FC_DTYPE *gradient = gradient_;
     const double top = FC_NAME(largest)(classes, scores);

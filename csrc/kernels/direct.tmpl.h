@@ -99,6 +99,8 @@ FC_INLINE FC_TARGET void FC_NAME(direct_row)(const fc_direct *d, const FC_DTYPE 
 
 FC_INLINE FC_TARGET void FC_NAME(direct_any)(const int per_channel, const fc_direct *d,
                                              const FC_DTYPE *x, FC_DTYPE *y) {
+    FC_ASSERT(d->outputs > 0 && d->width > 0 && d->taps > 0 && d->others >= 0);
+    FC_ASSERT(!per_channel || d->width <= LANES);
     if (d->x_step == d->tap_step) {
         switch (d->taps) {
             FC_DIRECT_CASE(2, 1, per_channel);
@@ -185,6 +187,7 @@ FC_INLINE FC_TARGET void FC_NAME(direct_gradient_tap)(const fc_direct_gradient *
 
 static FC_TARGET void FC_NAME(direct_gradient)(const fc_direct_gradient *d, const void *x_,
                                                const void *dy_, void *sums_) {
+    FC_ASSERT(d->outputs % FC_GRADIENT_BLOCK == 0 && d->repeats >= 0 && d->taps > 0 && d->others >= 0);
     const FC_DTYPE *x = x_, *dy = dy_;
     FC_DTYPE *sums = sums_;
     if (d->x_step == d->tap_step) {

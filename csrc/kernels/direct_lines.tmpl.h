@@ -141,6 +141,9 @@ FC_INLINE FC_TARGET void FC_NAME(lines_all)(const int block, const int vectors, 
                                            const int taps, const int stride, const int every_other,
                                            const fc_direct_lines *d, const void *const *x, const FC_DTYPE *w,
                                            const FC_DTYPE *bias, FC_DTYPE *y) {
+    FC_ASSERT(d->outputs > 0 && d->width > 0 && d->planes >= 0 && d->taps > 0 && d->zeros);
+    FC_ASSERT(d->residues == residues && (residues == 1 || (d->stride == 1 && d->column_stride == 1)));
+    FC_ASSERT(d->column_stride == (every_other ? 2 : 1) && (!taps || (d->taps == taps && d->stride == stride)));
     const FC_DTYPE **table = (const FC_DTYPE **)d->table;
     const ptrdiff_t width = (d->width + residues - 1) / residues;
     for (ptrdiff_t m = 0; m < d->outputs; m += block, y += block * d->y_step) {

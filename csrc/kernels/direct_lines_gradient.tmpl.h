@@ -99,6 +99,9 @@ FC_INLINE FC_TARGET void FC_NAME(lines_gradient_tile)(const fc_lines_gradient_ti
 FC_INLINE FC_TARGET void FC_NAME(lines_gradient_all)(const fc_lines_gradient_tile tile, const fc_direct_lines *d,
                                                      const void *x, ptrdiff_t start, const FC_DTYPE *dy,
                                                      FC_DTYPE *sums, ptrdiff_t sums_step, FC_DTYPE *bias) {
+    FC_ASSERT(d->outputs > 0 && d->width > 0 && d->taps > 0 && d->residues == 1 && d->zeros);
+    FC_ASSERT(d->column_stride == (tile.every_other ? 2 : 1));
+    FC_ASSERT(tile.single || (d->taps == tile.taps && d->stride == tile.stride && d->line_step == 1));
     fc_lines_gradient_tile three = tile, two = tile, one = tile;
     three.group = 3;
     two.group = 2;

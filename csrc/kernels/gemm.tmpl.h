@@ -38,6 +38,9 @@ FC_INLINE FC_TARGET void FC_NAME(gemm_store)(const int tile_rows, const int tile
 }
 
 FC_INLINE FC_TARGET void FC_NAME(gemm_tile)(const int tile_rows, const int tile_vectors, const fc_tile *tile) {
+    FC_ASSERT(tile->depth >= 0 && tile->c != tile->b);
+    FC_ASSERT(tile_rows == 1 || tile->c_row >= tile_vectors * LANES);
+    FC_ASSERT(!tile->fetch_step || (tile->fetch && 0 <= tile->fetch_done && tile->fetch_done <= tile->fetch_terms));
     VEC acc[FC_MAX_TILE_ROWS][FC_MAX_TILE_VECTORS];
     const FC_DTYPE *a[FC_MAX_TILE_ROWS], *bias = tile->bias;
     const FC_DTYPE *FC_RESTRICT b = tile->b;

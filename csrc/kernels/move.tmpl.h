@@ -54,6 +54,7 @@ FC_INLINE FC_TARGET void FC_NAME(store_row_apart)(ptrdiff_t cols, const FC_DTYPE
 static FC_TARGET void FC_NAME(store)(ptrdiff_t rows, ptrdiff_t cols, const void *tile,
                                      ptrdiff_t tile_stride, void *const *y_rows, ptrdiff_t y_step,
                                      int accumulate, int relu) {
+    FC_ASSERT(rows >= 0 && cols >= 0 && tile_stride >= 0 && (cols <= 1 || y_step != 0));
     for (ptrdiff_t i = 0; i < rows; i++) {
         const FC_DTYPE *t = (const FC_DTYPE *)tile + i * tile_stride;
         FC_DTYPE *y = y_rows[i];
@@ -95,6 +96,7 @@ FC_INLINE FC_TARGET void FC_NAME(sum_vectors)(const int vectors, ptrdiff_t rows,
 
 static FC_TARGET void FC_NAME(sum)(ptrdiff_t rows, ptrdiff_t cols, const void *matrix, ptrdiff_t stride,
                                    double *sums) {
+    FC_ASSERT(rows >= 0 && cols >= 0);
     const FC_DTYPE *row = matrix;
     if (cols < DLANES) {
         for (ptrdiff_t i = 0; i < rows; i++, row += stride)
@@ -118,6 +120,7 @@ static FC_TARGET void FC_NAME(sum)(ptrdiff_t rows, ptrdiff_t cols, const void *m
 }
 
 static FC_TARGET void FC_NAME(add)(ptrdiff_t count, const void *source_, void *target_) {
+    FC_ASSERT(count >= 0);
     const FC_DTYPE *FC_RESTRICT source = source_;
     FC_DTYPE *FC_RESTRICT target = target_;
     for (ptrdiff_t i = 0; i < count; i++) target[i] += source[i];
@@ -125,6 +128,7 @@ static FC_TARGET void FC_NAME(add)(ptrdiff_t count, const void *source_, void *t
 
 /* 0 * x is 0 if x is finite, else NaN, and a sum with a NaN stays NaN. */
 static FC_TARGET int FC_NAME(finite)(ptrdiff_t count, const void *source_) {
+    FC_ASSERT(count >= 0);
     const FC_DTYPE *source = source_;
     const VEC zero = VZERO();
     VEC sums[4] = {VZERO(), VZERO(), VZERO(), VZERO()};
@@ -167,6 +171,7 @@ FC_INLINE FC_TARGET void FC_NAME(transpose_strips)(const int height, ptrdiff_t r
  * pages apart, where the processor does not prefetch by itself: dw of vgg_c1_1 took 1.4 times as long. */
 static FC_TARGET void FC_NAME(transpose)(ptrdiff_t rows, ptrdiff_t cols, const void *source_, ptrdiff_t source_stride,
                                          void *target_, ptrdiff_t target_stride) {
+    FC_ASSERT(rows >= 0 && cols >= 0 && (cols <= 1 || target_stride >= rows));
     const FC_DTYPE *source = source_;
     FC_DTYPE *target = target_;
 #ifdef TRANSPOSE
@@ -234,6 +239,7 @@ FC_INLINE FC_TARGET void FC_NAME(copy_row)(ptrdiff_t count, const FC_DTYPE *FC_R
 
 static FC_TARGET void FC_NAME(copy)(ptrdiff_t count, const void *source, ptrdiff_t step,
                                     void *target) {
+    FC_ASSERT(count > 0);
     FC_NAME(copy_row)(count, source, step, target);
 }
 
@@ -304,6 +310,9 @@ static FC_TARGET void FC_NAME(pad)(const fc_padded_lines *shape, const void *sou
     const FC_DTYPE *source = source_;
     FC_DTYPE *target = target_;
     const fc_padded_lines s = *shape;
+    FC_ASSERT(s.lines >= 0 && s.before >= 0 && s.count >= 0 && s.after >= 0);
+    FC_ASSERT(!s.count || (0 < s.adjacent && s.adjacent <= s.inner));
+    FC_ASSERT(s.lines <= 1 || s.target_pitch >= (s.before + s.count + s.after) * s.inner);
 #ifdef VLOAD_LANES
     if (FC_NAME(pad_short)(&s, source, target)) return;
 #endif

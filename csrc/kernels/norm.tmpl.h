@@ -8,6 +8,7 @@ enum { FC_NAME(ahead) = 2048 / (int)sizeof(FC_DTYPE) };
 /* mean, and the sum of the squared differences from it: two passes, so that nothing cancels. */
 static FC_TARGET void FC_NAME(moments_run)(ptrdiff_t count, const void *x_, double *mean,
                                            double *squares) {
+    FC_ASSERT(count > 0);
     const FC_DTYPE *x = x_;
     const double centre = FC_NAME(sum_run)(count, x) / (double)count;
     const DVEC centres = DSET1(centre);
@@ -49,6 +50,7 @@ FC_INLINE FC_TARGET void FC_NAME(moments_vectors)(const int vectors, ptrdiff_t r
 
 static FC_TARGET void FC_NAME(moments_rows)(ptrdiff_t rows, ptrdiff_t channels, const void *x_,
                                             ptrdiff_t stride, double *mean, double *squares) {
+    FC_ASSERT(rows > 0 && channels > 0 && stride >= channels);
     const FC_DTYPE *x = x_;
     ptrdiff_t c = 0;
     for (; c + 4 * DLANES <= channels; c += 4 * DLANES)
@@ -69,6 +71,7 @@ static FC_TARGET void FC_NAME(moments_rows)(ptrdiff_t rows, ptrdiff_t channels, 
 /* sum of dy, and of dy * (x - mean). */
 static FC_TARGET void FC_NAME(products_run)(ptrdiff_t count, const void *dy_, const void *x_,
                                             double mean, double *sum, double *product) {
+    FC_ASSERT(count > 0);
     const FC_DTYPE *x = x_, *dy = dy_;
     const DVEC centre = DSET1(mean);
     double lanes[DLANES], total = 0, products = 0;
@@ -123,6 +126,7 @@ FC_INLINE FC_TARGET void FC_NAME(products_vectors)(const int vectors, ptrdiff_t 
 static FC_TARGET void FC_NAME(products_rows)(ptrdiff_t rows, ptrdiff_t channels, const void *dy_,
                                              const void *x_, ptrdiff_t stride, const double *mean,
                                              double *sum, double *product) {
+    FC_ASSERT(rows > 0 && channels > 0 && stride >= channels);
     const FC_DTYPE *x = x_, *dy = dy_;
     ptrdiff_t c = 0;
     for (; c + 4 * DLANES <= channels; c += 4 * DLANES)
@@ -160,6 +164,7 @@ FC_INLINE FC_TARGET void FC_NAME(apply_part)(ptrdiff_t n, const FC_DTYPE *x, DVE
 
 static FC_TARGET void FC_NAME(apply_run)(ptrdiff_t count, const void *x_, double mean, double a,
                                          double b, const void *dy_, double d, void *y_) {
+    FC_ASSERT(count >= 0);
     const FC_DTYPE *x = x_, *dy = dy_;
     FC_DTYPE *y = y_;
     const DVEC vm = DSET1(mean), va = DSET1(a), vb = DSET1(b), vd = DSET1(d);
@@ -181,6 +186,7 @@ FC_INLINE FC_TARGET DVEC FC_NAME(first_doubles)(ptrdiff_t n, const double *sourc
 static FC_TARGET void FC_NAME(apply_rows)(ptrdiff_t rows, ptrdiff_t channels, const void *x_,
                                           ptrdiff_t stride, const double *mean, const double *a,
                                           const double *b, const void *dy_, const double *d, void *y_) {
+    FC_ASSERT(rows > 0 && channels > 0 && stride >= channels);
     const FC_DTYPE *x = x_, *dy = dy_;
     FC_DTYPE *y = y_;
     const ptrdiff_t whole = channels - channels % DLANES, rest = channels - whole;

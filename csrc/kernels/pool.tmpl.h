@@ -10,6 +10,7 @@
 
 /* values[i], columns[i]: of the taps tap[t][i]. */
 static FC_TARGET void FC_NAME(max_along)(const fc_line_windows *row, void *values_, void *columns_) {
+    FC_ASSERT(row->outputs > 0 && row->taps >= 0);
     FC_DTYPE *values = values_;
     COLUMN *columns = columns_;
     const COLUMN *first = row->first_column, *column = row->column;
@@ -36,6 +37,7 @@ static FC_TARGET void FC_NAME(max_along)(const fc_line_windows *row, void *value
 static FC_TARGET void FC_NAME(max_channels)(ptrdiff_t channels, ptrdiff_t taps, const void *source_,
                                             ptrdiff_t step, ptrdiff_t column, ptrdiff_t column_step,
                                             void *values_, void *columns_) {
+    FC_ASSERT(channels > 0 && taps > 0);
     const FC_DTYPE *source = source_;
     FC_DTYPE *values = values_;
     COLUMN *columns = columns_;
@@ -58,6 +60,7 @@ FC_INLINE int FC_NAME(takes)(FC_DTYPE value, FC_DTYPE best) { return !(value <= 
 /* The maximum of one window of adjacent taps; returns the position of the maximum among them. */
 static FC_TARGET ptrdiff_t FC_NAME(max_run)(ptrdiff_t taps, const void *source_, ptrdiff_t step,
                                             void *value) {
+    FC_ASSERT(taps > 0);
     const FC_DTYPE *source = source_;
     FC_DTYPE best = source[0];
     ptrdiff_t at = 0, t = 1;
@@ -98,6 +101,7 @@ static FC_TARGET ptrdiff_t FC_NAME(max_run)(ptrdiff_t taps, const void *source_,
 /* y[i], indices[i]: of rows[r].values[i]; the index is rows[r].base + rows[r].columns[i]. */
 static FC_TARGET void FC_NAME(max_across)(ptrdiff_t count, ptrdiff_t rows, const fc_pooled_line *row,
                                         void *y_, int64_t *indices) {
+    FC_ASSERT(count > 0 && rows > 0);
     FC_DTYPE *y = y_;
     for (ptrdiff_t i = 0; i < count; i += LANES) {
         VEC best = VLOAD((const FC_DTYPE *)row[0].values + i);
@@ -133,6 +137,7 @@ FC_INLINE FC_TARGET DVEC FC_NAME(quotient)(DVEC sum, const double *divisors) {
 /* Whole windows of adjacent channels, straight to y; channels are a multiple of LANES. */
 static FC_TARGET void FC_NAME(max_windows)(const fc_pool_windows *windows, void *y_,
                                            int64_t *indices) {
+    FC_ASSERT(windows->channels % LANES == 0 && windows->rows > 0);
     const fc_pool_windows w = *windows;
     FC_DTYPE *y = y_;
     for (ptrdiff_t o = 0; o < w.outputs; o++, y += w.channels, indices += w.channels) {
@@ -257,6 +262,7 @@ static FC_TARGET void FC_NAME(sum_overlapping)(const fc_pool_windows *windows, c
 
 static FC_TARGET void FC_NAME(sum_windows)(const fc_pool_windows *windows, const double *divisors,
                                            void *y) {
+    FC_ASSERT(windows->channels % LANES == 0 && windows->rows >= 0);
     const fc_pool_windows *w = windows;
     ptrdiff_t overlap = 0, min_taps = PTRDIFF_MAX, max_taps = 0;
     for (ptrdiff_t o = 0; o < w->outputs; o++) {
@@ -276,6 +282,7 @@ static FC_TARGET void FC_NAME(sum_windows)(const fc_pool_windows *windows, const
 
 /* sums[i] = sum of tap[t][i]. */
 static FC_TARGET void FC_NAME(sum_along)(const fc_line_windows *row, double *sums) {
+    FC_ASSERT(row->outputs > 0 && row->taps >= 0);
     const FC_DTYPE *const *tap = (const FC_DTYPE *const *)row->tap;
     for (ptrdiff_t i = 0; i < row->outputs; i += 2 * DLANES) {
         DVEC low = DSET1(0), high = DSET1(0);
@@ -290,6 +297,7 @@ static FC_TARGET void FC_NAME(sum_along)(const fc_line_windows *row, double *sum
 
 static FC_TARGET void FC_NAME(sum_channels)(ptrdiff_t channels, ptrdiff_t taps, const void *source_,
                                             ptrdiff_t step, double *sums) {
+    FC_ASSERT(channels > 0 && taps >= 0);
     const FC_DTYPE *source = source_;
     for (ptrdiff_t i = 0; i < channels; i += DLANES) {
         DVEC sum = DSET1(0);
@@ -299,6 +307,7 @@ static FC_TARGET void FC_NAME(sum_channels)(ptrdiff_t channels, ptrdiff_t taps, 
 }
 
 static FC_TARGET double FC_NAME(sum_run)(ptrdiff_t taps, const void *source_) {
+    FC_ASSERT(taps >= 0);
     const FC_DTYPE *source = source_;
     double lanes[DLANES], total = 0;
     DVEC sums[4] = {DSET1(0), DSET1(0), DSET1(0), DSET1(0)};
@@ -317,6 +326,7 @@ static FC_TARGET double FC_NAME(sum_run)(ptrdiff_t taps, const void *source_) {
 /* y[i] = sum of rows[r][i] / divisors[i]. */
 static FC_TARGET void FC_NAME(sum_across)(ptrdiff_t count, ptrdiff_t rows, const double *const *row,
                                         const double *divisors, void *y_) {
+    FC_ASSERT(count > 0 && rows > 0);
     FC_DTYPE *y = y_;
     for (ptrdiff_t i = 0; i < count; i += DLANES) {
         DVEC sum = DLOAD(row[0] + i);
@@ -335,6 +345,7 @@ static FC_TARGET void FC_NAME(sum_across)(ptrdiff_t count, ptrdiff_t rows, const
 /* quotients[i] = dy[i] / divisors[i]. */
 static FC_TARGET void FC_NAME(divide)(ptrdiff_t count, const void *dy_, const double *divisors,
                                       double *quotients) {
+    FC_ASSERT(count >= 0);
     const FC_DTYPE *dy = dy_;
     ptrdiff_t i = 0;
     for (; i + DLANES <= count; i += DLANES)
@@ -346,6 +357,7 @@ static FC_TARGET void FC_NAME(divide)(ptrdiff_t count, const void *dy_, const do
 /* totals[i] = sum of rows[r][i], rows >= 0. */
 static FC_TARGET void FC_NAME(total_across)(ptrdiff_t count, ptrdiff_t rows, const double *const *row,
                                           double *totals) {
+    FC_ASSERT(count >= 0 && rows >= 0);
     for (ptrdiff_t i = 0; i < count; i += DLANES) {
         DVEC sum = DSET1(0);
         for (ptrdiff_t r = 0; r < rows; r++) sum = DADD(sum, DLOAD(row[r] + i));
@@ -356,6 +368,7 @@ static FC_TARGET void FC_NAME(total_across)(ptrdiff_t count, ptrdiff_t rows, con
 /* dx[i] = sum over t < taps of totals[t * step + i], i < count. */
 static FC_TARGET void FC_NAME(spread)(ptrdiff_t count, ptrdiff_t taps, const double *totals,
                                       ptrdiff_t step, void *dx_) {
+    FC_ASSERT(count >= 0 && taps >= 0);
     FC_DTYPE *dx = dx_;
     for (ptrdiff_t i = 0; i < count; i += DLANES) {
         DVEC sum = DSET1(0);
@@ -373,6 +386,7 @@ static FC_TARGET void FC_NAME(spread)(ptrdiff_t count, ptrdiff_t taps, const dou
 /* target[i] = source[(i % residues) * pitch + i / residues]. */
 static FC_TARGET void FC_NAME(interleave)(ptrdiff_t count, ptrdiff_t residues, const void *source_,
                                           ptrdiff_t pitch, void *target_) {
+    FC_ASSERT(count >= 0 && residues > 0);
     const FC_DTYPE *FC_RESTRICT source = source_;
     FC_DTYPE *FC_RESTRICT target = target_;
     if (residues == 2) {
@@ -409,6 +423,7 @@ static FC_TARGET void FC_NAME(interleave)(ptrdiff_t count, ptrdiff_t residues, c
 /* Returns whether all indices are in the plane; up to the first that is not, it is done. */
 static FC_TARGET int FC_NAME(scatter)(const fc_scattered *shape, const void *source_,
                                       const int64_t *indices, void *target_) {
+    FC_ASSERT(shape->count >= 0 && shape->channels > 0 && shape->stride >= shape->channels && shape->plane > 0);
     const FC_DTYPE *source = source_;
     FC_DTYPE *target = target_;
     const fc_scattered s = *shape;

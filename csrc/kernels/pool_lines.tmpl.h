@@ -113,6 +113,8 @@ typedef struct {
 } FC_NAME(line_cut);
 
 static void FC_NAME(cut_line)(const fc_pool_lines *p, int max, void *cut) {
+    FC_ASSERT(p->outputs > 0 && p->width > 0 && p->pad >= 0 && (p->stride == 1 || p->stride == 2));
+    FC_ASSERT(p->stride <= p->taps && p->taps <= FC_POOL_LINE_TAPS);
     FC_NAME(line_cut) *l = cut;
     const ptrdiff_t step = max ? LANES : DLANES, stride = p->stride, outputs = p->outputs;
     /* Outputs from `low` on before `high` have whole windows. */
@@ -189,6 +191,7 @@ FC_INLINE FC_TARGET void FC_NAME(pool_lines)(const fc_pool_lines *p, const FC_NA
 FC_INLINE FC_TARGET void FC_NAME(pool_any_lines)(const fc_pool_lines *p, const void *cut, const int max,
                                                  const FC_DTYPE *plane, const double *divisors, FC_DTYPE *y,
                                                  int64_t *indices) {
+    FC_ASSERT(p->lines > 0 && 0 < p->rows && p->rows <= FC_POOL_LINE_ROWS && (max ? !!indices : !!divisors));
     if (p->rows == 2 && p->taps == 2 && p->stride == 2)
         FC_NAME(pool_lines)(p, cut, max, 2, 2, 2, plane, divisors, y, indices);
     else if (p->rows == 3 && p->taps == 3 && p->stride == 2)

@@ -11,8 +11,8 @@ enum {
 
 /* Rows of x, at most FC_DOT_ROWS, times rows of w, any number, of `depth` elements that lie side by side. A register
  * tile has all rows of x and dots_filters of w; its sums, a row of x after another, begin FC_DOT_SUMS elements after
- * those of the one before. Tile ahead_first and every ahead_every-th from it on fetch w to L2, `ahead` elements after
- * what they read. */
+ * those of the one before. Tile ahead_first, unless it is -1, and every ahead_every-th from it on fetch w to L2,
+ * `ahead` elements after what they read. */
 typedef struct {
     ptrdiff_t filters, depth;
     const void *x, *w;

@@ -106,6 +106,8 @@ FC_INLINE FC_TARGET void FC_NAME(dot_tile)(const int tile_rows, const int filter
 }
 
 FC_INLINE FC_TARGET void FC_NAME(dots)(const int tile_rows, const int filters, const fc_dots *p) {
+    FC_ASSERT(p->filters > 0 && p->depth >= 0 && (p->ahead_first == -1 || (p->ahead_first >= 0 && p->ahead_every > 0)));
+    FC_ASSERT(tile_rows * filters <= FC_DOT_SUMS);
     FC_DTYPE *sums = p->sums;
     ptrdiff_t wait = p->ahead_first;
     for (ptrdiff_t f = 0; f < p->filters; f += filters, sums += FC_DOT_SUMS) {
@@ -163,6 +165,7 @@ FC_INLINE FC_TARGET void FC_NAME(pixel_dots_tile)(const int channels, const int 
 }
 
 FC_INLINE FC_TARGET void FC_NAME(pixel_dots)(const int channels, const fc_pixel_dots *p) {
+    FC_ASSERT(p->images > 0 && p->lines > 0 && p->width > 0 && p->taps > 0 && p->next);
     enum { MAX_TAPS = FC_PIXEL_DOTS_TAPS };
     FC_DTYPE *sums = p->sums;
     const FC_DTYPE *next = p->next;
@@ -187,6 +190,7 @@ FC_PIXEL_DOTS_INSTANCE(1) FC_PIXEL_DOTS_INSTANCE(2) FC_PIXEL_DOTS_INSTANCE(3) FC
 
 /* y = bias + what `dots` has summed, then ReLU, NaN kept. */
 static FC_NOINLINE FC_TARGET void FC_NAME(store_dots)(int tile_rows, int filters, const fc_dot_outputs *p) {
+    FC_ASSERT(p->filters > 0);
     const FC_DTYPE *sums = p->sums, *bias = p->bias;
     for (ptrdiff_t f = 0; f < p->filters; f += filters, sums += FC_DOT_SUMS) {
         const int count = (int)(p->filters - f < filters ? p->filters - f : filters);
@@ -287,6 +291,8 @@ static FC_TARGET void FC_NAME(outer_rest)(const int tile_rows, const fc_outer *p
 #endif
 
 FC_INLINE FC_TARGET void FC_NAME(outer)(const int tile_rows, const int tile_vectors, const fc_outer *p) {
+    FC_ASSERT(p->depth >= 0 && p->width > 0 && (p->ahead_first == -1 || (p->ahead_first >= 0 && p->ahead_every > 0)));
+    FC_ASSERT(tile_rows == 1 || p->c_row >= p->width);
     ptrdiff_t j = 0, wait = p->ahead_first;
     for (; j + tile_vectors * LANES <= p->width; j += tile_vectors * LANES) {
         if (wait--) {

@@ -50,6 +50,7 @@ FC_INLINE FC_TARGET void FC_NAME(winograd_input_line)(const int pairs, const VEC
 /* Tiles of a row, `tile_step` apart in the source: their positions to the points of the target. */
 FC_INLINE FC_TARGET void FC_NAME(winograd_input)(const int h, const int w, const fc_winograd_tiles *s,
                                                  const void *source_, void *target_) {
+    FC_ASSERT(s->tiles >= 0);
     const int rows = FC_POINTS_OF(h), columns = FC_POINTS_OF(w);
     const FC_DTYPE *source = source_;
     FC_DTYPE *target = target_;
@@ -98,6 +99,8 @@ FC_INLINE FC_TARGET void FC_NAME(winograd_output_line)(const int pairs, const in
 FC_INLINE FC_TARGET int FC_NAME(winograd_output)(const int h, const int down, const int w, const int along,
                                                  const fc_winograd_outputs *s, const void *source_,
                                                  const void *bias_, void *target_) {
+    FC_ASSERT(s->tiles > 0 && 0 < s->lines && s->lines <= down && 0 < s->width && s->width <= LANES);
+    FC_ASSERT(0 < s->last_columns && s->last_columns <= s->columns && s->columns <= along);
     const int rows = FC_POINTS_OF(h), columns = FC_POINTS_OF(w);
     const FC_DTYPE *source = source_, *bias = bias_;
     FC_DTYPE *target = target_;
@@ -204,6 +207,7 @@ FC_INLINE FC_TARGET void FC_NAME(winograd_output_gradient_line)(const int pairs,
 FC_INLINE FC_TARGET void FC_NAME(winograd_output_gradient)(const int h, const int down, const int w, const int along,
                                                            const fc_winograd_tiles *s, const void *source_,
                                                            void *target_) {
+    FC_ASSERT(s->tiles >= 0);
     const int rows = FC_POINTS_OF(h), columns = FC_POINTS_OF(w);
     const FC_DTYPE *source = source_;
     FC_DTYPE *target = target_;
@@ -334,6 +338,7 @@ FC_INLINE FC_TARGET void FC_NAME(winograd_reduction)(const int tile_rows, const 
 #define FC_WINOGRAD_GEMM(tile_vectors, kind)                                                                  \
     static FC_TARGET void FC_NAME(winograd_##kind##_##tile_vectors)(const fc_winograd_##kind *p) {            \
         enum { MAX_ROWS = FC_WINOGRAD_TILE_ROWS(tile_vectors) };                                              \
+        FC_ASSERT(p->rows > 0 && p->depth > 0 && p->depth <= FC_WINOGRAD_CHAIN && p->fetched >= 0);            \
         const ptrdiff_t step = p->fetched / ((p->rows + MAX_ROWS - 1) / MAX_ROWS * p->depth) + 1;             \
         const FC_DTYPE *next = p->next;                                                                       \
         ptrdiff_t row = 0;                                                                                    \
