@@ -47,8 +47,7 @@ static const fc_path *const avg_pool_backward[] = {
     &fc_path_pool_backward_whole, &fc_path_pool_backward_windows, &fc_path_pool_backward_rows, NULL,
 };
 static const fc_path *const scatter[] = {&fc_path_scatter, NULL};
-static const fc_path *const im2col[] = {&fc_path_im2col, NULL};
-static const fc_path *const col2im[] = {&fc_path_col2im, NULL};
+static const fc_path *const columns[] = {&fc_path_columns, NULL};
 
 static const fc_path *const *const paths[FC_OPS] = {
     [FC_FORWARD] = forward,
@@ -58,8 +57,8 @@ static const fc_path *const *const paths[FC_OPS] = {
     [FC_AVG_POOL] = pool_forward,
     [FC_AVG_POOL_BACKWARD] = avg_pool_backward,
     [FC_SCATTER] = scatter,
-    [FC_IM2COL] = im2col,
-    [FC_COL2IM] = col2im,
+    [FC_IM2COL] = columns,
+    [FC_COL2IM] = columns,
 };
 
 const char *fc_path_name(fc_op op, int index) { return paths[op][index] ? paths[op][index]->name : NULL; }

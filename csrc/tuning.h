@@ -56,8 +56,8 @@ enum { FC_DIRECT_SIDE_BY_SIDE = 16 };
  * FASTCONV_ISA=avx2, compare --layers 'mbv2_dw*' --algorithm direct/transposed and direct/copies. */
 static const ptrdiff_t FC_DIRECT_TRANSPOSED_POSITIONS = 1024;
 
-/* Outputs of a band of lines read in place, about; columns of a line, beyond which lines are copied band by band, which
- * threads share, and which wait for less before a signal.
+/* Outputs of a band of lines read in place, about (the first). Columns of a line, beyond which lines are copied band by
+ * band, which threads share, and which wait for less before a signal (the second).
  * compare --layers 'mbv2_dw*,resnext_g32' --algorithm direct/in_place and direct/copies. */
 static const ptrdiff_t FC_DIRECT_BAND_OUTPUTS = 4096, FC_DIRECT_IN_PLACE_COLUMNS = 4096;
 
@@ -118,6 +118,38 @@ static const struct {
 /* dx of lines of several vectors, with more than so many input and output channels and taps: 67 such problems that the
  * regression would take took 1.07 times as long (the same command). */
 static const ptrdiff_t FC_DIRECT_DX_IN_CHANNELS = 2, FC_DIRECT_DX_OUT_CHANNELS = 8, FC_DIRECT_DX_TAPS = 9;
+
+/* Cycles of an arrangement: of a vector of results for a tap and a plane; of a vector of results, and beside that of
+ * one whose elements lie apart in the array; of a vector of a plane that is copied, and of one that is gathered from
+ * elements apart; of a plane that meets a channel; of a tap's sum of dw. With AVX-512, then without masked loads: y and
+ * dx, then dw; in order of fc_direct_arrangement. Fitted to 1086 runs of 90 layers of depthwise, grouped and few
+ * channels, 526 with AVX2: half of the estimates are within 3 to 9 % (copies 15 %), nine of ten within 15 to 50 %. They
+ * choose nothing. `choose --algorithms direct/in_place,direct/copies` has the times, fastconv.explain the estimates. */
+typedef struct {
+    double term, output, scattered, copied, gathered, plane, sum;
+} fc_direct_unit_cycles;
+static const fc_direct_unit_cycles FC_DIRECT_CYCLES[2][2][5] = {
+    {{{0.78, 3.6, 0, 8.7, 8.7, 0, 0},         /* channels */
+      {1.4, 8.5, 0, 0, 0, 0, 0},              /* narrow */
+      {0.83, 6.8, 0, 11.5, 11.5, 141, 0},     /* transposed */
+      {1.12, 7.4, 0, 0, 0, 67, 0},            /* in_place */
+      {0.94, 2, 9.6, 10.5, 17, 35, 0}},       /* copies */
+     {{1.02, 3.7, 0, 8.3, 8.3, 249, 200},
+      {1.69, 6.3, 0, 0, 0, 0, 37},
+      {0.99, 7.9, 0, 10.9, 10.9, 814, 119},
+      {1.3, 3.8, 0, 0, 0, 110, 58},
+      {1.41, 12, 12.5, 7.9, 28.7, 40, 52}}},
+    {{{0.57, 3.5, 0, 5.2, 5.2, 19, 0},
+      {0, 0, 0, 0, 0, 0, 0},
+      {0.54, 5.5, 0, 6.8, 6.8, 165, 0},
+      {0, 0, 0, 0, 0, 0, 0},
+      {0.51, 0, 4.6, 7.2, 11.3, 56, 0}},
+     {{0.73, 0, 0, 5.6, 5.6, 125, 66},
+      {0, 0, 0, 0, 0, 0, 0},
+      {0.65, 2, 0, 6.1, 6.1, 580, 44},
+      {0, 0, 0, 0, 0, 0, 0},
+      {0.59, 2.1, 15, 5.9, 11.3, 71, 42}}},
+};
 
 /* ---- Winograd: conv/winograd/ ---- */
 
@@ -220,15 +252,22 @@ enum {
      * block an image, 1.03. `compare --layers cifar_* --algorithm implicit_gemm`. */
     FC_GEMM_FEW_IN_BLOCK = 16,
     FC_GEMM_BLOCK_OF_FEW_BYTES = 240 << 10,
-    /* Longest chain of sums in one register: longer ones lose accuracy, shorter ones cost stores.
+    /* Terms of the longest chain of sums in one register: longer ones lose accuracy, shorter ones cost stores.
      * `python bench/accuracy.py`. */
     FC_GEMM_CHAIN = 1152,
-    /* Bytes up to which weights are packed at once; output channels are summed in parts where they take more. */
+    /* Bytes up to which weights are packed at once, a bound of the workspace; output channels are summed in parts
+     * where they take more. 1024 channels of 14x14, 36 MiB, took 0.94 to 1.00 of the time with 6 MiB, 1.02 to 1.04
+     * with 24; rn50_l4_3x3, 9 MiB, 0.97 and 1.02. `compare --layers rn50_l4_3x3 --algorithm implicit_gemm`. */
     FC_GEMM_PACKED_BYTES = 12 << 20,
-    /* Outputs from which on a copy of the weights is worth its time. */
+    /* Outputs from which on a copy of the weights is worth its time, where they take more than that: with 8 to 512
+     * rn50_l4_3x3_b1's kind, 9 to 49 outputs of 512 channels, took 0.95 to 1.02 of the time.
+     * `compare --layers rn50_l4_3x3,rn50_l3_3x3_b1 --algorithm implicit_gemm`. */
     FC_GEMM_WORTH_PACKING = 64,
 
-    /* Outputs of a block at most: its tables and stage stay in L1. */
+    /* Outputs of a block at most: its tables and stage stay in L1. With 1024, wavenet_1d took 0.98, tcn_1d_d64 0.99,
+     * images' y 0.87 to 0.99, but dx of rn50_stem and rn50_l1_3x3 1.04; with 512 wavenet_1d 1.11, with 4096 rn50_stem,
+     * unet_hi and tcn_1d_d64 1.07 to 1.09.
+     * `compare --layers rn50_stem,unet_hi,wavenet_1d,tcn_1d_d64 --algorithm implicit_gemm`. */
     FC_GEMM_BLOCK_OUTPUTS = 2048,
     /* Lines of a block about which taps are held to lie apart, those further being copied apart. */
     FC_GEMM_BLOCK_LINES = 64,
@@ -262,17 +301,23 @@ enum {
      * 0.967. `choose cs231n_*,cifar_*,mbv2_stem`. */
     FC_GEMM_APART_STRIDE = 2,
     /* Planes from which on pieces are long enough for their tables: of 3x3 and 5x5 taps and 7x7 to 14x14 outputs,
-     * pieces took 3.7 times as long with 1 plane, 2 with 4, 1.3 with 16, and as long with 32. */
+     * pieces took 3.7 times as long with 1 plane, 2 with 4, 1.3 with 16, and as long with 32.
+     * `compare --layers cs231n_*,cifar_*,rn50_l4_3x3 --algorithm implicit_gemm/pieces` and implicit_gemm/pixels. */
     FC_GEMM_PIECES_PLANES = 32,
 
     /* Bytes of an input that stays in a core's L2 beside a panel of weights.
      * `compare --layers rn50_l4_1x1 --algorithm implicit_gemm`. */
     FC_GEMM_BY_PANEL_BYTES = 1 << 20,
-    /* Blocks a thread below which they are cut so that each thread gets as many. */
+    /* Blocks a thread below which they are cut so that each thread gets as many: 2 and 4 took 0.98 to 1.02 of the
+     * time, 16 too, but for cifar_rn20_l3 1.16 and rn50_l4_3x3 0.94.
+     * `compare --threads 2 --layers cifar_rn20_l3,rn50_l2_3x3,rn50_l4_3x3,*_b1 --algorithm implicit_gemm`. */
     FC_GEMM_FEW_BLOCKS = 8,
 };
 
-/* Cycles of one thread of Zen 4 with AVX-512, of which the estimates are made. */
+/* Cycles of one thread of Zen 4 with AVX-512, of which the estimates are made, up to FC_GEMM_OUTPUT_ALONE. They are
+ * judged together: `choose --ops forward,dx --algorithms
+ * implicit_gemm/pixels,implicit_gemm/pixels_apart,implicit_gemm/channels,implicit_gemm/pieces,implicit_gemm` says what
+ * the choices that they lead to cost, fastconv.explain what each estimate is. */
 static const double FC_GEMM_WORTH_CHOOSING = 2000; /* below, a choice takes longer than it gains */
 /* An element that is copied: that follows the one before, that is transposed, that is fetched alone; and each line. */
 static const double FC_GEMM_COPY_FOLLOWING = 0.2, FC_GEMM_COPY_TRANSPOSED = 0.5, FC_GEMM_COPY_ALONE = 2,
@@ -299,7 +344,8 @@ static const double FC_GEMM_MAX_ELEMENTS = 1 << 20;
  * .../few_sums; the last of two versions is measured after the constant is changed. */
 enum {
     /* Output pixels of a block: with more, adding a tile to the sums costs less, with fewer, dy and planes stay nearer.
-     * The chain of sums in a register is as long, so that it counts for accuracy too (bench/accuracy.py). */
+     * The chain of sums in a register is as long, so that it counts for accuracy too (bench/accuracy.py). With 512,
+     * rn50_l1_3x3 took 1.02, cifar_rn20_l1 1.07, rn50_l2_3x3 1.11, rn50_l1_1x1 1.18. */
     FC_GEMM_DW_BLOCK_PIXELS = 1024,
     /* Half of them where dy would be transposed again for fewer rows of sums than these (rn50_l3_3x3s2: 0.91 of the
      * time) ... */
@@ -309,18 +355,22 @@ enum {
     FC_GEMM_DW_MAX_READ_AGAIN = 1 << 20,
     /* Lines of a block, about: taps further apart are copied apart. Not measured. */
     FC_GEMM_DW_BLOCK_LINES = 32,
-    /* Bytes of the planes and of the transposed dy that a block holds, together within L2. */
+    /* Bytes of the planes and of the transposed dy that a block holds, together within L2: half of the planes' took
+     * 0.99 to 1.03 (rn50_l3_3x3, vgg_c3_1), twice 0.94 (rn50_l2_down1x1) to 1.01; half of dy's 0.99 to 1.04
+     * (rn50_l3_3x3), twice 0.98 to 1.15 (rn50_l1_1x1). */
     FC_GEMM_DW_PLANES_BYTES = 512 << 10,
     FC_GEMM_DW_DY_BYTES = 384 << 10,
     /* Bytes of dw up to which threads share the pixels out, and partial sums, each of that size, at most; a larger dw
-     * is shared out by its planes. */
+     * is shared out by its planes. With --threads 2 and 256 KiB rn50_l2_down1x1 took 0.94, rn50_l2_3x3 0.97,
+     * mbv2_expand 1.05, with 2 MiB rn50_l4_1x1 1.02, mbv2_expand 1.03, others 1.00. */
     FC_GEMM_DW_PARTIAL_BYTES = 896 << 10,
     FC_GEMM_DW_MAX_PARTIALS = 16,
     /* Rows of sums that a range of planes has at least, as transposing dy costs as much as about 50 rows, and bytes of
      * its sums at most. */
     FC_GEMM_DW_RANGE_ROWS = 1024,
     FC_GEMM_DW_RANGE_BYTES = 4 << 20,
-    /* Output pixels of a block of panels: a tile reads two panels, which stay in L1 and L2. */
+    /* Output pixels of a block of panels: a tile reads two panels, which stay in L1 and L2. 128 and 512 took 0.96 to
+     * 1.01 of the time (rn50_l1_1x1, rn50_l1_1x1_reduce, rn50_l4_1x1). */
     FC_GEMM_DW_PANEL_PIXELS = 256,
     /* Channels that stay side by side in the copy of the planes: with more, a line of pixels is spread over too many
      * cache lines (with --layout NHWC deeplab_d2, which has more, took 1.14 times as long, mbv2_stem 0.77). */
@@ -341,11 +391,14 @@ static const double FC_GEMM_DW_MAX_INSIDE = 0.75;
 
 enum {
     /* Output pixels of a block of few sums: with more, adding the lanes up costs less (cs231n_three_layer with 1024 at
-     * most took 1.04 times as long), with fewer, dy of a tile and what it reads of x stay near. */
+     * most took 1.01 to 1.04 times as long, vgg_c1_1 1.04), with fewer, dy of a tile and what it reads of x stay near.
+     * At least 2048 took 1.10 of cs231n_notebook on two threads, 512 as long. `compare --ops dw --layers
+     * cs231n_*,cifar_rn20_l1,rn50_stem,mbv2_stem,vgg_c1_1 --algorithm implicit_gemm/few_sums`. */
     FC_FEW_SUMS_MAX_PIXELS = 2048,
     FC_FEW_SUMS_MIN_PIXELS = 1024,
     FC_FEW_SUMS_MAX_PARTIALS = 16,
-    /* Bytes that a block reads of x, and of a partial result. */
+    /* Bytes that a block reads of x, and of a partial result: a bound of the memory. Half of x's took 0.94
+     * (cifar_rn20_l1) to 1.05 (mbv2_stem), twice 1.08 and, of vgg_c1_1, 1.11. */
     FC_FEW_SUMS_BLOCK_BYTES = 256 << 10,
     FC_FEW_SUMS_SUMS_BYTES = 96 << 10,
     /* Bytes between planes in place which put them in the same sets of L1, in which those of a tile would not stay. */
@@ -470,15 +523,16 @@ static const double FC_COLUMNS_THREAD_BYTES = 256 << 10;
 /* Layers, bytes that are worth a thread more, and elements of a softmax, which is longer over each: about 10 us.
  * bench/compare.py --ops norm --threads 1,2. */
 static const double FC_LAYER_THREAD_BYTES = 128 << 10, FC_SOFTMAX_THREAD_ELEMENTS = 16 << 10;
-/* Layers, elements of a block of a unit of work; bytes of a chunk that stays in L1 (the same command). Statistics and
- * sums are of chunks: results depend on their sizes. */
+/* Layers, elements of a block of a unit of work: 1024 took 1.04 of a ReLU, 16384 0.99. Bytes of a chunk that stays in
+ * L1 (the same command). Statistics and sums are of chunks: results depend on their sizes. */
 enum { FC_LAYER_BLOCK = 4096 };
 static const ptrdiff_t FC_LAYER_CHUNK_BYTES = 16 << 10;
 
 /* Affine: sums of chunks of rows that are added up at last. They do not depend on the threads. */
 enum { FC_AFFINE_PARTIALS = 16 };
 
-/* Batch norm: channels of a chunk whose rows are cut. */
+/* Batch norm: channels of a chunk whose rows are cut. 16 took 1.26 to 2.3 times as long with channels last, 256 0.99 to
+ * 1.14. bench/compare.py --ops norm --layout NHWC --threads 1. */
 enum { FC_NORM_CHANNELS = 64 };
 /* Batch norm, chunks' statistics, with more of which they would pass 16 MiB beside those of each channel. */
 static const ptrdiff_t FC_NORM_MAX_STATISTICS = 1 << 20;

@@ -12,19 +12,11 @@ belongs to output pixel (p, q).
 cimport numpy as cnp
 from libc.string cimport memset
 
-from ._window cimport View, Window, longdouble, read_window, uchar, ulonglong, ushort, view_of
+from ._window cimport View, Window, bits, longdouble, read_window, uchar, ulonglong, ushort, view_of
 
 cnp.import_array()
 
-# Integers without a sign stand for all elements of their size.
-ctypedef fused bits:
-    uchar
-    ushort
-    unsigned
-    ulonglong
-    longdouble
-
-# Integers without a sign stand for those with one: sums wrap to the same bits.
+# Integers without a sign stand for those with one.
 ctypedef fused summand:
     uchar
     ushort

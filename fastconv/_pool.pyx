@@ -10,7 +10,8 @@ represent it exactly.
 cimport numpy as cnp
 
 from ._window cimport (
-    Taps, View, Window, longdouble, read_window, schar, taps_on_data, uchar, ulonglong, ushort, view_of,
+    Taps, View, Window, bits, longdouble, read_window, schar, taps_on_data, uchar, ulonglong, ushort,
+    view_of,
 )
 
 cnp.import_array()
@@ -26,14 +27,6 @@ ctypedef fused real:
     ulonglong
     float
     double
-    longdouble
-
-# Integers without a sign stand for those with one: sums wrap to the same bits.
-ctypedef fused summand:
-    uchar
-    ushort
-    unsigned
-    ulonglong
     longdouble
 
 ctypedef fused floating:
@@ -154,18 +147,18 @@ def max_pool_backward(cnp.ndarray dy, cnp.ndarray indices, bint add, cnp.ndarray
     return scatter(source, places, add, target, <longdouble *>source.data)
 
 
-cdef scatter(View dy, View indices, bint add, View dx, const summand *source):
+cdef scatter(View dy, View indices, bint add, View dx, const bits *source):
     cdef ptrdiff_t n, c, i
     cdef long long index
-    cdef const summand *values
+    cdef const bits *values
     cdef const long long *places
-    cdef summand *plane
+    cdef bits *plane
     with nogil:
         for n in range(dy.size[0]):
             for c in range(dy.size[1]):
                 values = source + n * dy.step[0] + c * dy.step[1]
                 places = <const long long *>indices.data + n * indices.step[0] + c * indices.step[1]
-                plane = <summand *>dx.data + n * dx.step[0] + c * dx.step[1]
+                plane = <bits *>dx.data + n * dx.step[0] + c * dx.step[1]
                 for i in range(dy.size[2]):
                     index = places[i * indices.step[2]]
                     if index < 0 or index >= dx.size[2]:

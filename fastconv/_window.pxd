@@ -9,6 +9,15 @@ ctypedef unsigned short ushort
 ctypedef unsigned long long ulonglong
 ctypedef long double longdouble
 
+# Integers without a sign stand for all elements of their size where bits are moved, and for integers
+# with a sign where sums wrap.
+ctypedef fused bits:
+    uchar
+    ushort
+    unsigned
+    ulonglong
+    longdouble
+
 # An array of at most five axes.
 cdef struct View:
     void *data

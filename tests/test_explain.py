@@ -59,6 +59,24 @@ def test_every_path_runs_if_named_or_refuses_with_the_reason_that_is_shown(case,
         )
 
 
+def direct_cycles(op, images, planes):
+    """Estimates of the direct paths that do a depthwise volume."""
+    shape, options = (images, 24, planes, 9, 9), {"padding": (0, 1, 1), "groups": 24}
+    rows = fastconv.explain(op, shape, (24, 1, 1, 3, 3), **options)["candidates"]
+    own = [row for row in rows if row["path"].startswith("direct/") and not row["refusal"]]
+    return {row["path"]: row["cycles"] for row in own}
+
+
+@pytest.mark.parametrize("op", plans.CONV_OPS)
+def test_direct_estimates_count_images_and_output_planes(op, isa):
+    one, more = direct_cycles(op, 2, 1), direct_cycles(op, 2, 3)
+    assert one.keys() == more.keys() >= {"direct/transposed", "direct/copies"}
+    for path, cycles in one.items():
+        assert cycles > 0 and more[path] == pytest.approx(3 * cycles)
+        if op != "dw":  # whose sums are as many for any number of images
+            assert direct_cycles(op, 4, 1)[path] == pytest.approx(2 * cycles)
+
+
 @pytest.mark.parametrize("op", plans.CONV_OPS)
 def test_an_algorithm_is_the_first_of_its_paths_that_suits(op):
     case = CONV_BY_NAME["same_3x3"]

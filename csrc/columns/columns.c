@@ -200,16 +200,7 @@ static void describe(const fc_plan *plan, fc_description *description) {
     description->workspace = scratch_of(j) * (size_t)j->tasks;
 }
 
-const fc_path fc_path_im2col = {
-    .name = "columns",
-    .exact = 1,
-    .refuses = refuses,
-    .create = create,
-    .run = run,
-    .describe = describe,
-};
-
-const fc_path fc_path_col2im = {
+const fc_path fc_path_columns = {
     .name = "columns",
     .exact = 1,
     .refuses = refuses,

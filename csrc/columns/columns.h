@@ -1,9 +1,9 @@
-/* The paths of im2col and col2im. */
+/* The path of im2col and col2im. */
 #ifndef FC_COLUMNS_H
 #define FC_COLUMNS_H
 
 #include "../path.h"
 
-extern const fc_path fc_path_im2col, fc_path_col2im;
+extern const fc_path fc_path_columns;
 
 #endif

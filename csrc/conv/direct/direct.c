@@ -6,6 +6,7 @@
 #include "../../platform/memory.h"
 #include "bands.h"
 #include "choice.h"
+#include "cost.h"
 #include "in_place.h"
 #include "weights.h"
 
@@ -77,6 +78,7 @@ static void start_job(fc_direct_job *job, fc_conv_job *j, fc_op op, const fc_cor
 typedef struct visitor visitor;
 struct visitor {
     fc_op op;
+    int every;                                                 /* output planes one by one, not each kind once */
     void (*see_kind)(visitor *v, const fc_correlation *first); /* NULL: it does not matter */
     void (*see)(visitor *v, const fc_direct_job *job, const int *order);
 };
@@ -122,7 +124,7 @@ static void visit_dx(fc_conv_job *j, visit *own) {
     memset(seen, 0, bytes);
     for (ptrdiff_t i = 0; i < p->in_size[0]; i++) {
         const ptrdiff_t taps = depth_taps(p, i);
-        if (!taps || seen[taps]) continue;
+        if (!taps || (seen[taps] && !own->visitor->every)) continue;
         seen[taps] = 1;
         own->begins = 1;
         fc_conv_backward_plane(j, 0, i, visit_residues, own);
@@ -134,10 +136,12 @@ static void visit_dx(fc_conv_job *j, visit *own) {
 static void visit_outputs(fc_conv_job *j, visit *own) {
     const fc_axis depth = fc_conv_forward_axis(j->p, 0);
     int seen[2] = {0, 0};
-    for (ptrdiff_t o = 0; o < depth.outputs && !(seen[0] && seen[1]); o = fc_end_of_alike(&depth, o, depth.outputs)) {
+    const int every = own->visitor->every;
+    for (ptrdiff_t o = 0, end; o < depth.outputs && (every || !(seen[0] && seen[1])); o = end) {
         const fc_taps_inside taps = fc_inside(&depth, o);
         const int all = taps.last - taps.first == depth.taps;
-        if (seen[all]) continue;
+        end = every ? o + 1 : fc_end_of_alike(&depth, o, depth.outputs);
+        if (seen[all] && !every) continue;
         seen[all] = 1;
         own->begins = 1;
         const fc_correlation c = fc_conv_forward_correlation(j, 0, o);
@@ -186,6 +190,28 @@ static const char *refuses(const fc_path *path, fc_op op, const fc_problem *prob
 
 static const char *doubt(const fc_path *path, fc_op op, const fc_problem *problem) {
     return answer(path, op, problem).doubt;
+}
+
+typedef struct {
+    visitor visitor;
+    fc_direct_arrangement arrangement;
+    double cycles;
+} estimate;
+
+static void add_cycles(visitor *v, const fc_direct_job *job, const int *order) {
+    estimate *e = (estimate *)v;
+    const int is_mixed = e->arrangement == FC_DIRECT_MIXED;
+    (void)order;
+    e->cycles += fc_direct_cycles(is_mixed ? fc_direct_choose(v->op, job) : e->arrangement, v->op, job);
+}
+
+static double cycles(const fc_path *path, fc_op op, const fc_problem *problem) {
+    estimate e = {.visitor = {.op = op, .every = 1, .see = add_cycles},
+                  .arrangement = (fc_direct_arrangement)path->variant};
+    fc_conv_job j = fc_conv_start(&problem->conv, NULL, NULL);
+    if (j.plane) visit_kinds(&j, &e.visitor);
+    fc_conv_end(&j);
+    return e.cycles;
 }
 
 static const char *doubts_all(fc_op op, const fc_problem *problem) {
@@ -361,7 +387,8 @@ static const fc_algorithm algorithm = {doubts_all};
 #define FC_DIRECT_PATH(arrangement, path_name)                                                                  \
     {                                                                                                           \
         .name = "direct/" path_name, .algorithm = &algorithm, .variant = arrangement, .exact = 1,              \
-        .refuses = refuses, .doubt = doubt, .create = create, .run = run, .describe = describe,                \
+        .refuses = refuses, .doubt = doubt, .cycles = cycles, .create = create, .run = run,                    \
+        .describe = describe,                                                                                  \
     }
 
 const fc_path fc_path_direct_channels = FC_DIRECT_PATH(FC_DIRECT_CHANNELS, "channels");
