@@ -184,6 +184,8 @@ cdef text_of(fc_op op, fc_problem *p):
         return f"{p.pool.batch}x{p.pool.channels}x" + window_text(
             p.pool.in_size, p.pool.kernel, p.pool.stride, p.pool.dilation, p.pool.pad
         )
+    if op != FC_FORWARD and op != FC_BACKWARD_DATA and op != FC_BACKWARD_WEIGHTS:
+        raise NotImplementedError(f"text_of has no case for op {op}")
     return (
         f"{p.conv.batch}x{p.conv.in_channels}x"
         + window_text(p.conv.in_size, p.conv.kernel, p.conv.stride, p.conv.dilation, p.conv.pad)
@@ -249,6 +251,11 @@ def log_plans(hook):
     """Calls hook(description) for each new plan; None: no longer."""
     global new_plan_hook
     new_plan_hook = hook
+
+
+def ops():
+    """Names of all ops that have plans."""
+    return tuple(OPS)
 
 
 def path_names(op):

@@ -9,7 +9,7 @@ import pytest
 from cases import CONV, CONV_BY_NAME, LAYOUT_LAST, Case
 
 import fastconv
-from fastconv import plans
+from fastconv import _core, plans
 
 PROBLEMS = [
     *CONV,
@@ -105,6 +105,12 @@ def test_explanation_prints_as_a_table_and_is_a_dict():
     for row in explained["candidates"]:
         assert row["path"] in text and row["verdict"] in text
     assert isinstance(explained, dict) and explained["threads"] == fastconv.get_num_threads()
+
+
+def test_every_op_that_has_a_plan_is_explained():
+    # But the scatter behind the backward pass of a max pool, which has a single path.
+    explained = {*plans.CONV_OPS, *plans.POOL_OPS, *plans.COLUMN_OPS}
+    assert explained == set(_core.ops()) - {"max_pool_backward"}
 
 
 @pytest.mark.parametrize("op", plans.POOL_OPS)
