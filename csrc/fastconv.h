@@ -46,7 +46,7 @@ typedef struct {
     ptrdiff_t in_channels, out_channels; /* of all groups together */
     ptrdiff_t in_size[3], kernel[3], out_size[3];
     ptrdiff_t stride[3], dilation[3], pad[3]; /* pad: before the data; what follows is implied */
-    ptrdiff_t x_strides[5];                   /* n, c, d, h, w; also dx */
+    ptrdiff_t x_strides[5];                   /* n, c, d, h, w; also dx, which has no gaps, as dw */
     ptrdiff_t w_strides[5];                   /* k, c of the group, t_d, t_h, t_w; also dw */
     ptrdiff_t y_strides[5];                   /* n, k, p_d, p_h, p_w; also dy */
 } fc_conv_problem;
@@ -146,14 +146,14 @@ typedef struct {
     int exact;           /* sums of small whole numbers are */
     const char *refusal; /* why it cannot do the problem, or NULL */
     const char *doubt;   /* why it is not taken unasked though it could be, or NULL */
-    double cycles;       /* estimate for all threads together; 0: it has none */
+    double cycles;       /* estimate of one thread; 0: it has none */
 } fc_candidate;
 
 /* The path at `index` of the op; whether there is one. */
 int fc_find_candidate(fc_op op, const fc_problem *problem, int index, fc_candidate *candidate);
 
 /* Chooses for a problem, of whose arrays it needs the strides alone. `path`: the name of one, or of an algorithm, of
- * whose paths the first that suits is taken, or any that does not refuse; NULL: the first that suits of all.
+ * whose paths the first that suits is taken, else the first that does not refuse; NULL: of all.
  * FC_REFUSED, FC_NO_MEMORY: *plan is NULL. */
 fc_status fc_plan_create(fc_op op, const char *path, const fc_problem *problem, fc_plan **plan);
 void fc_plan_free(fc_plan *plan); /* NULL is allowed */
@@ -161,7 +161,7 @@ void fc_plan_free(fc_plan *plan); /* NULL is allowed */
 fc_status fc_plan_run(const fc_plan *plan, const fc_arrays *arrays, fc_question interrupted);
 
 /* Arranges w for calls of this plan and of others like it, whose arrays may have other strides, which then may have
- * less use of it. `weights` is set to NULL where there is nothing to arrange. */
+ * less use of it. `weights` is set to NULL by paths that arrange nothing. */
 fc_status fc_plan_prepare(const fc_plan *plan, const void *w, fc_question interrupted, fc_weights **weights);
 void fc_weights_free(fc_weights *weights); /* NULL is allowed */
 
@@ -174,7 +174,7 @@ typedef struct {
     ptrdiff_t block[3];   /* images, lines and columns of outputs that a task keeps in L2; 0: it has no blocks */
     ptrdiff_t tasks;
     size_t workspace;     /* bytes of blocks and tables that a run allocates, on all threads together */
-    size_t packed;        /* beside these, for weights, unless they are prepared */
+    size_t packed;        /* beside these, for weights: forward is described as with prepared ones */
 } fc_description;
 
 void fc_plan_describe(const fc_plan *plan, fc_description *description);

@@ -2,9 +2,16 @@
 
 #include <stdlib.h>
 
+/* max_align_t, which not every compiler's library has. */
+typedef union {
+    long long integer;
+    long double number;
+    void *pointer;
+} aligned;
+
 struct fc_plan_memory {
     struct fc_plan_memory *next;
-    max_align_t bytes[];
+    aligned bytes[];
 };
 
 void *fc_plan_allocate(fc_plan *plan, size_t bytes) {

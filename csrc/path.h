@@ -41,7 +41,7 @@ struct fc_plan {
     const fc_path *path;
     fc_op op;
     fc_problem problem;
-    void *state;       /* the path's own; NULL where the batch is empty */
+    void *state;       /* the path's own; NULL where the batch is empty, or it keeps nothing */
     fc_plan *fallback; /* of path->fallback, or NULL */
     struct fc_plan_memory *memory;
 };

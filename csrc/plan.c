@@ -8,7 +8,7 @@
 #include "pool/pool.h"
 
 /* A path that refuses a problem is passed over; so is one that doubts whether it is the one to take, unless it is asked
- * for. The first of the rest is taken: naive refuses nothing and doubts nothing. */
+ * for or no other is left. The first of the rest is taken: naive refuses nothing and doubts nothing. */
 static const fc_path *const forward[] = {
     &fc_path_fully_connected,
     &fc_path_direct_channels, &fc_path_direct_narrow, &fc_path_direct_transposed, &fc_path_direct_in_place,
@@ -96,8 +96,8 @@ int fc_find_candidate(fc_op op, const fc_problem *problem, int index, fc_candida
     return 1;
 }
 
-/* The path that was asked for, or the first of an algorithm, or of all, that has no doubt; of an algorithm that doubts
- * all of its paths, the first that does not refuse. NULL: all that are named refuse. */
+/* The path that was asked for, or the first of an algorithm, or of all, that has no doubt; where all doubt, the first
+ * that does not refuse. NULL: all that are named refuse. */
 static const fc_path *choose(fc_op op, const char *name, const fc_problem *problem) {
     const fc_path *last_resort = NULL;
     for (const fc_path *const *path = paths[op]; *path; path++) {
@@ -109,8 +109,8 @@ static const fc_path *choose(fc_op op, const char *name, const fc_problem *probl
     return last_resort;
 }
 
-/* Whether there are no images: then nothing is planned, and all there is to do is to clear gradients. */
-/* No default: the compiler names an op that is missing. */
+/* Whether there are no images: then nothing is planned, and all there is to do is to clear gradients. Without a
+ * default, so that the compiler names an op that is missing. */
 static int is_empty(fc_op op, const fc_problem *problem) {
     switch (op) {
     case FC_FORWARD:

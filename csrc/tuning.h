@@ -26,6 +26,10 @@ enum { FC_THREADS_MAX_MOVED = 8 };
 static const double FC_THREADS_QUESTION_SECONDS = 0.05;
 enum { FC_THREADS_NAP_NANOSECONDS = 20000000 };
 
+/* Multiply-adds of a convolution that are worth a thread more: about the 5 us that waking one takes.
+ * bench/compare.py --layers NAMES --threads 1,2, of layers that take 5 to 20 us. */
+static const double FC_CONV_THREAD_WORK = 512 << 10;
+
 /* A loop over units of work asks at every unit that moves so many bytes, else at one in so many: about 10 us. */
 enum { FC_THREADS_QUESTION_BYTES = 64 << 10, FC_THREADS_QUESTION_UNITS = 32 };
 

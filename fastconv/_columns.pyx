@@ -143,8 +143,10 @@ def im2col(cnp.ndarray x, window, cnp.ndarray cols):
         gather(&w, source, target, <unsigned *>source.data)
     elif x.itemsize == 8:
         gather(&w, source, target, <ulonglong *>source.data)
-    else:
+    elif x.dtype.char == "g":
         gather(&w, source, target, <longdouble *>source.data)
+    else:
+        raise TypeError(f"x has dtype {x.dtype}, expected a real number type")
 
 
 cdef void gather(const Window *w, View x, View cols, const bits *source) noexcept:
@@ -177,8 +179,10 @@ def col2im(cnp.ndarray cols, window, cnp.ndarray x):
         scatter(&w, source, target, <float *>source.data)
     elif code == "f8":
         scatter(&w, source, target, <double *>source.data)
-    else:
+    elif cols.dtype.char == "g":
         scatter(&w, source, target, <longdouble *>source.data)
+    else:
+        raise TypeError(f"cols has dtype {cols.dtype}, expected a real number type")
 
 
 cdef void scatter(const Window *w, View cols, View x, const summand *source) noexcept:

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from numpy import ndarray
@@ -51,6 +51,14 @@ def conv_backward_data(
 ) -> None: ...
 def conv_backward_weights(
     algorithm: str, problem: ConvProblem, dy: Array, x: Array, dw: Array | None, db: Array | None
+) -> None: ...
+def check_gradient_paths(
+    algorithm: str,
+    problem: ConvProblem,
+    dy: Array,
+    x: Array,
+    w: Array,
+    need: Collection[str],
 ) -> None: ...
 def prepare_weights(
     algorithm: str, problem: ConvProblem, w: Array, relu: bool, has_b: bool

@@ -53,6 +53,7 @@ cdef (int (*)() noexcept nogil) ask():
 
 cdef fc_call call_of(fc_dtype dtype, fc_question question):
     cdef fc_call call
+    memset(&call, 0, sizeof(call))  # plans are found by their bytes
     call.dtype = dtype
     call.isa = current_isa
     call.threads = fastconv_get_num_threads()
@@ -136,7 +137,8 @@ cdef Plan find_plan(Kept kept, fc_op op, asked, fc_problem *problem):
     if asked != "auto":
         name = asked.encode()
         c_name = name
-    status = fc_plan_create(op, c_name, problem, &plan.plan)
+    with nogil:
+        status = fc_plan_create(op, c_name, problem, &plan.plan)
     if status == FC_REFUSED:
         return None
     if status == FC_NO_MEMORY:
@@ -156,9 +158,12 @@ cdef Plan plan_of(Kept kept, fc_op op, asked, fc_problem *problem):
     cdef const char *c_name = NULL
     if asked != "auto":
         c_name = name
+    cdef const char *refusal
     if plan is None:
-        reason = fc_path_refusal(op, c_name, problem).decode()
-        raise ValueError(f"algorithm {asked!r} cannot do this problem: {reason}")
+        refusal = fc_path_refusal(op, c_name, problem)
+        if refusal == NULL:  # memory that lacked is there again
+            raise MemoryError("no memory for a plan")
+        raise ValueError(f"algorithm {asked!r} cannot do this problem: {refusal.decode()}")
     return plan
 
 
@@ -209,6 +214,18 @@ cdef window_text(ptrdiff_t *size, ptrdiff_t *kernel, ptrdiff_t *stride, ptrdiff_
     return text
 
 
+cdef dtype_text(fc_op op, fc_problem *p):
+    if op == FC_MAX_POOL or op == FC_AVG_POOL or op == FC_AVG_POOL_BACKWARD:
+        return next(text_of_dtype(code) for code, number in ELEMENTS.items() if number == p.pool.element)
+    if op == FC_IM2COL:  # whatever they are
+        return f"elements of {4 if p.call.dtype == FC_FLOAT32 else 8} bytes"
+    return "float32" if p.call.dtype == FC_FLOAT32 else "float64"
+
+
+cdef text_of_dtype(code):
+    return {"i": "int", "u": "uint", "f": "float"}[code[0]] + str(8 * int(code[1]))
+
+
 cdef dict description_of(Plan plan):
     cdef fc_description d
     fc_plan_describe(plan.plan, &d)
@@ -224,7 +241,7 @@ cdef dict description_of(Plan plan):
         "tasks": d.tasks,
         "threads": plan.problem.call.threads,
         "isa": fc_isa_name(plan.problem.call.isa).decode(),
-        "dtype": "float32" if plan.problem.call.dtype == FC_FLOAT32 else "float64",
+        "dtype": dtype_text(plan.op, &plan.problem),
         "workspace_bytes": d.workspace,
         "packed_bytes": d.packed,
     }

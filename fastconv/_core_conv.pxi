@@ -49,15 +49,22 @@ cdef void set_conv_call(fc_problem *p, fc_op op, fc_dtype dtype, bint relu, bint
     p.conv.has_b = has_b
 
 
-cdef run_conv(fc_op op, algorithm, problem, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b,
-              cnp.ndarray y, bint relu, Weights weights):
-    cdef Kept kept = kept_of_conv(problem)
+cdef fc_problem strided_conv(Kept kept, fc_op op, cnp.ndarray x, cnp.ndarray w, cnp.ndarray y, bint relu,
+                             bint has_w, bint has_b):
+    """The problem of these arrays; None: of one that is not there, or has no gaps."""
     cdef fc_problem p = kept.problem
-    cdef fc_arrays arrays
-    set_conv_call(&p, op, dtype_of(y), relu, w is not None, b is not None)
+    set_conv_call(&p, op, dtype_of(y), relu, has_w, has_b)
     read_strides(p.conv.x_strides, x, kept.channels_last)
     read_strides(p.conv.w_strides, w, False)
     read_strides(p.conv.y_strides, y, kept.channels_last)
+    return p
+
+
+cdef run_conv(fc_op op, algorithm, problem, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b,
+              cnp.ndarray y, bint relu, Weights weights):
+    cdef Kept kept = kept_of_conv(problem)
+    cdef fc_problem p = strided_conv(kept, op, x, w, y, relu, w is not None, b is not None)
+    cdef fc_arrays arrays
     memset(&arrays, 0, sizeof(arrays))
     arrays.x, arrays.w, arrays.b, arrays.y = pointer(x), pointer(w), pointer(b), pointer(y)
     arrays.weights = weights.weights if weights is not None else NULL
@@ -95,6 +102,30 @@ def conv_backward_data(algorithm, problem, dy, w, dx, b=None):
 
 def conv_backward_weights(algorithm, problem, dy, x, dw, db):
     run_conv(FC_BACKWARD_WEIGHTS, algorithm, problem, x, dw, db, dy, False, None)
+
+
+def check_gradient_paths(algorithm, problem, cnp.ndarray dy, cnp.ndarray x, cnp.ndarray w, need):
+    """ValueError where what is named refuses dx or dw of `need`, which have no gaps."""
+    cdef Kept kept = kept_of_conv(problem)
+    cdef fc_problem p
+    cdef bytes name = algorithm.encode()
+    cdef const char *refusal
+    if "dx" in need:
+        p = strided_conv(kept, FC_BACKWARD_DATA, x, w, dy, False, True, False)
+        set_contiguous(p.conv.x_strides, p.conv.in_channels, p.conv.in_size, kept.channels_last)
+        refusal = fc_path_refusal(FC_BACKWARD_DATA, name, &p)
+        if refusal != NULL:
+            raise_refused(algorithm, "dx", refusal)
+    if "dw" in need:  # db alone is summed by any algorithm that can do dw
+        p = strided_conv(kept, FC_BACKWARD_WEIGHTS, x, w, dy, False, True, "db" in need)
+        set_contiguous(p.conv.w_strides, p.conv.in_channels // p.conv.groups, p.conv.kernel, False)
+        refusal = fc_path_refusal(FC_BACKWARD_WEIGHTS, name, &p)
+        if refusal != NULL:
+            raise_refused(algorithm, "dw", refusal)
+
+
+cdef raise_refused(algorithm, what, const char *refusal):
+    raise ValueError(f"algorithm {algorithm!r} cannot do this problem: {refusal.decode()} ({what})")
 
 
 def prepare_weights(algorithm, problem, cnp.ndarray w, bint relu, bint has_b):

@@ -69,8 +69,10 @@ def max_pool_forward(cnp.ndarray x, window, cnp.ndarray y, cnp.ndarray indices):
         max_pool(w, source, target, places, <float *>source.data)
     elif code == "f8":
         max_pool(w, source, target, places, <double *>source.data)
-    else:
+    elif x.dtype.char == "g":
         max_pool(w, source, target, places, <longdouble *>source.data)
+    else:
+        raise TypeError(f"x has dtype {x.dtype}, expected a real number type")
 
 
 cdef void max_pool(Window win, View x, View y, View indices,
@@ -144,7 +146,9 @@ def max_pool_backward(cnp.ndarray dy, cnp.ndarray indices, bint add, cnp.ndarray
         return scatter(source, places, add, target, <unsigned *>source.data)
     if code == "u8":
         return scatter(source, places, add, target, <ulonglong *>source.data)
-    return scatter(source, places, add, target, <longdouble *>source.data)
+    if dy.dtype.char == "g":
+        return scatter(source, places, add, target, <longdouble *>source.data)
+    raise TypeError(f"dy has dtype {dy.dtype}, expected integers or long double")
 
 
 cdef scatter(View dy, View indices, bint add, View dx, const bits *source):

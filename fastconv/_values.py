@@ -13,6 +13,9 @@ import numpy as np
 INT64_MAX = 2**63 - 1
 CHANNELS_FIRST = {1: "NCW", 2: "NCHW", 3: "NCDHW"}
 CHANNELS_LAST = {1: "NWC", 2: "NHWC", 3: "NDHWC"}
+# NumPy's own integers and floating types, as dtype.char has them: of other kinds of "f" there are
+# such that have one byte.
+REAL = "bBhHiIlLqQefdg"
 GRADIENTS = ("dx", "dw", "db")
 
 
@@ -206,7 +209,7 @@ def float_array(name, value):
 def real_array(name, value):
     """`value` as an array of signed, unsigned or floating numbers."""
     array = any_array(name, value)
-    if array.dtype.kind not in "iuf":
+    if array.dtype.char not in REAL:
         raise TypeError(f"{name} has dtype {array.dtype}, expected a real number type")
     return array
 

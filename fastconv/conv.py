@@ -95,7 +95,7 @@ def conv_forward(
     problem = _core.kept_problem("conv", x, w, b, None, geometry)
     if problem is None:
         x, w, b, problem = _problem.conv_arguments(x, w, b, geometry)
-        _core.keep("conv", (x.shape, w.shape, geometry), problem)
+        problem = kept_alike(x, w, geometry, problem)
     relu = _values.activation_is_relu(activation)
     algorithm = _values.algorithm_name(algorithm, plans.ALGORITHMS)
     y, target = _values.result_array(out, problem.y_shape, x.dtype, (x, w, b))
@@ -103,6 +103,16 @@ def conv_forward(
     if target is not y:
         target[...] = y
     return y if out is None else out
+
+
+def kept_alike(x, w, geometry, problem):
+    """The problem of an earlier call with the same arguments, whose plans are made, or this one."""
+    arguments = (x.shape, w.shape, geometry)
+    kept = _core.recall("conv", arguments)
+    if kept is None:
+        _core.keep("conv", arguments, problem)
+        return problem
+    return kept
 
 
 class ConvPlan:
@@ -290,10 +300,12 @@ def conv_backward(
     problem = None if dy is None else _core.kept_problem("conv", x, w, None, dy, geometry)
     if problem is None:
         dy, x, w, problem = _problem.conv_gradient_arguments(dy, x, w, geometry)
-        _core.keep("conv", (x.shape, w.shape, geometry), problem)
+        problem = kept_alike(x, w, geometry, problem)
     if need is not _values.GRADIENTS:
         need = _values.needed_gradients(need)
     algorithm = _values.algorithm_name(algorithm, plans.ALGORITHMS)
+    if algorithm != "auto":
+        _core.check_gradient_paths(algorithm, problem, dy, x, w, need)
     dx = np.empty(x.shape, x.dtype) if "dx" in need else None
     dw = np.empty(w.shape, x.dtype) if "dw" in need else None
     db = np.empty(problem.out_channels, x.dtype) if "db" in need else None
@@ -365,6 +377,7 @@ def conv_jvp(
     geometry = (stride, padding, dilation, groups, layout)
     arguments = _problem.tangent_arguments(x, w, x_dot, w_dot, b_dot, geometry)
     x, w, x_dot, w_dot, b_dot, problem = arguments
+    problem = kept_alike(x, w, geometry, problem)
     relu = _values.activation_is_relu(activation)
     algorithm = _values.algorithm_name(algorithm, plans.ALGORITHMS)
     inputs = (x, w, x_dot, w_dot, b_dot)

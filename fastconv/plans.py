@@ -1,6 +1,7 @@
 """What the engine would run for a problem, and why: plans as text and as dictionaries."""
 
 import sys
+from contextlib import suppress
 
 import numpy as np
 
@@ -157,34 +158,62 @@ def explain(
         dtype = np.dtype(dtype)
     except TypeError:
         raise TypeError(f"dtype is {dtype!r}, expected a real number type") from None
-    if dtype.kind not in "iuf" or (op not in ("max_pool", *COLUMN_OPS) and dtype.char not in "fd"):
-        raise TypeError(f"dtype is {dtype}, expected float32 or float64")
+    if dtype.char not in _values.REAL:
+        raise TypeError(f"dtype is {dtype}, expected a real number type")
+    if op not in ("max_pool", *COLUMN_OPS) and dtype.char not in "fd":
+        raise TypeError(f"dtype is {dtype}, expected float32 or float64 for {op!r}")
+    given = {"dilation": dilation, "groups": groups, "algorithm": algorithm}
+    refuse_foreign_options(op, given | {"ceil_mode": ceil_mode, "layout": layout})
+    # What half precision, which has no C type, is computed in.
+    wide = np.dtype(np.float32) if dtype == np.float16 and op != "im2col" else dtype
+    plan, candidates = None, []
     if op in CONV_OPS:
         algorithm = _values.algorithm_name(algorithm, ALGORITHMS)
         geometry = (1 if stride is None else stride, padding, dilation, groups, layout)
         problem = _problem.conv_problem(x_shape, w_shape, *geometry, x_name="x_shape")
-        plan = _core.describe_conv(op, algorithm, problem, dtype.char)
-        candidates = _core.conv_candidates(op, problem, dtype.char)
-        shapes = problem.x_shape, tuple(w_shape), problem.y_shape
+        has_b = op == "dw"  # as calls without options: b is None, and db wanted
+        plan = _core.describe_conv(op, algorithm, problem, dtype.char, has_b=has_b)
+        candidates = _core.conv_candidates(op, problem, dtype.char, has_b=has_b)
+        shapes = problem.x_shape, tuple(map(int, w_shape)), problem.y_shape
     elif op in POOL_OPS:
         options = {"stride": stride, "padding": padding, "dilation": dilation}
         options |= {"ceil_mode": ceil_mode, "layout": layout}
         problem = _problem.pool_problem(x_shape, w_shape, **options)
-        plan, candidates = _core.explain_pool(op, problem, dtype.str[1:])
+        plan, candidates = _core.explain_pool(op, problem, wide.str[1:])
         shapes = problem.x_shape, problem.window.of_caller(problem.window.kernel), problem.y_shape
     else:
         options = {"stride": 1 if stride is None else stride, "padding": padding}
         problem = _problem.columns_problem(x_shape, w_shape, dilation=dilation, **options)
-        plan, candidates = _core.explain_columns(op, problem, dtype.itemsize)
+        if dtype.itemsize in (4, 8) if op == "im2col" else wide.char in "fd":
+            plan, candidates = _core.explain_columns(op, problem, wide.itemsize)
         kernel = problem.window.of_caller(problem.window.kernel)
         shapes = problem.x_shape, kernel, problem.cols_shape
     if plan is None:
-        plan = loops_of_cython(op, dtype)
+        plan = loops_of_cython(op)
     names = zip(("x_shape", "w_shape", "y_shape"), shapes, strict=True)
-    return Explanation(plan, **dict(names), candidates=judged(candidates, plan["path"]))
+    plan |= {"dtype": dtype.name, **dict(names)}
+    return Explanation(plan, candidates=judged(candidates, plan["path"]))
 
 
-def loops_of_cython(op, dtype):
+# What is ignored by some ops, and what leaves it as it is.
+FOREIGN_OPTIONS = {
+    "dilation": (1, ("avg_pool", "avg_pool_backward")),
+    "groups": (1, POOL_OPS + COLUMN_OPS),
+    "ceil_mode": (False, CONV_OPS + COLUMN_OPS),
+    "layout": (None, COLUMN_OPS),
+    "algorithm": ("auto", POOL_OPS + COLUMN_OPS),
+}
+
+
+def refuse_foreign_options(op, options):
+    """ValueError for an option that the op does not have, unless it has its default."""
+    for name, value in options.items():
+        default, without = FOREIGN_OPTIONS[name]
+        if op in without and not (type(value) is type(default) and value == default):
+            raise ValueError(f"{name} is {value!r}, but {op!r} has none: expected {default!r}")
+
+
+def loops_of_cython(op):
     """What stands for a plan where csrc has none: the loops of _pool.pyx and _columns.pyx."""
     return {
         "op": op,
@@ -197,16 +226,17 @@ def loops_of_cython(op, dtype):
         "tasks": 1,
         "threads": 1,
         "isa": "portable",
-        "dtype": dtype.name,
         "workspace_bytes": 0,
         "packed_bytes": 0,
     }
 
 
 def log(plan):
-    """One line to stderr for a new plan."""
-    print(
+    """One line to stderr for a new plan, if there is one: a call does not fail for its log."""
+    line = (
         f"fastconv: {plan['op']} {plan['problem']}, {plan['dtype']}, {plan['isa']}, "
-        f"{plan['threads']} thread(s): {plan['path']}",
-        file=sys.stderr,
+        f"{plan['threads']} thread(s): {plan['path']}"
     )
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):  # it is closed, or its other end is
+            print(line, file=sys.stderr)

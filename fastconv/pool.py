@@ -481,4 +481,7 @@ def adaptive_avg_pool_backward(dy, x_shape, *, layout=None):
     array([[[1., 3., 2.]]])
     """
     dy = _values.float_array("dy", dy)
-    return avg_pool_gradient(dy, _problem.adaptive_gradient_problem(dy, x_shape, layout))
+    x_shape, output_size = _problem.adaptive_gradient_sizes(dy, x_shape, layout)
+    problem = adaptive_problem(x_shape, output_size, layout, "x_shape")
+    _values.check_shape("dy", dy, problem.y_shape)
+    return avg_pool_gradient(dy, problem)

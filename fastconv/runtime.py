@@ -14,10 +14,11 @@ MAX_THREADS = 1024
 
 
 def algorithms():
-    """Names of the paths of a convolution, in the order in which "auto" prefers them.
+    """Names of the paths of a convolution, forward's in the order in which "auto" prefers them.
 
     A path is an algorithm with one of its arrangements, `algorithm/arrangement`; `algorithm=`
-    takes either name. Some serve one direction alone: `explain` lists those of each.
+    takes either name. Some serve one direction alone, gradients' after forward's: `explain` lists
+    those of each in order.
 
     Returns
     -------

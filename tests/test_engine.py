@@ -156,6 +156,29 @@ def test_bias_gradient_alone_equals_the_one_beside_dw():
     np.testing.assert_array_equal(alone.db, fastconv.conv_backward(dy, x, w, need=("dw", "db")).db)
 
 
+@pytest.mark.parametrize("images", [2, 600])
+@pytest.mark.parametrize("algorithm", ["auto", "fully_connected"])
+def test_bias_gradient_alone_of_a_kernel_as_large_as_the_image(algorithm, images):
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((images, 30, 5, 5)).astype("f4")
+    w, dy = np.ones((40, 30, 5, 5), "f4"), rng.standard_normal((images, 40, 1, 1)).astype("f4")
+    alone = fastconv.conv_backward(dy, x, w, need="db", algorithm=algorithm).db
+    beside = fastconv.conv_backward(dy, x, w, need=("dw", "db"), algorithm=algorithm).db
+    np.testing.assert_array_equal(alone, beside)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_dx_whose_first_tap_reaches_nothing_needs_no_memory_for_the_others(channels):
+    # Taps a stride's residue apart: what tap 0 reaches says nothing of how far the others span.
+    far = 2**33 + 1
+    x, w = np.ones((1, channels, 1, 16), "f4"), np.ones((channels, channels, 4, 3), "f4")
+    options = {"stride": (2, 1), "dilation": (far, 1), "padding": ((far, 2 * far), (0, 0))}
+    dy = np.ones((1, channels, 1, 14), "f4")
+    dx = fastconv.conv_backward(dy, x, w, need="dx", **options).dx
+    expected = fastconv.conv_backward(dy, x, w, need="dx", algorithm="naive", **options).dx
+    np.testing.assert_array_equal(dx, expected)
+
+
 @pytest.mark.parametrize("isa", fastconv.isas())
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])

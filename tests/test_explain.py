@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from cases import CONV, CONV_BY_NAME, LAYOUT_LAST, Case
+from cases import CONV, CONV_BY_NAME, LAYOUT_LAST, REAL, Case
 
 import fastconv
 from fastconv import _core, plans
@@ -86,7 +86,15 @@ def test_an_algorithm_is_the_first_of_its_paths_that_suits(op):
         except ValueError as error:
             assert f"algorithm {name!r} cannot do this problem: " in str(error)
             continue
-        assert explained["path"].partition("/")[0] == name
+        suiting = [
+            row["path"]
+            for row in explained["candidates"]
+            if row["path"].partition("/")[0] == name and row["refusal"] is None
+        ]
+        assert explained["path"] in suiting
+        first = fastconv.explain(op, case.x, case.w, **case.options)
+        if first["path"].partition("/")[0] == name:
+            assert explained["path"] == first["path"]
 
 
 def test_plan_and_explanation_say_the_same():
@@ -123,8 +131,55 @@ def test_pools_are_explained(op, layout, isa):
     assert explained["y_shape"] == ((2, 6, 6, 8) if layout else (2, 8, 6, 6))
 
 
-def test_pool_of_elements_that_the_engine_has_no_vectors_for_goes_to_loops():
-    assert fastconv.explain("max_pool", (1, 2, 4, 4), 2, dtype="int64")["path"] == "cython"
+class NewPlans:
+    """The descriptions of plans that are made meanwhile."""
+
+    def __enter__(self):
+        self.made = []
+        _core.log_plans(self.made.append)
+        return self.made
+
+    def __exit__(self, *exception):
+        _core.log_plans(None)
+
+
+CALLS = {
+    "max_pool": lambda x: fastconv.max_pool_forward(x, 2),
+    "im2col": lambda x: fastconv.im2col(x, 2),
+    "col2im": lambda x: fastconv.col2im(fastconv.im2col(x, 2), x.shape, 2),
+}
+
+
+@pytest.mark.parametrize("dtype", REAL)
+@pytest.mark.parametrize("op", CALLS)
+def test_what_is_explained_of_a_dtype_is_what_runs(op, dtype):
+    # A shape of its own for each, since plans of earlier calls are kept.
+    shape = (1, 2, 5, 6 + list(CALLS).index(op) + 3 * REAL.index(dtype))
+    with NewPlans() as made:
+        CALLS[op](np.ones(shape, dtype))
+    ran = [plan for plan in made if plan["op"] == op]
+    explained = fastconv.explain(op, shape, 2, dtype=dtype)
+    assert explained["path"] == (ran[0]["path"] if ran else "cython")
+    assert explained["dtype"] == np.dtype(dtype).name
+    if ran and np.dtype(dtype) != np.float16 and op != "im2col":
+        assert ran[0]["dtype"] == explained["dtype"]
+
+
+@pytest.mark.parametrize(
+    ("op", "option", "value"),
+    [
+        ("max_pool", "algorithm", "naive"),
+        ("avg_pool", "dilation", 2),
+        ("avg_pool_backward", "groups", 2),
+        ("im2col", "layout", "NHWC"),
+        ("col2im", "ceil_mode", True),
+        ("dw", "ceil_mode", True),
+    ],
+)
+def test_options_that_an_op_does_not_have_are_refused(op, option, value):
+    shapes = ((1, 1, 6, 6), (1, 1, 2, 2) if op == "dw" else 2)
+    with pytest.raises(ValueError, match=f"{option} is {value!r}, but {op!r} has none"):
+        fastconv.explain(op, *shapes, **{option: value})
 
 
 @pytest.mark.parametrize("op", plans.COLUMN_OPS)
@@ -145,6 +200,12 @@ def test_columns_are_explained(op):
 def test_wrong_arguments_are_said(arguments, error, message):
     with pytest.raises(error, match=message):
         fastconv.explain(*arguments)
+
+
+@pytest.mark.parametrize("op", ["max_pool", *plans.COLUMN_OPS])
+def test_dtypes_that_are_no_real_numbers_are_refused(op):
+    with pytest.raises(TypeError, match="dtype is complex64, expected a real number type"):
+        fastconv.explain(op, (1, 1, 4, 4), 2, dtype="complex64")
 
 
 @pytest.mark.parametrize("dtype", ["int32", "complex64", "nothing", None, 3])
@@ -190,9 +251,41 @@ def test_log_of_anything_else_is_warned_of():
 
 
 def test_plans_of_changed_settings_are_made_anew():
-    shapes = (2, 16, 12, 12), (16, 16, 3, 3)
-    for isa in fastconv.isas():
-        for threads in (1, 2):
-            with fastconv.use_isa(isa), fastconv.num_threads(threads):
-                explained = fastconv.explain("forward", *shapes, padding=1)
-                assert (explained["isa"], explained["threads"]) == (isa, threads)
+    x, w = np.ones((2, 16, 12, 11), np.float32), np.ones((16, 16, 3, 3), np.float32)
+    settings = [(isa, threads) for isa in fastconv.isas() for threads in (1, 2)]
+    for turn in range(2):
+        for isa, threads in settings:
+            with fastconv.use_isa(isa), fastconv.num_threads(threads), NewPlans() as made:
+                fastconv.conv_forward(x, w, padding=1)
+            said = [(plan["isa"], plan["threads"]) for plan in made]
+            assert said == ([(isa, threads)] if turn == 0 else [])
+    with fastconv.accuracy("high"), NewPlans() as made:
+        fastconv.conv_forward(x, w, padding=1)
+    assert len(made) == 1 and made[0]["path"] != "winograd/4x4_3x3"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, w: fastconv.conv_jvp(x, w, x, w),
+        lambda x, w: fastconv.adaptive_avg_pool_backward(w[:2, :, :2, :2], (2, 3, 7, 9)),
+        lambda x, w: fastconv.conv_transpose_forward(x, w.transpose(1, 0, 2, 3).copy()),
+    ],
+    ids=["conv_jvp", "adaptive_avg_pool_backward", "conv_transpose_forward"],
+)
+def test_calls_like_an_earlier_one_make_no_plan(call):
+    x, w = np.ones((2, 3, 8, 13), np.float32), np.ones((5, 3, 3, 3), np.float32)
+    with NewPlans() as first:
+        call(x, w)
+    with NewPlans() as again:
+        call(x, w)
+    assert first and not again
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_call_does_not_fail_for_its_log(monkeypatch, closed):
+    stream = open(os.devnull, "w") if closed else None
+    if closed:
+        stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)
+    plans.log(fastconv.explain("forward", (1, 1, 4, 4), (1, 1, 3, 3)))

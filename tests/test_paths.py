@@ -11,7 +11,7 @@ import pytest
 from cases import CONV, LAYOUT_LAST, Case, assert_close, assert_same_bits, channels_last
 
 import fastconv
-from fastconv import plans
+from fastconv import _core, plans
 
 # Problems that are large enough for the paths that small ones refuse, named after what they reach.
 LARGER = [
@@ -190,3 +190,12 @@ def test_every_path_is_met_unless_the_instruction_sets_here_lack_it():
                             reasons.add(row_of(op, path, case, dtype, last)["refusal"])
         lacking = {reason for reason in reasons if reason and "instruction set" in reason}
         assert None in reasons or lacking, f"no case of this file meets {path} of {op}"
+
+
+def test_gradients_are_refused_before_any_is_computed(monkeypatch):
+    # The path does dx, but not dw.
+    x, w = np.ones((1, 8, 6, 6), np.float32), np.ones((8, 8, 3, 3), np.float32)
+    dy = fastconv.conv_forward(x, w)
+    monkeypatch.setattr(_core, "conv_backward_data", None)
+    with pytest.raises(ValueError, match=r"no path for this operation or direction \(dw\)"):
+        fastconv.conv_backward(dy, x, w, algorithm="implicit_gemm/pixels")

@@ -5,6 +5,7 @@ import pytest
 from calls import DY, W, X, avg_pool, avg_pool_grad, conv, conv_grad, max_pool
 
 import fastconv
+from fastconv import _columns, _pool, _problem
 
 pytestmark = pytest.mark.usefixtures("arguments_untouched")
 
@@ -142,3 +143,34 @@ def test_row_27_out_that_overlaps_an_input(algorithm):
     expected = fastconv.conv_forward(x.copy(), w, padding=1)
     assert fastconv.conv_forward(x, w, padding=1, out=out, algorithm=algorithm) is out
     np.testing.assert_array_equal(out, expected)
+
+
+FOREIGN = {
+    "max_pool_forward": lambda x: fastconv.max_pool_forward(x, 2),
+    "max_unpool": lambda x: fastconv.max_unpool(x, np.zeros(x.shape, np.int64), x.shape),
+    "im2col": lambda x: fastconv.im2col(x, 2),
+    "col2im": lambda x: fastconv.col2im(x.reshape(1, 4, 16), (1, 1, 5, 5), 2),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_floating_types_that_are_not_of_numpy_are_refused(name):
+    ml_dtypes = pytest.importorskip("ml_dtypes")  # its 8 bits are of kind "f", as is long double
+    with pytest.raises(TypeError, match="float8_e5m2, expected a real number type"):
+        FOREIGN[name](np.ones((1, 1, 8, 8), ml_dtypes.float8_e5m2))
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "V1"])
+def test_loops_take_no_other_element_for_long_double(dtype):
+    x, window = np.zeros((1, 1, 1, 4, 4), dtype), _problem.pool_problem((1, 1, 4, 4), 2).window
+    indices = np.zeros((1, 1, 1, 2, 2), np.int64)
+    with pytest.raises(TypeError, match="expected a real number type"):
+        _pool.max_pool_forward(x, window, x[..., :2, :2], indices)
+    with pytest.raises(TypeError, match="expected integers or long double"):
+        _pool.max_pool_backward(x[0, 0], indices[0, 0], True, x[0, 0])
+    columns = np.zeros((1, 4, 9), dtype)
+    window = _problem.columns_problem((1, 1, 4, 4), 2, stride=1, padding=0, dilation=1).window
+    if dtype == "complex64":  # moved as any 8 bytes
+        _columns.im2col(x, window, columns)
+    with pytest.raises(TypeError, match="expected a real number type"):
+        _columns.col2im(columns, window, x)

@@ -138,6 +138,17 @@ fc_axis fc_conv_backward_axis(const fc_conv_problem *p, int axis) {
     return backward_axis(p, axis, 0, period_of(p, axis), &first);
 }
 
+fc_axis fc_conv_backward_bound(const fc_conv_problem *p, int axis) {
+    const ptrdiff_t period = period_of(p, axis), stride = p->stride[axis];
+    return (fc_axis){
+        .size = p->out_size[axis],
+        .outputs = (p->in_size[axis] - 1) / stride + 1,
+        .stride = 1,
+        .taps = (p->kernel[axis] - 1) / period + 1,
+        .tap_step = -(p->dilation[axis] / (stride / period)),
+    };
+}
+
 fc_correlation fc_conv_deep_correlation(const fc_conv_job *j, fc_op op, ptrdiff_t g, fc_axis *depth) {
     const fc_conv_problem *p = j->p;
     const int back = op == FC_BACKWARD_DATA;
@@ -259,8 +270,7 @@ static void repeat(ptrdiff_t size, const void *value, ptrdiff_t count, ptrdiff_t
         for (ptrdiff_t i = 0; i < count; i++) ((double *)target)[i * step] = *(const double *)value;
 }
 
-/* Fills dx with what no tap adds to: zeros, or the bias of the channel. Units are runs of adjacent
- * positions, or whole rows. */
+/* Fills dx with the bias of each channel, to which taps add. Units are lines of an image. */
 static void fill_task(void *context, int part) {
     fc_conv_job *j = context;
     const fc_conv_problem *p = j->p;
@@ -303,16 +313,12 @@ void fc_conv_clear_gradients(const fc_conv_problem *p, const fc_arrays *a) {
     if (a->b) memset(a->b, 0, K * size);
 }
 
-/* Multiply-adds worth a thread more: about the 5 us that waking one takes (tests of 1x4x8x8 with 3x3
- * against 1x32x16x16 at 1 and 2 threads). */
-static const double THREAD_WORK = 512 << 10;
-
 int fc_conv_useful_threads(const fc_conv_problem *p) {
     double work = (double)p->batch * (double)p->out_channels *
                   ((double)p->in_channels / (double)p->groups);
     for (int axis = 0; axis < 3; axis++)
         work *= (double)p->kernel[axis] * (double)p->out_size[axis];
-    return fc_useful_threads(p->call.threads, work, THREAD_WORK);
+    return fc_useful_threads(p->call.threads, work, FC_CONV_THREAD_WORK);
 }
 
 fc_conv_job fc_conv_start(const fc_conv_problem *p, const fc_arrays *a, fc_question interrupted) {

@@ -29,6 +29,8 @@ fc_status fc_conv_end(fc_conv_job *j);
 fc_axis fc_conv_forward_axis(const fc_conv_problem *p, int axis);
 /* An axis of backward data, for the positions of dx that tap 0 reaches. */
 fc_axis fc_conv_backward_axis(const fc_conv_problem *p, int axis);
+/* As many outputs and taps as an axis of backward data has for any residue of the stride: tap 0 may reach nothing. */
+fc_axis fc_conv_backward_bound(const fc_conv_problem *p, int axis);
 
 /* The correlation whose y is output plane o of group g: of the forward, and of dw. It uses the lists. */
 fc_correlation fc_conv_forward_correlation(const fc_conv_job *j, ptrdiff_t g, ptrdiff_t o);

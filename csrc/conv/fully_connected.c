@@ -66,7 +66,8 @@ static const char *refuses(const fc_path *path, fc_op op, const fc_problem *prob
         if (p->out_size[axis] != 1 || p->pad[axis] || p->in_size[axis] != p->kernel[axis] ||
             (p->kernel[axis] > 1 && p->dilation[axis] > 1))
             return "the kernel is not just as large as the image";
-    return p->batch == 0 || are_alike(p)
+    const int without_dw = op == FC_BACKWARD_WEIGHTS && !p->has_w; /* nor are there strides of it */
+    return p->batch == 0 || without_dw || are_alike(p)
                ? NULL
                : "the channels and taps of x do not lie side by side in the order of those of w";
 }

@@ -50,10 +50,10 @@ static void backward_task(void *context, int task) {
 }
 
 static const char *refuses(const fc_path *path, fc_op op, const fc_problem *problem) {
+    if (fc_pool_is_too_large(&problem->pool)) return "a plane has 2**31 positions or more";
     const fc_pool pool = fc_pool_of(op, &problem->pool);
     const fc_pool_problem *p = &pool.p;
     (void)path;
-    if (fc_pool_is_too_large(&problem->pool)) return "a plane has 2**31 positions or more";
     if (pool.element != pool.size) return "elements are not of the type that is pooled in";
     if (pool.inner > 1) return "channels are last";
     if (p->adaptive) return "windows differ in size";

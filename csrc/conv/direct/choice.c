@@ -16,7 +16,7 @@ const char *fc_direct_refuses_problem(fc_op op, const fc_conv_problem *p) {
     double bytes = 8 * (planes > FC_DIRECT_SIDE_BY_SIDE ? planes : FC_DIRECT_SIDE_BY_SIDE);
     double sums = planes * (double)K * FC_DIRECT_SIDE_BY_SIDE * (4 + 8);
     for (int i = 1; i < 3; i++) {
-        const fc_axis axis = op == FC_BACKWARD_DATA ? fc_conv_backward_axis(p, i) : fc_conv_forward_axis(p, i);
+        const fc_axis axis = op == FC_BACKWARD_DATA ? fc_conv_backward_bound(p, i) : fc_conv_forward_axis(p, i);
         const double outputs = (double)min(axis.outputs, i == 1 ? FC_DIRECT_BLOCK : 8 * FC_DIRECT_SIDE_BY_SIDE);
         sums *= (double)axis.taps;
         const double step = axis.tap_step < 0 ? -(double)axis.tap_step : (double)axis.tap_step;

@@ -176,8 +176,8 @@ static void ask(visitor *v, const fc_direct_job *job, const int *order) {
 static question answer(const fc_path *path, fc_op op, const fc_problem *problem) {
     question q = {.visitor = {.op = op, .see = ask}, .arrangement = (fc_direct_arrangement)path->variant};
     fc_conv_job j = fc_conv_start(&problem->conv, NULL, NULL);
-    if (j.plane) visit_kinds(&j, &q.visitor); /* else making a plan will fail */
-    fc_conv_end(&j);
+    if (j.plane) visit_kinds(&j, &q.visitor);
+    if (fc_conv_end(&j) != FC_OK || !j.plane) q.refusal = "there is no memory to survey its correlations";
     if (q.arrangement == FC_DIRECT_MIXED && !(q.chosen & (q.chosen - 1)))
         q.refusal = "one arrangement serves all correlations of the problem";
     return q;

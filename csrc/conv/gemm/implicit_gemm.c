@@ -24,7 +24,7 @@ static const char *refuses(const fc_path *path, fc_op op, const fc_problem *prob
     if (path->variant > FC_GEMM_MIXED && p->stride[1] == 1 && p->stride[2] == 1)
         return "dx has no residues of a stride";
     fc_gemm_kinds kinds = fc_gemm_survey(op, p, path->variant);
-    refusal = kinds.refusal;
+    refusal = kinds.status == FC_OK ? kinds.refusal : "there is no memory to survey its correlations";
     if (path->variant == FC_GEMM_MIXED && kinds.status == FC_OK && fc_gemm_variant(&kinds) != FC_GEMM_MIXED)
         refusal = "one arrangement serves all of its correlations";
     fc_gemm_forget(&kinds);
@@ -68,7 +68,7 @@ static double cycles(const fc_path *path, fc_op op, const fc_problem *problem) {
 
 static fc_status create(fc_plan *plan) {
     fc_gemm_kinds kinds = fc_gemm_survey(plan->op, &plan->problem.conv, plan->path->variant);
-    FC_ASSERT(!kinds.refusal);
+    FC_ASSERT(kinds.status != FC_OK || !kinds.refusal);
     gemm_state *s = NULL;
     if (kinds.status == FC_OK) s = fc_plan_allocate(plan, sizeof *s + (size_t)kinds.count * sizeof *s->kind);
     if (s) {
@@ -235,6 +235,7 @@ static void describe(const fc_plan *plan, fc_description *d) {
         d->tasks = stage.tasks;
         say_how(kind, &stage, s->count, d);
     }
+    if (!longest) snprintf(d->how, sizeof d->how, "no tap meets dy");
 }
 
 /* What all paths of the room have in common. */

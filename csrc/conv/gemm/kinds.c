@@ -245,7 +245,8 @@ fc_gemm_kinds fc_gemm_survey(fc_op op, const fc_conv_problem *p, int variant) {
     else if (op == FC_FORWARD) add_output_planes(&s, &j);
     else fc_conv_backward_data(&j, 1, add_residues, &s);
     fc_conv_end(&j);
-    if (variant > FC_GEMM_MIXED && !s.together && !s.refusal) s.refusal = "dx has no residues of a stride";
+    if (s.status == FC_OK && variant > FC_GEMM_MIXED && !s.together && !s.refusal)
+        s.refusal = "dx has no residues of a stride";
     return s;
 }
 

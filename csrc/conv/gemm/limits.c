@@ -19,7 +19,7 @@ static double elements_of_a_line(const fc_axis axis[2]) {
 const char *fc_gemm_refusal(fc_op op, const fc_conv_problem *p) {
     fc_axis axis[2];
     for (int i = 0; i < 2; i++)
-        axis[i] = op == FC_BACKWARD_DATA ? fc_conv_backward_axis(p, i + 1) : fc_conv_forward_axis(p, i + 1);
+        axis[i] = op == FC_BACKWARD_DATA ? fc_conv_backward_bound(p, i + 1) : fc_conv_forward_axis(p, i + 1);
     return elements_of_a_line(axis) > FC_GEMM_MAX_ELEMENTS
                ? "the taps of one line of outputs span more than 2**20 elements"
                : NULL;

@@ -74,6 +74,7 @@ static int arrangement_of(int variant, plane_class class, const fc_weights_call 
 
 /* What the classes of output planes answer. */
 typedef struct {
+    int classes;
     const char *refusal, *doubt, *tap_refusal, *tap_doubt; /* of few sums in any; of the first one by tap; or NULL */
     int suited, others;                                    /* classes for which few sums are to be taken, and not */
 } answers;
@@ -81,6 +82,7 @@ typedef struct {
 static void ask_class(void *context, plane_class class, const fc_weights_call *call, ptrdiff_t planes) {
     answers *all = context;
     (void)planes;
+    all->classes++;
     if (!all->refusal) all->refusal = fc_few_sums_refusal(call);
     if (!all->refusal && !all->doubt) all->doubt = fc_few_sums_doubt(call);
     *(suits_few_sums(call) ? &all->suited : &all->others) += 1;
@@ -92,6 +94,7 @@ static void ask_class(void *context, plane_class class, const fc_weights_call *c
 static answers ask(const fc_problem *problem) {
     answers all = {0};
     for_classes(&problem->conv, &all, ask_class);
+    if (!all.classes && problem->conv.batch) all.refusal = all.tap_refusal = "there is no memory to survey its planes";
     return all;
 }
 
