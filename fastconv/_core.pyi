@@ -1,4 +1,4 @@
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from numpy import ndarray
@@ -53,12 +53,7 @@ def conv_backward_weights(
     algorithm: str, problem: ConvProblem, dy: Array, x: Array, dw: Array | None, db: Array | None
 ) -> None: ...
 def check_gradient_paths(
-    algorithm: str,
-    problem: ConvProblem,
-    dy: Array,
-    x: Array,
-    w: Array,
-    need: Collection[str],
+    algorithm: str, problem: ConvProblem, dy: Array, x: Array, w: Array, has_b: bool
 ) -> None: ...
 def prepare_weights(
     algorithm: str, problem: ConvProblem, w: Array, relu: bool, has_b: bool

@@ -104,28 +104,24 @@ def conv_backward_weights(algorithm, problem, dy, x, dw, db):
     run_conv(FC_BACKWARD_WEIGHTS, algorithm, problem, x, dw, db, dy, False, None)
 
 
-def check_gradient_paths(algorithm, problem, cnp.ndarray dy, cnp.ndarray x, cnp.ndarray w, need):
-    """ValueError where what is named refuses dx or dw of `need`, which have no gaps."""
+def check_gradient_paths(algorithm, problem, cnp.ndarray dy, cnp.ndarray x, cnp.ndarray w, bint has_b):
+    """ValueError where what is named refuses dx or dw, which have no gaps."""
     cdef Kept kept = kept_of_conv(problem)
-    cdef fc_problem p
+    cdef fc_problem p = strided_conv(kept, FC_BACKWARD_DATA, x, w, dy, False, True, False)
+    set_contiguous(p.conv.x_strides, p.conv.in_channels, p.conv.in_size, kept.channels_last)
+    refuse_path(FC_BACKWARD_DATA, algorithm, &p, "dx")
+    p = strided_conv(kept, FC_BACKWARD_WEIGHTS, x, w, dy, False, True, has_b)
+    set_contiguous(p.conv.w_strides, p.conv.in_channels // p.conv.groups, p.conv.kernel, False)
+    refuse_path(FC_BACKWARD_WEIGHTS, algorithm, &p, "dw")
+
+
+cdef refuse_path(fc_op op, algorithm, fc_problem *p, what):
     cdef bytes name = algorithm.encode()
-    cdef const char *refusal
-    if "dx" in need:
-        p = strided_conv(kept, FC_BACKWARD_DATA, x, w, dy, False, True, False)
-        set_contiguous(p.conv.x_strides, p.conv.in_channels, p.conv.in_size, kept.channels_last)
-        refusal = fc_path_refusal(FC_BACKWARD_DATA, name, &p)
-        if refusal != NULL:
-            raise_refused(algorithm, "dx", refusal)
-    if "dw" in need:  # db alone is summed by any algorithm that can do dw
-        p = strided_conv(kept, FC_BACKWARD_WEIGHTS, x, w, dy, False, True, "db" in need)
-        set_contiguous(p.conv.w_strides, p.conv.in_channels // p.conv.groups, p.conv.kernel, False)
-        refusal = fc_path_refusal(FC_BACKWARD_WEIGHTS, name, &p)
-        if refusal != NULL:
-            raise_refused(algorithm, "dw", refusal)
-
-
-cdef raise_refused(algorithm, what, const char *refusal):
-    raise ValueError(f"algorithm {algorithm!r} cannot do this problem: {refusal.decode()} ({what})")
+    cdef const char *refusal = fc_path_refusal(op, name, p)
+    if refusal != NULL:
+        raise ValueError(
+            f"algorithm {algorithm!r} cannot do this problem: {refusal.decode()} ({what})"
+        )
 
 
 def prepare_weights(algorithm, problem, cnp.ndarray w, bint relu, bint has_b):
