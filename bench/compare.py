@@ -14,6 +14,9 @@ every best and median, and the pictures: ratios.png and roofline.png of convolut
 Tables of operators have GB/s: the bytes of arguments and results, each counted once. With --layout
 NHWC PyTorch's operators get channels_last tensors; its convolutions are always tried both ways.
 
+With `--isa avx2` on a processor with AVX-512, peers are held to AVX2, too; ONNX Runtime, ncnn and
+MNN, which cannot be, are marked in the notes.
+
 With `--plan` fastconv runs a ConvPlan made before the timing, as the inference engines run what
 they have prepared; NumPy, PyTorch and JAX still get plain weights in each call.
 
@@ -111,7 +114,7 @@ def parse_arguments(arguments=None):
     add("--layout", choices=("NCHW", "NHWC"), default="NCHW", help="of fastconv's arrays")
     add("--algorithm", default="auto", help="passed to fastconv's convolutions")
     isa_default = os.environ.get("FASTCONV_ISA") or "best"
-    help_isa = "instruction set of fastconv alone, one of fastconv.isas() (%(default)s)"
+    help_isa = "instruction set, one of fastconv.isas(), to which peers are held (%(default)s)"
     add("--isa", type=isa, default=isa_default, help=help_isa)
     add("--repeat", type=positive, default=5, help="least turns of each library (%(default)s)")
     add("--min-time", type=float, default=0.3, help="least seconds of each (%(default)s)")
@@ -130,6 +133,7 @@ def parse_arguments(arguments=None):
             raise ValueError(f"none of --problems belongs to --ops {','.join(options.ops)}")
     except ValueError as error:
         parser.error(str(error))
+    options.has_better_isa = options.isa != Fastconv.isas()[0]
     if options.threads is None:
         options.threads = list(range(1, min(2, len(machine.cores())) + 1))
     if options.peers is None:

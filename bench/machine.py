@@ -30,6 +30,28 @@ THREAD_VARIABLES = (
     "FASTCONV_NUM_THREADS",
 )
 
+# What keeps peers to fastconv's instruction set where the processor has a better one: oneDNN (of
+# PyTorch; OpenVINO asks for two variables), PyTorch's own loops, OpenBLAS, MKL, and XLA by a flag.
+HELD = {
+    "avx2": {
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "OV_CPU_MAX_ISA": "AVX2",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "OPENBLAS_CORETYPE": "Haswell",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    },
+    "portable": {
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "OV_CPU_MAX_ISA": "SSE41",
+        "ATEN_CPU_CAPABILITY": "default",
+        "OPENBLAS_CORETYPE": "Nehalem",
+        "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+    },
+}
+HELD_XLA = {"avx2": "AVX2", "portable": "SSE4_2"}
+NOT_HELD = ("onnxruntime", "ncnn", "mnn")  # they have no such setting
+VECTOR_BYTES = {"portable": 16, "avx2": 32}  # at most; of others 64
+
 # Twelve independent chains cover latency 4 x 2 units (or 5 x 2) and leave 4 of 16 registers free.
 FMA_SOURCE = """
 #define CHAINS 12
@@ -82,17 +104,25 @@ def pinned(threads):
 def environment(threads, malloc, isa):
     """For a process that compares on that many threads.
 
-    malloc: "warm" or "default"; isa: fastconv's instruction set.
+    malloc: "warm" or "default"; isa: fastconv's instruction set, to which peers are held, too.
     """
     variables = {k: v for k, v in os.environ.items() if k not in WARM_MALLOC}
     if malloc == "warm":
         variables |= WARM_MALLOC
     variables |= dict.fromkeys(THREAD_VARIABLES, str(threads))
     variables |= {"FASTCONV_ISA": isa, "JAX_PLATFORMS": "cpu"}
+    flags = [variables.get("XLA_FLAGS", "")]
     if threads == 1:  # more than one follow the cores the process may use
-        flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-        variables["XLA_FLAGS"] = f"{variables.get('XLA_FLAGS', '')} {flags}".strip()
+        flags += ["--xla_cpu_multi_thread_eigen=false", "intra_op_parallelism_threads=1"]
+    if is_x86() and isa in HELD:
+        variables |= HELD[isa]
+        flags.append(f"--xla_cpu_max_isa={HELD_XLA[isa]}")
+    variables["XLA_FLAGS"] = " ".join(filter(None, flags))
     return variables
+
+
+def is_x86():
+    return platform.machine().lower() in ("x86_64", "amd64")
 
 
 def _compiled_chains(scratch, dtype, vector_bytes):
@@ -125,14 +155,16 @@ def _best_rate(work, amount, seconds=0.3):
     return amount / best
 
 
-def fma_peak(scratch, threads, dtype):
-    """FLOP/s of independent multiply-adds in registers, at the best vector width.
+def fma_peak(scratch, threads, dtype, isa):
+    """FLOP/s of independent multiply-adds in registers, at the best vector width of `isa`.
 
     None without a C compiler.
     """
     steps, rates = 2_000_000, []
     with ThreadPoolExecutor(threads) as pool:
         for vector_bytes in (16, 32, 64):
+            if vector_bytes > VECTOR_BYTES.get(isa, 64):
+                break
             chains = _compiled_chains(scratch, dtype, vector_bytes)
             if chains is None:
                 continue
@@ -166,9 +198,9 @@ def bandwidth(threads, megabytes=256):
         return _best_rate(work, 2.0 * size)
 
 
-def limits(scratch, threads, dtype):
+def limits(scratch, threads, dtype, isa):
     """What this process can reach. `peak` is the better of FMA chains and GEMM."""
-    fma, gemm = fma_peak(scratch, threads, dtype), gemm_rate(dtype)
+    fma, gemm = fma_peak(scratch, threads, dtype, isa), gemm_rate(dtype)
     return {
         "threads": threads,
         "peak": max(fma or 0.0, gemm),

@@ -403,7 +403,7 @@ def parse_arguments(arguments=None):
     add("--threads", type=counts, default=[1, 2][: len(machine.cores())], help="default 1,2")
     add("--dtype", choices=tuple(TOLERANCE), default="float32")
     add("--batch", type=positive, help="default: 8, of cs231n 64")
-    add("--isa", type=isa, default="best", help="instruction set of fastconv")
+    add("--isa", type=isa, default="best", help="instruction set, to which PyTorch is held")
     add("--repeat", type=positive, default=3, help="least turns of each (%(default)s)")
     add("--min-time", type=float, default=0.1, help="least seconds of each (%(default)s)")
     add("--markdown", action="store_true", help="print the tables as GitHub markdown")

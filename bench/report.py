@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from layers import OPS
+from machine import NOT_HELD
 from peers import find
 from tasks import rows
 
@@ -171,6 +172,9 @@ def _notes(results, table, threads):
             notes.append(
                 f"other processes took {taken:.0%} of these cores (malloc {one['malloc']})"
             )
+    free = [peer for peer in results.peers(table) if peer in NOT_HELD]
+    if free and results.settings.get("has_better_isa"):
+        notes.append(f"not held to {results.settings['isa']}: {', '.join(free)}")
     for peer in results.peers(table):
         rough = [r["error"] for r in records if r["peer"] == peer and r["status"] == "imprecise"]
         if rough:

@@ -111,12 +111,15 @@ def run_task(job, task, emit):
         cell(name, partial(case.against, find(name, job["layout"])))
 
 
+LIMITS = ("scratch", "threads", "dtype", "isa")  # what they depend on, in order
+
+
 def run_job(job, emit):
     """job: layers, problems, ops, peers, threads, dtype, layout, algorithm, plan, repeat, min_time,
-    seed, scratch; done, the (layer, op, peer) that an earlier process has finished or died of."""
+    seed, isa, scratch; done, the (layer, op, peer) that an earlier process finished or died of."""
     load_by_others = OtherLoad()
     if job["measure_limits"]:
-        emit({"event": "limits", **limits(job["scratch"], job["threads"], job["dtype"])})
+        emit({"event": "limits", **limits(*(job[key] for key in LIMITS))})
     for task in tasks(job):
         run_task(job, task, emit)
     emit({"event": "done", "taken_by_others": load_by_others.share()})

@@ -1,6 +1,7 @@
 """The benchmark's operators: data, exact elements and peers agree; a wrong result is noticed."""
 
 import inspect
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import fastconv
 BENCH = str(Path(__file__).parents[1] / "bench")
 sys.path.append(BENCH)
 try:
+    import machine
     import measure
     import numpy_operators
     import operators
@@ -138,6 +140,31 @@ def test_a_table_has_rates_ratios_and_what_was_refused():
     assert found.rows[1] == ["columns_cifar_5x5 col2im", "-", "-", "-", "-", "-"]
     assert found.summary[0][-2:] == ["1.50", "1.50"]
     assert found.notes == ["fastconv, columns_cifar_5x5 col2im, malloc warm: no time"]
+    held = settings | {"isa": "avx2", "has_better_isa": True, "ops": ["forward"]}
+    held["layers"] = ["cifar_rn20_l3"]
+    records = [record("forward", None, bytes=8e6, ours=ours) | {"layer": "cifar_rn20_l3"}]
+    (found,) = report.tables(report.Results({}, held, {}, [], records))
+    assert found.notes == ["not held to avx2: ncnn"]
+
+
+@pytest.mark.skipif(not machine.is_x86(), reason="the variables are those of x86")
+def test_peers_are_held_to_the_instruction_set_that_is_asked_for():
+    best, held = (machine.environment(1, "warm", isa) for isa in ("avx512", "avx2"))
+    assert held["ONEDNN_MAX_CPU_ISA"] == "AVX2" and held["OPENBLAS_CORETYPE"] == "Haswell"
+    assert "--xla_cpu_max_isa=AVX2" in held["XLA_FLAGS"].split()
+    assert "intra_op_parallelism_threads=1" in held["XLA_FLAGS"].split()
+    assert not machine.HELD["avx2"].keys() & best.keys() and "max_isa" not in best["XLA_FLAGS"]
+    assert machine.environment(2, "warm", "avx512").get("XLA_FLAGS", "") == ""
+
+
+def test_pytorch_does_as_it_is_told():
+    pytest.importorskip("torch")
+    asked = "import torch; print(torch.backends.cpu.get_cpu_capability())"
+    environment = machine.environment(1, "warm", "portable")
+    done = subprocess.run(
+        [sys.executable, "-c", asked], env=environment, capture_output=True, text=True, check=True
+    )
+    assert not machine.is_x86() or done.stdout.strip() == "DEFAULT"
 
 
 def test_a_difference_of_one_index_is_wrong():
