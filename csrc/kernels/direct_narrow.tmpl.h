@@ -50,7 +50,8 @@ FC_INLINE FC_TARGET void FC_NAME(narrow_block)(const int taps, const fc_direct_n
     const fc_direct_lines *d = &n->each;
     const ptrdiff_t width = d->columns, outputs = d->width, columns = d->residue[0].taps, first = p + d->origin;
     FC_ASSERT(d->residues == 1 && d->stride == 1 && d->column_stride == 1 && d->line_step == 1 && d->taps == taps);
-    FC_ASSERT(d->pitch == width && d->y_step == outputs && width <= FC_NAME(half) && outputs <= FC_NAME(half));
+    FC_ASSERT((d->lines == 1 || d->pitch == width) && (d->outputs == 1 || d->y_step == outputs));
+    FC_ASSERT(width <= FC_NAME(half) && outputs <= FC_NAME(half));
     FC_ASSERT(d->residue[0].taps <= FC_NARROW_TAPS && n->planes > 0 && n->images > 0);
     VMASK inside[6 + 8], picked[FC_NARROW_TAPS], written[4];
     COLUMN pick[FC_NARROW_TAPS][LANES], keep[LANES];
@@ -100,7 +101,8 @@ FC_INLINE FC_TARGET void FC_NAME(narrow_gradient)(const int taps, const int grou
     const fc_direct_lines *d = &n->each;
     const ptrdiff_t width = d->columns, outputs = d->width, first = p + d->origin;
     FC_ASSERT(d->residues == 1 && d->stride == 1 && d->column_stride == 1 && d->line_step == 1 && d->taps == taps);
-    FC_ASSERT(d->pitch == width && d->y_step == outputs && width <= FC_NAME(half) && outputs <= FC_NAME(half));
+    FC_ASSERT((d->lines == 1 || d->pitch == width) && (d->outputs == 1 || d->y_step == outputs));
+    FC_ASSERT(width <= FC_NAME(half) && outputs <= FC_NAME(half));
     FC_ASSERT(d->residue[0].taps <= FC_NARROW_TAPS && n->planes > 0 && n->images > 0);
     VMASK inside[6 + 8], picked[3], own[4], whole;
     COLUMN pick[3][LANES], spread[LANES];
