@@ -12,6 +12,8 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.string cimport memcmp, memset
 
+from ._window cimport read_pad_after, read_sizes
+
 cnp.import_array()
 
 # What calls use from now on: runtime.py sets it.

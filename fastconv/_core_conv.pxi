@@ -20,7 +20,7 @@ cdef void read_strides(ptrdiff_t *strides, cnp.ndarray array, bint channels_last
 
 cdef Kept kept_of_conv(problem):
     cdef Kept kept = problem.native
-    cdef int axis
+    cdef fc_conv_problem *p
     if kept is not None:
         return kept
     kept = Kept()
@@ -29,14 +29,8 @@ cdef Kept kept_of_conv(problem):
     kept.problem.conv.groups = problem.groups
     kept.problem.conv.in_channels = problem.in_channels
     kept.problem.conv.out_channels = problem.out_channels
-    window = problem.window
-    for axis in range(3):
-        kept.problem.conv.in_size[axis] = window.in_size[axis]
-        kept.problem.conv.kernel[axis] = window.kernel[axis]
-        kept.problem.conv.out_size[axis] = window.out_size[axis]
-        kept.problem.conv.stride[axis] = window.stride[axis]
-        kept.problem.conv.dilation[axis] = window.dilation[axis]
-        kept.problem.conv.pad[axis] = window.pad_before[axis]
+    p = &kept.problem.conv
+    read_sizes(problem.window, p.in_size, p.kernel, p.out_size, p.stride, p.dilation, p.pad)
     object.__setattr__(problem, "native", kept)
     return kept
 

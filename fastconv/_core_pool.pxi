@@ -17,23 +17,17 @@ cdef bint run_unless_refused(Kept kept, fc_op op, fc_problem *p, fc_arrays *arra
 
 cdef Kept kept_of_pool(problem):
     cdef Kept kept = problem.native
-    cdef int axis
+    cdef fc_pool_problem *p
     if kept is not None:
         return kept
     kept = Kept()
-    window = problem.window
+    p = &kept.problem.pool
     kept.channels_last = problem.channels_last
-    kept.problem.pool.channels_last = problem.channels_last
-    kept.problem.pool.adaptive = window.adaptive
-    kept.problem.pool.channels = problem.channels
-    for axis in range(3):
-        kept.problem.pool.in_size[axis] = window.in_size[axis]
-        kept.problem.pool.kernel[axis] = window.kernel[axis]
-        kept.problem.pool.out_size[axis] = window.out_size[axis]
-        kept.problem.pool.stride[axis] = window.stride[axis]
-        kept.problem.pool.dilation[axis] = window.dilation[axis]
-        kept.problem.pool.pad[axis] = window.pad_before[axis]
-        kept.problem.pool.pad_after[axis] = window.pad_after[axis]
+    p.channels_last = problem.channels_last
+    p.adaptive = problem.window.adaptive
+    p.channels = problem.channels
+    read_sizes(problem.window, p.in_size, p.kernel, p.out_size, p.stride, p.dilation, p.pad)
+    read_pad_after(problem.window, p.pad_after)
     object.__setattr__(problem, "native", kept)
     return kept
 
@@ -119,19 +113,13 @@ def scatter(cnp.ndarray source, cnp.ndarray indices, bint channels_last, bint ad
 
 cdef Kept kept_of_columns(problem):
     cdef Kept kept = problem.native
-    cdef int axis
+    cdef fc_columns_problem *p
     if kept is not None:
         return kept
     kept = Kept()
-    window = problem.window
-    kept.problem.columns.batch, kept.problem.columns.channels = problem.x_shape[:2]
-    for axis in range(3):
-        kept.problem.columns.in_size[axis] = window.in_size[axis]
-        kept.problem.columns.kernel[axis] = window.kernel[axis]
-        kept.problem.columns.out_size[axis] = window.out_size[axis]
-        kept.problem.columns.stride[axis] = window.stride[axis]
-        kept.problem.columns.dilation[axis] = window.dilation[axis]
-        kept.problem.columns.pad[axis] = window.pad_before[axis]
+    p = &kept.problem.columns
+    p.batch, p.channels = problem.x_shape[:2]
+    read_sizes(problem.window, p.in_size, p.kernel, p.out_size, p.stride, p.dilation, p.pad)
     object.__setattr__(problem, "native", kept)
     return kept
 

@@ -10,8 +10,8 @@ represent it exactly.
 cimport numpy as cnp
 
 from ._window cimport (
-    Taps, View, Window, bits, longdouble, read_window, schar, taps_on_data, uchar, ulonglong, ushort,
-    view_of,
+    Taps, View, Window, bits, longdouble, read_pad_after, read_window, schar, taps_on_data, uchar,
+    ulonglong, ushort, view_of,
 )
 
 cnp.import_array()
@@ -190,19 +190,13 @@ cdef inline double window_divisor(const Window *w, const ptrdiff_t *pad_after,
     return cells
 
 
-cdef void read_pad_after(ptrdiff_t *pad_after, window) except *:
-    cdef int axis
-    for axis in range(3):
-        pad_after[axis] = window.pad_after[axis]
-
-
 def avg_pool_forward(cnp.ndarray x, window, double divisor_override, bint count_include_pad,
                      cnp.ndarray y):
     """y: the sum of each window's data over its divisor; divisor_override 0 means none."""
     cdef Window w = read_window(window)
     cdef View source = view_of(x), target = view_of(y)
     cdef ptrdiff_t pad_after[3]
-    read_pad_after(pad_after, window)
+    read_pad_after(window, pad_after)
     if x.itemsize == sizeof(float):
         avg_pool(w, pad_after, divisor_override, count_include_pad, source, target,
                  <float *>source.data)
@@ -248,7 +242,7 @@ def avg_pool_backward(cnp.ndarray dy, window, double divisor_override, bint coun
     cdef Window w = read_window(window)
     cdef View source = view_of(dy), target = view_of(dx)
     cdef ptrdiff_t pad_after[3]
-    read_pad_after(pad_after, window)
+    read_pad_after(window, pad_after)
     if dy.itemsize == sizeof(float):
         avg_pool_gradient(w, pad_after, divisor_override, count_include_pad, source, target,
                           <float *>source.data)

@@ -53,18 +53,30 @@ cdef struct Taps:
     ptrdiff_t last
 
 
+cdef inline void read_sizes(window, ptrdiff_t *in_size, ptrdiff_t *kernel, ptrdiff_t *out_size,
+                            ptrdiff_t *stride, ptrdiff_t *dilation, ptrdiff_t *pad) except *:
+    """Three of each, from a fastconv._geometry.Window."""
+    cdef int axis
+    for axis in range(3):
+        in_size[axis] = window.in_size[axis]
+        kernel[axis] = window.kernel[axis]
+        out_size[axis] = window.out_size[axis]
+        stride[axis] = window.stride[axis]
+        dilation[axis] = window.dilation[axis]
+        pad[axis] = window.pad_before[axis]
+
+
+cdef inline void read_pad_after(window, ptrdiff_t *pad_after) except *:
+    cdef int axis
+    for axis in range(3):
+        pad_after[axis] = window.pad_after[axis]
+
+
 cdef inline Window read_window(window):
     """From a fastconv._geometry.Window."""
     cdef Window w
-    cdef int axis
     w.adaptive = window.adaptive
-    for axis in range(3):
-        w.in_size[axis] = window.in_size[axis]
-        w.kernel[axis] = window.kernel[axis]
-        w.out_size[axis] = window.out_size[axis]
-        w.stride[axis] = window.stride[axis]
-        w.dilation[axis] = window.dilation[axis]
-        w.pad[axis] = window.pad_before[axis]
+    read_sizes(window, w.in_size, w.kernel, w.out_size, w.stride, w.dilation, w.pad)
     return w
 
 
