@@ -30,7 +30,7 @@ def results(problem, dtype, algorithm):
     x, w, dy = (array.astype(dtype) for array in (problem.x, problem.w, problem.dy))
     layer, options = problem.layer, problem.geometry | {"algorithm": algorithm}
     if layer.R == layer.H == 1:  # the height of a signal has one tap, which reaches nowhere
-        options["dilation"] = (1, layer.dilation)
+        options["dilation"] = (1, layer.dilation[1])
     y = fastconv.conv_forward(x, w, **options)
     dx, dw, _ = fastconv.conv_backward(dy, x, w, need=("dx", "dw"), **options)
     return y, dx, dw

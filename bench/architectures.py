@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from layers import Layer
+from layers import Layer, image_layer
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Network:
     def _window(self, x, K, R, stride, pad, groups=1):
         C, H, W = self.nodes[x].shape
         name = f"{self.name}_{len(self.nodes)}"
-        return Layer(name, self.batch, C, H, W, K, R, R, stride, pad, pad, 1, groups)
+        return image_layer(name, self.batch, C, H, W, K, R, R, stride, pad, pad, 1, groups)
 
     def conv(self, x, K, R, stride=1, groups=1, *, bias=False, relu=False):
         layer = self._window(x, K, R, stride, R // 2, groups)

@@ -1,15 +1,19 @@
 """fastconv beside its peers on real layers: forward, dx, dw with db, at given numbers of threads.
 
     python bench/compare.py --layers 'rn50_*' --threads 1,2 --peers pytorch,ncnn
+    python bench/compare.py --set zoo --sample 150 --seed 1 --peers pytorch
     python bench/compare.py --ops pool,transpose,columns,norm --peers numpy,pytorch
 
-Convolutions run on the layers of layers.csv, the families of operators (pools, transposed
-convolutions, im2col and col2im, norms and activations) on the problems named in operators.py.
+Convolutions run on the layers of layers.csv or zoo.csv, the families of operators (pools,
+transposed convolutions, im2col and col2im, norms and activations) on the problems of operators.py.
 
 For each number of threads one process runs all libraries on so many cores, fastconv and one peer
-in turn. Results are compared before anything is timed. Printed are fastconv's best times and, per
-peer, its best time over fastconv's: above 1 fastconv is faster. `--out` receives compare.json with
-every best and median, and the pictures: ratios.png and roofline.png of convolutions, operators.png.
+in turn: a turn is a block of calls of one library, begun when no thread of another waits busily any
+more, and of its calls the best counts. Results are compared before anything is timed. Printed are
+fastconv's best times and, per peer, its best time over fastconv's: above 1 fastconv is faster; of
+ten layers and more also how these ratios are spread, by kind of layer. `--out` receives
+compare.json with every best and median, and the pictures: ratios.png, sorted.png and roofline.png
+of convolutions, operators.png.
 
 Tables of operators have GB/s: the bytes of arguments and results, each counted once. With --layout
 NHWC PyTorch's operators get channels_last tensors; its convolutions are always tried both ways.
@@ -37,7 +41,7 @@ from pathlib import Path
 
 import machine
 import report
-from layers import OPS, load, select
+from layers import OPS, SETS, load, sample, select
 from library import Fastconv
 from operators import PROBLEMS
 from peers import PEERS
@@ -103,7 +107,9 @@ def parse_arguments(arguments=None):
         description=summary, epilog=details, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--layers", type=as_list(), default=["*"], help="names or patterns of layers.csv; or all")
+    add("--set", choices=SETS, default="layers", help="file of layers (%(default)s)")
+    add("--layers", type=as_list(), default=["*"], help="names or patterns of that file; or all")
+    add("--sample", type=positive, help="measure so many of these layers, chosen at random")
     add("--problems", type=as_list(), default=["*"], help="the same of operators.py")
     add("--threads", type=as_list(convert=thread_count), default=None, help="default 1,2")
     add("--peers", type=as_list(PEERS), help=f"of {', '.join(PEERS)}; default: all installed")
@@ -120,12 +126,15 @@ def parse_arguments(arguments=None):
     add("--min-time", type=float, default=0.3, help="least seconds of each (%(default)s)")
     help_malloc = "warm: freed memory is kept, so kernels are compared; default: page faults count"
     add("--malloc", choices=MALLOC, default="warm", help=help_malloc)
-    add("--seed", type=int, default=0, help="of the random data")
+    add("--seed", type=int, default=0, help="of the random data and of the sample")
     add("--out", type=Path, default=HERE.parent / "results", help="folder of JSON and pictures")
     add("--markdown", action="store_true", help="print the tables as GitHub markdown")
     options = parser.parse_args(arguments)
     try:
-        options.layers = select(_patterns(options.layers), [layer.name for layer in load()])
+        names = [layer.name for layer in load(options.set)]
+        options.layers = select(_patterns(options.layers), names)
+        if options.sample:
+            options.layers = sample(options.layers, options.sample, options.seed)
         problems = [one.name for family in PROBLEMS.values() for one in family]
         options.problems = select(_patterns(options.problems), problems, "problem")
         options.ops = _ops(options)

@@ -20,9 +20,9 @@ def onnx_model(problem):
         "Conv",
         ["x", "w", "b"],
         ["y"],
-        strides=[layer.stride] * 2,
-        pads=[layer.pad_h, layer.pad_w] * 2,
-        dilations=[layer.dilation] * 2,
+        strides=layer.stride,
+        pads=layer.padding * 2,
+        dilations=layer.dilation,
         group=layer.groups,
     )
     graph = helper.make_graph(
@@ -123,8 +123,11 @@ class Ncnn(Library):
         """The text format of ncnn: magic number, counts of layers and blobs, one line a layer."""
         layer = problem.layer
         kind = "Convolution" if layer.groups == 1 else "ConvolutionDepthWise"
-        values = {0: layer.K, 1: layer.S, 11: layer.R, 2: layer.dilation, 3: layer.stride}
-        values |= {4: layer.pad_w, 14: layer.pad_h, 5: 1, 6: problem.w.size}
+        kind += "3D" * (len(layer.size) == 3)
+        values = {0: layer.K, 5: 1, 6: problem.w.size}
+        geometry = layer.kernel, layer.dilation, layer.stride, layer.padding
+        for key, sizes in enumerate(geometry, 1):  # x, 10 on y, 20 on z
+            values |= {key + 10 * axis: size for axis, size in enumerate(reversed(sizes))}
         if layer.groups > 1:
             values[7] = layer.groups
         spec = " ".join(f"{key}={value}" for key, value in values.items())

@@ -1,21 +1,26 @@
-"""The layers of layers.csv: their shapes, their cost, their data, and single exact results.
+"""Layers that are measured: their shapes, their cost, their data, and single exact results.
 
-N batch, C input channels, K output channels, H W input, P Q output, R S kernel.
-A 1-D layer has H = R = 1.
+layers.csv has layers with names, chosen for what they ask of a library; zoo.csv has convolutions
+of torchvision's networks, and how often each occurs. N batch, C input channels, K output channels;
+size, kernel and the rest have an entry per spatial axis; of images H W input, P Q output, R S
+kernel. A 1-D layer is an image of H = R = 1.
 """
 
 from __future__ import annotations
 
 import csv
+import itertools
 import math
-from dataclasses import dataclass, fields
+import random
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 
 OPS = ("forward", "dx", "dw")
-CSV = Path(__file__).with_name("layers.csv")
+HERE = Path(__file__).parent
+FEW_CHANNELS = 4  # of x: a stem
 
 
 @dataclass(frozen=True)
@@ -23,36 +28,50 @@ class Layer:
     name: str
     N: int
     C: int
-    H: int
-    W: int
+    size: tuple[int, ...]
     K: int
-    R: int
-    S: int
-    stride: int
-    pad_h: int
-    pad_w: int
-    dilation: int
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
     groups: int
 
     @property
-    def P(self):
-        return (self.H + 2 * self.pad_h - (self.R - 1) * self.dilation - 1) // self.stride + 1
-
-    @property
-    def Q(self):
-        return (self.W + 2 * self.pad_w - (self.S - 1) * self.dilation - 1) // self.stride + 1
+    def out_size(self):
+        axes = zip(self.size, self.kernel, self.stride, self.padding, self.dilation, strict=True)
+        return tuple((i + 2 * p - (k - 1) * d - 1) // s + 1 for i, k, s, p, d in axes)
 
     @property
     def x_shape(self):
-        return self.N, self.C, self.H, self.W
+        return self.N, self.C, *self.size
 
     @property
     def w_shape(self):
-        return self.K, self.C // self.groups, self.R, self.S
+        return self.K, self.C // self.groups, *self.kernel
 
     @property
     def y_shape(self):
-        return self.N, self.K, self.P, self.Q
+        return self.N, self.K, *self.out_size
+
+    H, W = (property(lambda self, axis=axis: self.size[axis]) for axis in range(2))
+    P, Q = (property(lambda self, axis=axis: self.out_size[axis]) for axis in range(2))
+    R, S = (property(lambda self, axis=axis: self.kernel[axis]) for axis in range(2))
+
+    @property
+    def kind(self):
+        """What kind of work it is, of KINDS."""
+        taps = math.prod(self.kernel)
+        if len(self.size) == 3:
+            return "volume"
+        if self.groups > 1:
+            return "depthwise" if self.groups == self.C else "grouped"
+        if taps == 1:
+            return "1x1"
+        if self.kernel == self.stride and not any(self.padding):
+            return "patches"
+        if self.C <= FEW_CHANNELS:
+            return "stem"
+        return "3x3" if set(self.kernel) == {3} else "other"
 
     @property
     def flops(self):
@@ -72,10 +91,13 @@ class Layer:
     def depth(self, op):
         """Terms in the longest sum behind one element of the result."""
         if op == "forward":
-            return self.C // self.groups * self.R * self.S
+            return self.C // self.groups * math.prod(self.kernel)
         if op == "dx":
-            return self.K // self.groups * self.R * self.S
-        return self.N * self.P * self.Q
+            return self.K // self.groups * math.prod(self.kernel)
+        return self.N * math.prod(self.out_size)
+
+
+KINDS = ("1x1", "3x3", "depthwise", "grouped", "volume", "patches", "stem", "other")
 
 
 @dataclass(frozen=True)
@@ -109,9 +131,9 @@ class Problem:
         """The keyword arguments of conv_forward and conv_backward."""
         layer = self.layer
         return {
-            "stride": (layer.stride, layer.stride),
-            "padding": (layer.pad_h, layer.pad_w),
-            "dilation": (layer.dilation, layer.dilation),
+            "stride": layer.stride,
+            "padding": layer.padding,
+            "dilation": layer.dilation,
             "groups": layer.groups,
         }
 
@@ -127,11 +149,50 @@ class Problem:
         return float(np.finfo(self.dtype).eps) * math.sqrt(self.layer.depth(op))
 
 
-def load(path=CSV):
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
-    names = [field.name for field in fields(Layer)]
-    return [Layer(row["name"], *(int(row[name]) for name in names[1:])) for row in rows]
+def image_layer(name, N, C, H, W, K, R, S, stride, pad_h, pad_w, dilation, groups):
+    """Of images; stride and dilation are those of both axes."""
+    both = (stride, stride), (pad_h, pad_w), (dilation, dilation)
+    return Layer(name, N, C, (H, W), K, (R, S), *both, groups)
+
+
+def _named(row):
+    """A layer of layers.csv."""
+    name, *numbers = row.values()
+    return image_layer(name, *map(int, numbers))
+
+
+def _of_network(row):
+    """A layer of zoo.csv, named after all that it is: no two are alike."""
+    keys = ("size", "kernel", "stride", "padding", "dilation")
+    size, kernel, stride, padding, dilation = (tuple(map(int, row[key].split("x"))) for key in keys)
+    N, C, K, groups = (int(row[key]) for key in ("N", "C", "K", "groups"))
+    name = "{network}:{N}x{C}x{size}-{K}-{kernel}".format(**row)
+    same = tuple((k - 1) * d // 2 for k, d in zip(kernel, dilation, strict=True))
+    parts = (
+        ("s", stride, max(stride) > 1),
+        ("p", padding, padding != same),
+        ("d", dilation, max(dilation) > 1),
+        ("g", (groups,), groups > 1),
+    )
+    for letter, values, told in parts:
+        if told:
+            name += f"-{letter}" + "x".join(map(str, values))
+    return Layer(name, N, C, size, K, kernel, stride, padding, dilation, groups)
+
+
+SETS = {"layers": _named, "zoo": _of_network}
+
+
+def load(name="layers"):
+    """The layers of a file beside this one."""
+    with open(HERE / f"{name}.csv", newline="") as file:
+        return [SETS[name](row) for row in csv.DictReader(file)]
+
+
+def sample(layers, count, seed):
+    """So many of them, in their order; a layer is as likely as any other."""
+    chosen = random.Random(seed).sample(range(len(layers)), min(count, len(layers)))
+    return [layers[i] for i in sorted(chosen)]
 
 
 def select(patterns, names, kind="layer"):
@@ -152,42 +213,61 @@ def random_problem(layer, op, *, dtype, threads, seed=0):
     return Problem(layer, op, threads, x, w, b, dy)
 
 
-def _exact_y(problem, n, k, p, q):
+def _taps(layer):
+    return itertools.product(*map(range, layer.kernel))
+
+
+def _seen(layer, output, tap):
+    """The position that a tap of an output reads, or None in the padding."""
+    axes = zip(output, tap, layer.stride, layer.padding, layer.dilation, strict=True)
+    at = tuple(o * s - p + t * d for o, t, s, p, d in axes)
+    inside = all(0 <= i < n for i, n in zip(at, layer.size, strict=True))
+    return at if inside else None
+
+
+def _seeing(layer, at, tap):
+    """The output whose tap reads this position, or None."""
+    axes = zip(at, tap, layer.stride, layer.padding, layer.dilation, strict=True)
+    found = [divmod(i + p - t * d, s) for i, t, s, p, d in axes]
+    inside = all(off == 0 and 0 <= o < n for (o, off), n in zip(found, layer.out_size, strict=True))
+    return tuple(o for o, _ in found) if inside else None
+
+
+def _exact_y(problem, n, k, *output):
     layer, group = problem.layer, k // (problem.layer.K // problem.layer.groups)
     channels = layer.C // layer.groups
+    mine = slice(group * channels, (group + 1) * channels)
     total = float(problem.b[k])
-    for r in range(layer.R):
-        for s in range(layer.S):
-            h = p * layer.stride - layer.pad_h + r * layer.dilation
-            v = q * layer.stride - layer.pad_w + s * layer.dilation
-            if 0 <= h < layer.H and 0 <= v < layer.W:
-                taps = problem.x[n, group * channels : (group + 1) * channels, h, v]
-                total += np.dot(taps.astype(np.float64), problem.w[k, :, r, s])
+    for tap in _taps(layer):
+        at = _seen(layer, output, tap)
+        if at is not None:
+            terms = problem.x[(n, mine, *at)].astype(np.float64)
+            total += np.dot(terms, problem.w[(k, slice(None), *tap)])
     return total
 
 
-def _exact_dx(problem, n, c, h, v):
+def _exact_dx(problem, n, c, *at):
     layer = problem.layer
     group, channel = divmod(c, layer.C // layer.groups)
     filters = layer.K // layer.groups
     mine = slice(group * filters, (group + 1) * filters)
     total = 0.0
-    for r in range(layer.R):
-        for s in range(layer.S):
-            p, p_off = divmod(h + layer.pad_h - r * layer.dilation, layer.stride)
-            q, q_off = divmod(v + layer.pad_w - s * layer.dilation, layer.stride)
-            if p_off == q_off == 0 and 0 <= p < layer.P and 0 <= q < layer.Q:
-                taps = problem.dy[n, mine, p, q].astype(np.float64)
-                total += np.dot(taps, problem.w[mine, channel, r, s])
+    for tap in _taps(layer):
+        output = _seeing(layer, at, tap)
+        if output is not None:
+            terms = problem.dy[(n, mine, *output)].astype(np.float64)
+            total += np.dot(terms, problem.w[(mine, channel, *tap)])
     return total
 
 
-def _exact_dw(problem, k, c, r, s):
+def _exact_dw(problem, k, c, *tap):
     layer = problem.layer
     group = k // (layer.K // layer.groups)
-    plane = problem.x[:, group * (layer.C // layer.groups) + c]
-    rows = np.arange(layer.P) * layer.stride - layer.pad_h + r * layer.dilation
-    cols = np.arange(layer.Q) * layer.stride - layer.pad_w + s * layer.dilation
-    p, q = (rows >= 0) & (rows < layer.H), (cols >= 0) & (cols < layer.W)
-    taps = plane[:, rows[p][:, None], cols[q]].astype(np.float64)
-    return float((taps * problem.dy[:, k][:, p][:, :, q]).sum())
+    x = problem.x[:, group * (layer.C // layer.groups) + c].astype(np.float64)
+    dy = problem.dy[:, k]
+    axes = zip(tap, layer.stride, layer.padding, layer.dilation, strict=True)
+    for axis, (t, stride, pad, dilation) in enumerate(axes, 1):
+        at = np.arange(dy.shape[axis]) * stride - pad + t * dilation
+        inside = (at >= 0) & (at < x.shape[axis])
+        x, dy = x.take(at[inside], axis), dy.compress(inside, axis)
+    return float((x * dy).sum())

@@ -79,11 +79,11 @@ class Library:
 
 
 def channels_last(array):
-    return np.ascontiguousarray(array.transpose(0, 2, 3, 1))
+    return np.ascontiguousarray(np.moveaxis(array, 1, -1))
 
 
 def channels_first(array):
-    return array.transpose(0, 3, 1, 2)
+    return np.moveaxis(array, -1, 1)
 
 
 class Fastconv(Library):
@@ -116,9 +116,10 @@ class Fastconv(Library):
 
         fastconv.set_num_threads(problem.threads)
         last = self.layout == "NHWC"
+        layout = self.layout.replace("H", "DH") if problem.x.ndim == 5 else self.layout
         x, dy = (channels_last(a) if last else a for a in (problem.x, problem.dy))
         w, b, need = problem.w, problem.b, problem.result_names
-        options = {**problem.geometry, "layout": self.layout, "algorithm": self.algorithm}
+        options = {**problem.geometry, "layout": layout, "algorithm": self.algorithm}
 
         def to_arrays(result):
             if problem.op == "forward":

@@ -111,7 +111,7 @@ class FastconvNetwork:
 
     @staticmethod
     def _geometry(layer):
-        return {"stride": layer.stride, "padding": layer.pad_h, "groups": layer.groups}
+        return {"stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
 
     def conv(self, node, training, x, w, b=None):
         import fastconv
@@ -172,7 +172,7 @@ class FastconvNetwork:
         import fastconv
 
         layer = node.layer
-        window = {"stride": layer.stride, "padding": layer.pad_h}
+        window = {"stride": layer.stride, "padding": layer.padding}
         y, indices = fastconv.max_pool_forward(x, layer.R, **window)
         return y, (indices, x.shape)
 
@@ -267,7 +267,7 @@ class TorchNetwork:
         x = inputs[0]
         if node.kind == "conv":
             w, b = parameters if len(parameters) == 2 else (*parameters, None)
-            y = functional.conv2d(x, w, b, layer.stride, layer.pad_h, 1, layer.groups)
+            y = functional.conv2d(x, w, b, layer.stride, layer.padding, 1, layer.groups)
             return y.relu_() if node.relu else y
         if node.kind == "conv_transpose":
             return functional.conv_transpose2d(x, *parameters, stride=2)
@@ -278,7 +278,7 @@ class TorchNetwork:
         if node.kind == "relu":
             return functional.relu(x)
         if node.kind == "max_pool":
-            return functional.max_pool2d(x, layer.R, layer.stride, layer.pad_h)
+            return functional.max_pool2d(x, layer.R, layer.stride, layer.padding)
         if node.kind == "mean":
             return functional.adaptive_avg_pool2d(x, 1)[:, :, 0, 0]
         if node.kind == "flat":

@@ -9,21 +9,22 @@ from operators import BATCH_NORM_EPS, max_pool, sigmoid
 
 def _windows(x, layer):
     """(N, C, P, Q, R, S), zeros in the padding."""
-    padded = np.pad(x, ((0, 0), (0, 0), (layer.pad_h,) * 2, (layer.pad_w,) * 2))
-    view = np.lib.stride_tricks.sliding_window_view(padded, (layer.R, layer.S), (2, 3))
-    return view[:, :, :: layer.stride, :: layer.stride]
+    stride_h, stride_w = layer.stride
+    padded = np.pad(x, ((0, 0), (0, 0), *((pad, pad) for pad in layer.padding)))
+    view = np.lib.stride_tricks.sliding_window_view(padded, layer.kernel, (2, 3))
+    return view[:, :, ::stride_h, ::stride_w]
 
 
 def _scattered(taps, layer):
     """The adjoint of _windows: taps, (N, C, R, S, P, Q), are added up where they came from."""
-    shape = layer.N, layer.C, layer.H + 2 * layer.pad_h, layer.W + 2 * layer.pad_w
-    padded, stride = np.zeros(shape, taps.dtype), layer.stride
+    (stride_h, stride_w), (pad_h, pad_w) = layer.stride, layer.padding
+    padded = np.zeros((layer.N, layer.C, layer.H + 2 * pad_h, layer.W + 2 * pad_w), taps.dtype)
     for r in range(layer.R):
         for s in range(layer.S):
-            rows = slice(r, r + layer.P * stride, stride)
-            cols = slice(s, s + layer.Q * stride, stride)
+            rows = slice(r, r + layer.P * stride_h, stride_h)
+            cols = slice(s, s + layer.Q * stride_w, stride_w)
             padded[:, :, rows, cols] += taps[:, :, r, s]
-    return padded[:, :, layer.pad_h :, layer.pad_w :][:, :, : layer.H, : layer.W]
+    return padded[:, :, pad_h:, pad_w:][:, :, : layer.H, : layer.W]
 
 
 def _max_pool_forward(layer, x):
@@ -40,7 +41,7 @@ def _max_pool_backward(layer, dy, indices):
 
 def _tiles(layer):
     """Whether the windows are a mosaic of x."""
-    return (layer.P * layer.R, layer.Q * layer.S, layer.pad_h) == (layer.H, layer.W, 0)
+    return (layer.P * layer.R, layer.Q * layer.S, layer.padding[0]) == (layer.H, layer.W, 0)
 
 
 def _avg_pool_forward(layer, x):

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from layers import Layer
+from layers import Layer, image_layer
 from layers import Problem as Convolution
 
 # Per op: arrays in, in the order of fastconv's function of that name, and arrays out.
@@ -87,14 +87,16 @@ def _convolved(layer, name, index, *, x=None, w=None, dy=None):
 def max_pool(x, layer):
     """y and indices: the first maximum of each window."""
     lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
-    pads = (0, 0), (0, 0), (layer.pad_h,) * 2, (layer.pad_w,) * 2
+    stride_h, stride_w = layer.stride
+    pad_h, pad_w = layer.padding
+    pads = (0, 0), (0, 0), (pad_h, pad_h), (pad_w, pad_w)
     padded = np.pad(x, pads, constant_values=lowest)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (layer.R, layer.S), (2, 3))
-    windows = windows[:, :, :: layer.stride, :: layer.stride].reshape(*layer.y_shape, -1)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, layer.kernel, (2, 3))
+    windows = windows[:, :, ::stride_h, ::stride_w].reshape(*layer.y_shape, -1)
     tap = windows.argmax(-1)
     y = np.take_along_axis(windows, tap[..., None], -1)[..., 0]
-    row = np.arange(layer.P)[:, None] * layer.stride - layer.pad_h + tap // layer.S
-    col = np.arange(layer.Q) * layer.stride - layer.pad_w + tap % layer.S
+    row = np.arange(layer.P)[:, None] * stride_h - pad_h + tap // layer.S
+    col = np.arange(layer.Q) * stride_w - pad_w + tap % layer.S
     return y, row * layer.W + col
 
 
@@ -119,9 +121,9 @@ class Pool(Operator):
         if op == "adaptive_avg_pool_forward":
             found["output_size"] = 1
         if op.startswith("avg") or op == "max_pool_forward":
-            found["kernel_size"] = (layer.R, layer.S)
-            found["stride"] = (layer.stride, layer.stride)
-            found["padding"] = (layer.pad_h, layer.pad_w)
+            found["kernel_size"] = layer.kernel
+            found["stride"] = layer.stride
+            found["padding"] = layer.padding
         return found
 
     def arrays(self, op, normal, rng):
@@ -149,7 +151,8 @@ class Pool(Operator):
 
     def _exact_maximum(self, x, name, index):
         layer, (n, c, p, q) = self.layer, index
-        top, left = p * layer.stride - layer.pad_h, q * layer.stride - layer.pad_w
+        outputs = zip((p, q), layer.stride, layer.padding, strict=True)
+        top, left = (o * stride - pad for o, stride, pad in outputs)
         first_row, first_col = max(top, 0), max(left, 0)
         taps = x[n, c, first_row : top + layer.R, first_col : left + layer.S]
         row, col = np.unravel_index(taps.argmax(), taps.shape)
@@ -174,10 +177,10 @@ class Transpose(Operator):
     def options(self, op, layout):
         layer, pad = self.layer, self.output_padding
         return {
-            "stride": (layer.stride, layer.stride),
-            "padding": (layer.pad_h, layer.pad_w),
+            "stride": layer.stride,
+            "padding": layer.padding,
             "output_padding": (pad, pad),
-            "dilation": (layer.dilation, layer.dilation),
+            "dilation": layer.dilation,
             "groups": layer.groups,
             "layout": layout,
         }
@@ -220,9 +223,9 @@ class Columns(Operator):
     def options(self, op, layout):
         layer = self.layer
         found = {
-            "kernel_size": (layer.R, layer.S),
-            "stride": (layer.stride, layer.stride),
-            "padding": (layer.pad_h, layer.pad_w),
+            "kernel_size": layer.kernel,
+            "stride": layer.stride,
+            "padding": layer.padding,
         }
         return found if op == "im2col" else {**found, "x_shape": layer.x_shape}
 
@@ -411,20 +414,20 @@ def random_operator_problem(operator, op, *, dtype, threads, layout, seed=0):
 def _pool(name, x_shape, kernel, stride, pad, **more):
     c = x_shape[1]
     geometry = (c, kernel, kernel, stride, pad, pad, 1, c)
-    return Pool(name, Layer(name, *x_shape, *geometry), **more)
+    return Pool(name, image_layer(name, *x_shape, *geometry), **more)
 
 
 def _transpose(name, x_shape, out_channels, kernel, stride, pad, output_padding=0, groups=1):
     n, c, *size = x_shape
     y_size = ((s - 1) * stride - 2 * pad + kernel + output_padding for s in size)
     geometry = (c, kernel, kernel, stride, pad, pad, 1, groups)
-    return Transpose(name, Layer(name, n, out_channels, *y_size, *geometry), output_padding)
+    return Transpose(name, image_layer(name, n, out_channels, *y_size, *geometry), output_padding)
 
 
 def _columns(name, x_shape, kernel, stride, pad):
     c = x_shape[1]
     geometry = (c * kernel * kernel, kernel, kernel, stride, pad, pad, 1, c)
-    return Columns(name, Layer(name, *x_shape, *geometry))
+    return Columns(name, image_layer(name, *x_shape, *geometry))
 
 
 # Shapes are those of x, channels first; then kernel, stride, padding.

@@ -6,6 +6,7 @@ NumPy as the course has it, PyTorch and JAX are here; the inference engines are 
 from __future__ import annotations
 
 import importlib.util
+import math
 
 import numpy as np
 import numpy_operators
@@ -48,57 +49,59 @@ class NumpyIm2col(Library):
 
     @staticmethod
     def _indices(layer):
-        """Channel, row and column in the padded image, as (C*R*S, P*Q) index arrays."""
-        channel = np.repeat(np.arange(layer.C), layer.R * layer.S)
-        tap_h = np.tile(np.repeat(np.arange(layer.R), layer.S), layer.C) * layer.dilation
-        tap_w = np.tile(np.arange(layer.S), layer.C * layer.R) * layer.dilation
-        top = np.repeat(np.arange(layer.P), layer.Q) * layer.stride
-        left = np.tile(np.arange(layer.Q), layer.P) * layer.stride
-        return channel[:, None], tap_h[:, None] + top, tap_w[:, None] + left
+        """Channel and position in the padded image, as (C * taps, outputs) index arrays."""
+        taps, outputs = math.prod(layer.kernel), math.prod(layer.out_size)
+        channel = np.repeat(np.arange(layer.C), taps)
+        axes = zip(
+            np.indices(layer.kernel).reshape(-1, taps),
+            np.indices(layer.out_size).reshape(-1, outputs),
+            layer.stride,
+            layer.dilation,
+            strict=True,
+        )
+        at = [(np.tile(t * d, layer.C)[:, None] + o * s) for t, o, s, d in axes]
+        return channel[:, None], *at
 
     def _columns(self, problem):
-        """(G, C/G*R*S, P*Q*N)."""
+        """(G, C/G * taps, outputs * N)."""
         layer = problem.layer
-        pad_h, pad_w = (layer.pad_h, layer.pad_h), (layer.pad_w, layer.pad_w)
-        padded = np.pad(problem.x, ((0, 0), (0, 0), pad_h, pad_w))
-        channel, row, col = self._indices(layer)
-        columns = padded[:, channel, row, col]
+        padded = np.pad(problem.x, ((0, 0), (0, 0), *((pad, pad) for pad in layer.padding)))
+        columns = padded[(slice(None), *self._indices(layer))]
         return columns.transpose(1, 2, 0).reshape(layer.groups, layer.depth("forward"), -1)
 
     @staticmethod
     def _filters(problem):
-        """(G, K/G, C/G*R*S)."""
+        """(G, K/G, C/G * taps)."""
         layer = problem.layer
         return problem.w.reshape(layer.groups, layer.K // layer.groups, -1)
 
     @staticmethod
     def _dy_rows(problem):
-        """(G, K/G, P*Q*N)."""
+        """(G, K/G, outputs * N)."""
         layer = problem.layer
-        rows = problem.dy.transpose(1, 2, 3, 0)
+        rows = np.moveaxis(problem.dy, 0, -1)
         return rows.reshape(layer.groups, layer.K // layer.groups, -1)
 
     def _forward(self, problem):
         layer = problem.layer
         y = self._filters(problem) @ self._columns(problem)
         y = y.reshape(layer.K, -1) + problem.b[:, None]
-        y = y.reshape(layer.K, layer.P, layer.Q, layer.N).transpose(3, 0, 1, 2)
-        return (np.ascontiguousarray(y),)
+        y = y.reshape(layer.K, *layer.out_size, layer.N)
+        return (np.ascontiguousarray(np.moveaxis(y, -1, 0)),)
 
     def _dx(self, problem):
         layer = problem.layer
         columns = self._filters(problem).transpose(0, 2, 1) @ self._dy_rows(problem)
-        columns = columns.reshape(layer.C * layer.R * layer.S, -1, layer.N).transpose(2, 0, 1)
-        shape = (layer.N, layer.C, layer.H + 2 * layer.pad_h, layer.W + 2 * layer.pad_w)
-        padded = np.zeros(shape, problem.dtype)
-        channel, row, col = self._indices(layer)
-        np.add.at(padded, (slice(None), channel, row, col), columns)
-        inside_h, inside_w = slice(layer.pad_h, layer.pad_h + layer.H), layer.pad_w + layer.W
-        return (np.ascontiguousarray(padded[:, :, inside_h, layer.pad_w : inside_w]),)
+        columns = columns.reshape(layer.C * math.prod(layer.kernel), -1, layer.N).transpose(2, 0, 1)
+        size = (n + 2 * pad for n, pad in zip(layer.size, layer.padding, strict=True))
+        padded = np.zeros((layer.N, layer.C, *size), problem.dtype)
+        np.add.at(padded, (slice(None), *self._indices(layer)), columns)
+        inside = (slice(p, p + n) for n, p in zip(layer.size, layer.padding, strict=True))
+        return (np.ascontiguousarray(padded[(..., *inside)]),)
 
     def _dw(self, problem):
         dw = self._dy_rows(problem) @ self._columns(problem).transpose(0, 2, 1)
-        return dw.reshape(problem.w.shape), problem.dy.sum(axis=(0, 2, 3))
+        return dw.reshape(problem.w.shape), problem.dy.sum(axis=(0, *range(2, problem.dy.ndim)))
 
 
 class PyTorch(Library):
@@ -118,7 +121,8 @@ class PyTorch(Library):
 
     def _ways(self, problem):
         torch = self._torch(problem)
-        formats = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+        last = torch.channels_last_3d if len(problem.layer.size) == 3 else torch.channels_last
+        formats = {"contiguous": torch.contiguous_format, "channels_last": last}
         return [self._way(torch, problem, name, fmt) for name, fmt in formats.items()]
 
     @staticmethod
@@ -131,8 +135,11 @@ class PyTorch(Library):
         b = torch.from_numpy(problem.b)
         wanted = [problem.op == "dx", problem.op == "dw", problem.op == "dw"]
 
+        volume = len(layer.size) == 3
+        conv = torch.nn.functional.conv3d if volume else torch.nn.functional.conv2d
+
         def forward():
-            return (torch.nn.functional.conv2d(x, w, b, **geometry),)
+            return (conv(x, w, b, **geometry),)
 
         def backward():
             gradients = torch.ops.aten.convolution_backward(
@@ -144,7 +151,7 @@ class PyTorch(Library):
                 geometry["padding"],
                 geometry["dilation"],
                 False,  # not transposed
-                [0, 0],
+                [0] * len(layer.size),
                 layer.groups,
                 wanted,
             )
@@ -168,8 +175,15 @@ class Jax(Library):
         geometry = problem.geometry
         x, dy, w = problem.x, problem.dy, problem.w
         if last:
-            x, dy, w = channels_last(x), channels_last(dy), w.transpose(2, 3, 1, 0)
+            x, dy, w = channels_last(x), channels_last(dy), np.moveaxis(w, (1, 0), (-2, -1))
         x, w, b, dy = (jax.numpy.asarray(a) for a in (x, w, problem.b, dy))
+        axes = tuple(range(2, 2 + len(problem.layer.size)))
+        space = "DHW"[-len(axes) :]
+        names = (
+            (f"N{space}C", f"{space}IO", f"N{space}C")
+            if last
+            else (f"NC{space}", f"OI{space}", f"NC{space}")
+        )
 
         def conv(x, w):
             return jax.lax.conv_general_dilated(
@@ -178,26 +192,26 @@ class Jax(Library):
                 geometry["stride"],
                 [(pad, pad) for pad in geometry["padding"]],
                 rhs_dilation=geometry["dilation"],
-                dimension_numbers=("NHWC", "HWIO", "NHWC") if last else ("NCHW", "OIHW", "NCHW"),
+                dimension_numbers=tuple(names),
                 feature_group_count=geometry["groups"],
             )
 
         def forward(x, w, b, dy):
-            return (conv(x, w) + (b if last else b[:, None, None]),)
+            return (conv(x, w) + (b if last else b.reshape(-1, *[1] * len(axes))),)
 
         def dx(x, w, b, dy):
             return jax.vjp(lambda v: conv(v, w), x)[1](dy)
 
         def dw(x, w, b, dy):
-            axes = (0, 1, 2) if last else (0, 2, 3)
-            return *jax.vjp(lambda v: conv(x, v), w)[1](dy), dy.sum(axes)
+            summed = (0, *(axis - 1 if last else axis for axis in axes))
+            return *jax.vjp(lambda v: conv(x, v), w)[1](dy), dy.sum(summed)
 
         compiled = jax.jit({"forward": forward, "dx": dx, "dw": dw}[problem.op])
 
         def to_arrays(result):
             arrays = [np.asarray(r) for r in result]
             if last and problem.op == "dw":
-                arrays[0] = arrays[0].transpose(3, 2, 0, 1)
+                arrays[0] = np.moveaxis(arrays[0], (-2, -1), (1, 0))
             elif last:
                 arrays[0] = channels_first(arrays[0])
             return tuple(arrays)
@@ -205,7 +219,7 @@ class Jax(Library):
         def run():
             return jax.block_until_ready(compiled(x, w, b, dy))
 
-        return Way("NHWC" if last else "NCHW", run, to_arrays)
+        return Way(names[0], run, to_arrays)
 
 
 PEERS = {

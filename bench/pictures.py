@@ -1,7 +1,8 @@
-"""Bars of the ratios to each peer, and the roofline of convolutions. Needs matplotlib."""
+"""Ratios to each peer, as bars and sorted, and the roofline of convolutions. Needs matplotlib."""
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import matplotlib
@@ -23,7 +24,12 @@ COLOURS = {
     "mnn": "#d55e00",
 }
 MARKERS = {"forward": "o", "dx": "^", "dw": "s"}
+BARS = 60  # layers; of more there are no bars
 MANY = 12  # layers; more of them are not named in the roofline
+
+
+def _as_ratio(value, _):
+    return f"{value:g}" if value >= 1 else f"1/{1 / value:g}"
 
 
 def _bars(axes, results, table, threads):
@@ -39,7 +45,7 @@ def _bars(axes, results, table, threads):
         axes.bar(at, np.array(heights) - 1, width, bottom=1, color=COLOURS[peer])
     axes.axhline(1, color="black", linewidth=1)
     axes.set_yscale("log", base=2)
-    axes.yaxis.set_major_formatter(lambda v, _: f"{v:g}" if v >= 1 else f"1/{1 / v:g}")
+    axes.yaxis.set_major_formatter(_as_ratio)
     axes.set_xlim(-0.6, len(tasks) - 0.4)
     axes.set_xticks(range(len(tasks)), [task.label for task in tasks], rotation=60, ha="right")
     axes.set_ylabel("peer's time / fastconv's")
@@ -52,7 +58,8 @@ def draw_ratios(results, tables, path):
     """One panel per table and number of threads; those of convolutions share their layers."""
     panels = [(table, t) for t in results.settings["threads"] for table in tables]
     shared, widest = tables[0] in OPS, max(len(results.rows(table)) for table in tables)
-    height = 2 + 2.6 * len(panels) if shared else 5.2 * len(panels)
+    names = 0.065 * max(len(task.label) for table in tables for task in results.rows(table))
+    height = 0.7 + names + 2.6 * len(panels) if shared else 5.2 * len(panels)
     size = (max(8, 2 + 0.55 * widest), height)
     figure, axes = plt.subplots(len(panels), 1, figsize=size, squeeze=False, sharex=shared)
     for panel, (table, threads) in zip(axes[:, 0], panels, strict=True):
@@ -62,6 +69,34 @@ def draw_ratios(results, tables, path):
         options = {"loc": "upper center", "ncols": len(keys), "frameon": False}
         figure.legend(keys, results.settings["peers"], **options)
     figure.tight_layout(rect=(0, 0, 1, 1 - 0.4 / size[1]))
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def draw_sorted(results, ops, path):
+    """All ratios to a peer, sorted, one line an op; a panel per peer and number of threads."""
+    counts, peers = results.settings["threads"], results.peers(ops[0])
+    size = (1 + 4.5 * len(peers), 1 + 3.2 * len(counts))
+    figure, axes = plt.subplots(
+        len(counts), len(peers), figsize=size, squeeze=False, sharex=True, sharey=True
+    )
+    for (row, threads), (column, peer) in itertools.product(enumerate(counts), enumerate(peers)):
+        panel = axes[row, column]
+        for op, colour in zip(ops, ("ncnn", "mnn", "openvino"), strict=False):
+            values = sorted(report.ratios(results, op, threads, peer).values())
+            at = (np.arange(len(values)) + 0.5) / max(1, len(values))
+            panel.plot(100 * at, values, color=COLOURS[colour], label=results.measured(op))
+        panel.set_title(f"{peer}, {threads} thread{'s' if threads > 1 else ''}", loc="left")
+        panel.axhline(1, color="black", linewidth=1)
+        panel.set_yscale("log", base=2)
+        panel.yaxis.set_major_formatter(_as_ratio)
+        panel.grid(linewidth=0.4)
+    for panel in axes[-1]:
+        panel.set_xlabel("% of the layers")
+    for panel in axes[:, 0]:
+        panel.set_ylabel("peer's time / fastconv's")
+    axes[0, 0].legend(frameon=False, loc="upper left")
+    figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
@@ -133,9 +168,12 @@ def draw(results, folder):
     operators = [table for table in shown if table not in OPS]
     paths = []
     for name, tables in (("ratios.png", convolutions), ("operators.png", operators)):
-        if tables:
+        if tables and max(len(results.rows(table)) for table in tables) <= BARS:
             paths.append(Path(folder, name))
             draw_ratios(results, tables, paths[-1])
+    if convolutions and results.peers(convolutions[0]):
+        paths.append(Path(folder, "sorted.png"))
+        draw_sorted(results, convolutions, paths[-1])
     if convolutions and results.limits:
         paths.append(Path(folder, "roofline.png"))
         draw_roofline(results, convolutions, paths[-1])

@@ -8,12 +8,14 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from layers import OPS
+import numpy as np
+from layers import KINDS, OPS
 from machine import NOT_HELD
 from peers import find
 from tasks import rows
 
 TIMED = ("ok", "imprecise")
+SPREAD = 10  # layers from which on it is told how their ratios are spread
 DISTURBED = 0.03  # a share of the cores, taken by others, from which tables carry a warning
 
 
@@ -209,10 +211,46 @@ def table(results, name, threads):
     return Table(title, header, lines, summary, _notes(results, name, threads))
 
 
+def ratios(results, table, threads, peer):
+    """{task: ratio} of the rows that were timed, in the first malloc setting."""
+    where = {"threads": threads, "malloc": results.mallocs[0], "peer": peer}
+    found = {task: ratio(results.record(**where, **task.key)) for task in results.rows(table)}
+    return {task: value for task, value in found.items() if value is not None}
+
+
+SPREAD_HEADER = "peer|kind|layers|mean|worst|5 %|25 %|50 %|75 %|95 %|below 1.0|below 0.9".split("|")
+
+
+def _spread_row(peer, kind, values):
+    shares = [f"{np.mean(np.less(values, bound)):.0%}" for bound in (1.0, 0.9)]
+    points = [f"{value:.2f}" for value in np.percentile(values, (0, 5, 25, 50, 75, 95))]
+    return [peer, kind, str(len(values)), f"{geometric_mean(values):.2f}", *points, *shares]
+
+
+def spread(results, name, threads):
+    """How the ratios to each peer are spread over the layers of each kind."""
+    lines, summary = [], []
+    for peer in results.peers(name):
+        found = ratios(results, name, threads, peer)
+        by_kind = {kind: [] for kind in KINDS}
+        for task, value in found.items():
+            by_kind[task.subject.kind].append(value)
+        lines += [_spread_row(peer, kind, values) for kind, values in by_kind.items() if values]
+        if found:
+            summary.append(_spread_row(peer, "all", list(found.values())))
+    title = f"{results.heading(name, threads)}: ratios by kind"
+    return Table(title, SPREAD_HEADER, lines, summary, [])
+
+
 def tables(results):
-    settings = results.settings
+    found, settings = [], results.settings
     shown = [name for name in settings["ops"] if results.rows(name)]
-    return [table(results, name, t) for t in settings["threads"] for name in shown]
+    for threads in settings["threads"]:
+        for name in shown:
+            found.append(table(results, name, threads))
+            if name in OPS and len(results.rows(name)) >= SPREAD:
+                found.append(spread(results, name, threads))
+    return found
 
 
 def as_markdown(found):

@@ -39,9 +39,10 @@ class Task:
 
 
 def rows(settings, table):
-    """settings: layers and problems, the names chosen."""
+    """settings: set, layers and problems, the names chosen."""
     if table in OPS:
-        return [Task(table, one, table) for one in load() if one.name in settings["layers"]]
+        chosen = set(settings["layers"])
+        return [Task(table, one, table) for one in load(settings["set"]) if one.name in chosen]
     chosen = [one for one in PROBLEMS[table] if one.name in settings["problems"]]
     return [Task(table, one, op) for one in chosen for op in one.ops]
 

@@ -13,8 +13,7 @@ from operators import BATCH_NORM_EPS
 def _window(problem):
     """Kernel, stride, padding, dilation."""
     layer = problem.operator.layer
-    stride, pad, dilation = ((layer.stride,) * 2, (layer.pad_h, layer.pad_w), (layer.dilation,) * 2)
-    return (layer.R, layer.S), stride, pad, dilation
+    return layer.kernel, layer.stride, layer.padding, layer.dilation
 
 
 def _max_pool_forward(torch, problem, x):

@@ -140,7 +140,7 @@ def test_a_table_has_rates_ratios_and_what_was_refused():
     assert found.rows[1] == ["columns_cifar_5x5 col2im", "-", "-", "-", "-", "-"]
     assert found.summary[0][-2:] == ["1.50", "1.50"]
     assert found.notes == ["fastconv, columns_cifar_5x5 col2im, malloc warm: no time"]
-    held = settings | {"isa": "avx2", "has_better_isa": True, "ops": ["forward"]}
+    held = settings | {"isa": "avx2", "has_better_isa": True, "ops": ["forward"], "set": "layers"}
     held["layers"] = ["cifar_rn20_l3"]
     records = [record("forward", None, bytes=8e6, ours=ours) | {"layer": "cifar_rn20_l3"}]
     (found,) = report.tables(report.Results({}, held, {}, [], records))
