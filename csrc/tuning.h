@@ -209,16 +209,21 @@ enum { FC_WINOGRAD_MIN_TILES = 32 };
  * a panel at a time, in L2: rn50_l4_3x3 took 0.75 of the time, dx 0.82. `compare` --layers rn50_l4_3x3,vgg_c4. */
 enum { FC_WINOGRAD_WEIGHTS_BYTES = 10 << 20 };
 /* Bytes of a task, which keep its workspace below 16 MiB: of transformed tiles where each block transforms the weights;
- * of them and their products then, and where the weights are shared, which are part of the workspace. Not measured. */
+ * of them and their products then, and where the weights are shared, which are part of the workspace. Of 1024 -> 1024
+ * channels of 28x28, 1 and 3 MiB for the first took 1.12 and 1.16 times as long, of 2 times 512 -> 512 of 14x14 0.87
+ * and 1.0; 4 MiB for the second 1.31 and 1.0, 8 MiB 1.0; 2 and 3 MiB for the third 0.97 to 1.01 on two threads.
+ * `compare` --algorithm winograd --layers rn50_l4_3x3,vgg_c4; third: rn50_l2_3x3,rn50_l3_3x3 --threads 2. */
 enum {
     FC_WINOGRAD_LARGE_BLOCK_BYTES = 7 << 20,
     FC_WINOGRAD_MAX_BYTES = 11 << 20,
     FC_WINOGRAD_MAX_BYTES_SHARED = 5 << 20,
 };
 /* Bytes of all that a line of tiles needs, which is cut until it is enough; and points of its tiles above which it is
- * cut: 64 tiles of 36 points. Not measured. */
+ * cut: 64 tiles of 36 points. 1 MiB took 1.09 to 1.12 times as long (unet_hi, vgg_c1_1), 12 MiB 1.0; 32 tiles 1.09
+ * (unet_hi), 128 tiles 0.98 to 1.01. `compare` --algorithm winograd --ops forward --layers unet_hi,vgg_c1_1. */
 enum { FC_WINOGRAD_LINE_BYTES = 4 << 20, FC_WINOGRAD_LINE_POINTS = 64 * 36 };
-/* Bytes of a copy of lines of an image, beside which the tiles that are made of it fit L2. Not measured. */
+/* Bytes of a copy of lines of an image, beside which the tiles that are made of it fit L2. 64 KiB took 0.93 to 1.01 of
+ * the time, 256 KiB 0.98 to 1.01: `compare` --algorithm winograd --layers rn50_l2_3x3,rn50_l3_3x3,unet_hi. */
 enum { FC_WINOGRAD_COPY_BYTES = 128 << 10 };
 /* How many times as fast as the defining sums gathered GEMMs are: `compare` --layers rn50_l3_3x3 --algorithm naive. */
 enum { FC_WINOGRAD_REDO_RATIO = 100 };
@@ -235,7 +240,9 @@ enum { FC_WINOGRAD_DW_GROUP_BYTES = 320 << 10 };
 /* dw: tiles of a split, bytes of the sums of all splits, which must be added, and splits at most: with up to 1024 tiles
  * rn50_l1_3x3 and unet_valid took 1.16 times as long on two threads, on one thread 0.97 to 0.99 times. */
 enum { FC_WINOGRAD_DW_SPLIT_TILES = 512, FC_WINOGRAD_DW_SPLIT_BYTES = 6 << 20, FC_WINOGRAD_DW_MAX_SPLITS = 16 };
-/* dw: channels of a range that threads make do with. Not measured. */
+/* dw: channels of a range that threads make do with: on two threads rn50_l2_3x3 took 1.17 times as long with 16, 0.99
+ * with 64 and 1.89 with 128; vgg_c4 and rn50_l4_3x3 0.98 to 1.02. `compare` --ops dw --algorithm winograd --threads
+ * 2. */
 enum { FC_WINOGRAD_DW_MIN_RANGE = 32 };
 
 /* ---- Gathered GEMMs, y and dx: conv/gemm/; blocks: geometry/ ---- */
@@ -357,7 +364,8 @@ enum {
     /* ... or where strided planes in place, which are read again for each range of dy's channels, take more bytes than
      * these of L2 (rn50_l2_down1x1: 0.79; stride 1, 512 -> 256 channels of 28x28: 1.06). */
     FC_GEMM_DW_MAX_READ_AGAIN = 1 << 20,
-    /* Lines of a block, about: taps further apart are copied apart. Not measured. */
+    /* Lines of a block, about: taps further apart are copied apart. 8, 16 and 64 took 0.99 to 1.04 of the time of
+     * aspp_d12, rn50_stem, conv5x5 and rn50_l2_down1x1, 0.91 to 1.0 of wavenet_1d's. */
     FC_GEMM_DW_BLOCK_LINES = 32,
     /* Bytes of the planes and of the transposed dy that a block holds, together within L2: half of the planes' took
      * 0.99 to 1.03 (rn50_l3_3x3, vgg_c3_1), twice 0.94 (rn50_l2_down1x1) to 1.01; half of dy's 0.99 to 1.04
@@ -451,17 +459,21 @@ enum {
      * times as long, 4 KiB 1.05; 48 filters 1.05, of 4096 channels 1.25. */
     FC_FULLY_CONNECTED_LINE_BYTES = 8192,
     FC_FULLY_CONNECTED_FILTERS = 24,
-    /* Images of a block of y and of dx, filters of a block of dw. Not measured. */
+    /* Images of a block of y and of dx, filters of a block of dw. y of 256 and 1000 images took 0.78 and 0.86 of the
+     * time with 256, of 64 images 0.98; dx 1.0. 32 filters took 0.97 to 1.15, 128 0.99 to 1.01. */
     FC_FULLY_CONNECTED_IMAGES = 128,
     FC_FULLY_CONNECTED_DW_FILTERS = 64,
-    /* Bytes of a block's positions of dx, with as few images as a tile has, and with more. Not measured. */
+    /* Bytes of a block's positions of dx, with as few images as a tile has, and with more. 8 KiB took 1.02 to 1.15
+     * times as long, 32 KiB 0.90 to 0.97; with more images 1 KiB 0.99 to 1.12, 4 KiB 0.86 to 0.99. */
     FC_FULLY_CONNECTED_FEW_DX_BYTES = 16384,
     FC_FULLY_CONNECTED_DX_BYTES = 2048,
-    /* Filters that dx sums at a time, with at most so many images, and with more. Not measured. */
+    /* Filters that dx sums at a time, with at most so many images, and with more. 4 took 1.29 times as long, 16 1.03;
+     * from 1 or 4 images on 0.92 to 1.03; 32 filters 0.98 to 1.06, 128 0.97 to 1.0. */
     FC_FULLY_CONNECTED_FEW_IMAGES = 2,
     FC_FULLY_CONNECTED_FEW_TERMS = 8,
     FC_FULLY_CONNECTED_TERMS = 64,
-    /* Images that dw sums at a time, and bytes of x that they have in a block. Not measured. */
+    /* Images that dw sums at a time, and bytes of x that they have in a block: half and twice of either took 0.98 to
+     * 1.02 of the time. */
     FC_FULLY_CONNECTED_DW_TERMS = 256,
     FC_FULLY_CONNECTED_DW_BYTES = 256 << 10,
     /* Blocks for each thread from which on it does not matter that some threads get one more than others. */
