@@ -245,6 +245,38 @@ enum { FC_WINOGRAD_DW_SPLIT_TILES = 512, FC_WINOGRAD_DW_SPLIT_BYTES = 6 << 20, F
  * 2. */
 enum { FC_WINOGRAD_DW_MIN_RANGE = 32 };
 
+/* ---- Products over packed panels: conv/packed/ ---- */
+
+/* Bytes of the panels of a block, which stay in L2 beside what is read from memory. */
+enum { FC_PACKED_BLOCK_BYTES = 200 << 10, FC_PACKED_BLOCK_OUTPUTS = 1024 };
+/* Terms of the longest chain of sums in one register, for its accuracy (bench/accuracy.py). */
+enum { FC_PACKED_CHAIN = 1152 };
+/* Bytes of x above which, and register tiles of channels up to which, what the next block reads is fetched to L2
+ * meanwhile: of 256 -> 64 channels of 56x56 it saves 8 %, dx of 24 -> 144 26 %; where x is in L3 it costs up to
+ * 11 %. */
+enum { FC_PACKED_FETCH_BYTES = 5 << 20, FC_PACKED_FETCH_TILES = 32 };
+/* Panels up to which weights that lie apart, as dx's do, are read in place, in chunks of so many terms, whose cache
+ * lines stay in L1; bytes of weights that are packed at once, of more in parts: a bound of the workspace. */
+enum { FC_PACKED_FEW_PANELS = 8, FC_PACKED_FEW_TERMS = 256, FC_PACKED_WEIGHT_BYTES = 8 << 20 };
+/* Terms whose weights are packed for all register tiles at a time: their lines stay in L1. */
+enum { FC_PACKED_WEIGHT_TERMS = 64 };
+/* What it is taken for unasked: outputs of all images and of one at least; output channels of a correlation, where
+ * register tiles of gathered GEMMs have up to so many rows, as with 16 vector registers, fewer if planes are multiples
+ * of 4 KiB apart; and where tiles have more. Layers of zoo.csv with one tap, y and dx, took 0.8 of the time (AVX2, 40
+ * channels and more; of 24 to 40 1.0, of 16 to 24 1.03, but 64x64 planes 0.5 to 0.7), with AVX-512 0.94 (512 and more;
+ * of 128 to 512 0.97): `choose.py --set zoo --layers '*-1x1*' --isa avx2`. */
+enum {
+    FC_PACKED_MIN_OUTPUTS = 32,
+    FC_PACKED_MIN_OUTPUTS_OF_IMAGE = 16,
+    FC_PACKED_FEW_ROWS = 4,
+    FC_PACKED_MIN_CHANNELS = 40,
+    FC_PACKED_MIN_CHANNELS_COLLIDING = 16,
+    FC_PACKED_COLLIDE_BYTES = 4096,
+    FC_PACKED_MIN_CHANNELS_MANY_ROWS = 512,
+};
+/* Cycles: a term of a register tile at least; of an element that is packed; of a vector that is stored. */
+static const double FC_PACKED_LATENCY = 4, FC_PACKED_PACK = 0.25, FC_PACKED_STORE = 4;
+
 /* ---- Gathered GEMMs, y and dx: conv/gemm/; blocks: geometry/ ---- */
 
 enum {

@@ -17,6 +17,15 @@ try:
 finally:
     sys.path.remove(BENCH)
 
+
+@pytest.fixture(autouse=True)
+def pytorch_keeps_its_gradients():
+    """The peer switches them off, for all of a process."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_grad_enabled(True)
+
+
 LAYERS = {
     "signal": layers.image_layer("signal", 2, 4, 1, 17, 6, 1, 3, 1, 0, 2, 2, 1),
     "strided": layers.image_layer("strided", 2, 3, 9, 8, 4, 3, 3, 2, 1, 1, 1, 1),

@@ -13,6 +13,8 @@ extern const fc_path fc_path_direct_channels, fc_path_direct_narrow, fc_path_dir
 extern const fc_path fc_path_winograd_2x2_3x3, fc_path_winograd_4x4_3x3, fc_path_winograd_4x2_5x5,
     fc_path_winograd_5x5_2x2, fc_path_winograd_5_2, fc_path_winograd_4_3, fc_path_winograd_4_5, fc_path_winograd_2_7;
 
+extern const fc_path fc_path_packed_pixels;
+
 /* Gathered GEMMs of y and dx; of some dx has its own. */
 extern const fc_path fc_path_gemm_pixels, fc_path_gemm_pixels_apart, fc_path_gemm_channels, fc_path_gemm_pieces,
     fc_path_gemm_row_pieces, fc_path_gemm_mixed, fc_path_gemm_dx_pieces, fc_path_gemm_dx_row_pieces,

@@ -85,6 +85,24 @@ fc_weights_gradient fc_conv_weights_gradient(const fc_conv_job *j, ptrdiff_t g, 
     return gradient;
 }
 
+/* Whether outputs are the positions of the axis, one for one. */
+static int is_identity(const fc_axis *a) {
+    return a->taps == 1 && a->stride == 1 && a->tap == 0 && a->size == a->outputs;
+}
+
+fc_correlation fc_merge_axes(const fc_correlation *correlation) {
+    fc_correlation c = *correlation;
+    fc_axis *h = &c.axis[0], *w = &c.axis[1];
+    if (is_identity(h) && is_identity(w) && h->source_stride == w->size * w->source_stride &&
+        h->target_stride == w->size * w->target_stride) {
+        w->size = w->outputs = h->size * w->size;
+        w->weight += h->weight;
+        h->size = h->outputs = 1;
+        h->weight = 0;
+    }
+    return c;
+}
+
 /* Taps so many apart reach the same positions of dx, modulo the stride. */
 static ptrdiff_t period_of(const fc_conv_problem *p, int axis) {
     return p->stride[axis] / greatest_common_divisor(p->stride[axis], p->dilation[axis]);

@@ -35,6 +35,9 @@ fc_axis fc_conv_backward_bound(const fc_conv_problem *p, int axis);
 /* The correlation whose y is output plane o of group g: of the forward, and of dw. It uses the lists. */
 fc_correlation fc_conv_forward_correlation(const fc_conv_job *j, ptrdiff_t g, ptrdiff_t o);
 
+/* Images that are read and written pixel by pixel, without a gap, become lines. */
+fc_correlation fc_merge_axes(const fc_correlation *correlation);
+
 /* The adjoint in the weights of a correlation of output planes of group g. */
 fc_weights_gradient fc_conv_weights_gradient(const fc_conv_job *j, ptrdiff_t g, const fc_correlation *c);
 

@@ -11,6 +11,7 @@
 #include "../kernels/move.tmpl.h"
 #include "../kernels/direct.tmpl.h"
 #include "../kernels/product.tmpl.h"
+#include "../kernels/panels.tmpl.h"
 #include "../kernels/direct_lines.tmpl.h"
 #include "../kernels/direct_lines_gradient.tmpl.h"
 #include "../kernels/direct_narrow.tmpl.h"
@@ -75,6 +76,25 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
 #else
     .outer = {FC_NAME(outer_1), FC_NAME(outer_2), FC_NAME(outer_3), FC_NAME(outer_4)},
 #endif
+    .panel =
+        {
+            {FC_NAME(panel_1x1), FC_NAME(panel_1x2)},
+            {FC_NAME(panel_2x1), FC_NAME(panel_2x2)},
+            {FC_NAME(panel_3x1), FC_NAME(panel_3x2)},
+            {FC_NAME(panel_4x1), FC_NAME(panel_4x2)},
+            {FC_NAME(panel_5x1), FC_NAME(panel_5x2)},
+#if FC_REGISTERS >= 32
+            {FC_NAME(panel_6x1), FC_NAME(panel_6x2)},
+            {FC_NAME(panel_7x1), FC_NAME(panel_7x2)},
+            {FC_NAME(panel_8x1), FC_NAME(panel_8x2)},
+#endif
+        },
+#if FC_REGISTERS >= 32
+    .panel_rows = 8,
+#else
+    .panel_rows = 5,
+#endif
+    .to_panels = FC_NAME(to_panels),
     .outer_tile_rows = FC_OUTER_TILE_ROWS,
     .outer_tile_vectors = {FC_OUTER_TILE_VECTORS(1), FC_OUTER_TILE_VECTORS(2), FC_OUTER_TILE_VECTORS(3),
                            FC_OUTER_TILE_VECTORS(4), FC_OUTER_TILE_VECTORS(5), FC_OUTER_TILE_VECTORS(6),

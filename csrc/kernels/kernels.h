@@ -15,6 +15,7 @@
 #include "gemm.h"
 #include "move.h"
 #include "norm.h"
+#include "panels.h"
 #include "pool.h"
 #include "pool_lines.h"
 #include "product.h"
@@ -45,6 +46,9 @@ typedef struct {
     void (*pixel_dots[FC_DOT_ROWS])(const fc_pixel_dots *p); /* by the channels, less one; NULL without VLOAD_FIRST */
     int pixel_dots_taps;
     void (*outer[FC_MAX_TILE_ROWS])(const fc_outer *p);
+    fc_panel_kernel panel[FC_MAX_TILE_ROWS][FC_PANEL_VECTORS]; /* by rows and vectors less one; at most panel_rows */
+    int panel_rows;
+    fc_to_panels_kernel to_panels;
     int outer_tile_rows;
     int outer_tile_vectors[FC_MAX_TILE_ROWS]; /* of a register tile, by its rows less one */
     /* NULL where loads are not masked: for one channel, and for two with one residue and column_stride 1. */

@@ -5,24 +5,6 @@
 _Static_assert(FC_GEMM_PACKED_BYTES == 12 << 20 && FC_GEMM_MAX_PIECES == 25 && FC_GEMM_MAX_ROW_PIECES == 64,
                "refusals say these numbers");
 
-/* Whether outputs are the positions of the axis, one for one. */
-static int is_identity(const fc_axis *a) {
-    return a->taps == 1 && a->stride == 1 && a->tap == 0 && a->size == a->outputs;
-}
-
-fc_correlation fc_merge_axes(const fc_correlation *correlation) {
-    fc_correlation c = *correlation;
-    fc_axis *h = &c.axis[0], *w = &c.axis[1];
-    if (is_identity(h) && is_identity(w) && h->source_stride == w->size * w->source_stride &&
-        h->target_stride == w->size * w->target_stride) {
-        w->size = w->outputs = h->size * w->size;
-        w->weight += h->weight;
-        h->size = h->outputs = 1;
-        h->weight = 0;
-    }
-    return c;
-}
-
 ptrdiff_t fc_channels_at_once(const fc_correlation *c, ptrdiff_t size) {
     const ptrdiff_t of_channel = c->planes * c->axis[0].taps * c->axis[1].taps * size;
     const ptrdiff_t limit = FC_GEMM_PACKED_BYTES / of_channel / FC_MAX_TILE_COLS * FC_MAX_TILE_COLS;

@@ -4,9 +4,6 @@
 
 #include "stage.h"
 
-/* Images that are read and written pixel by pixel, without a gap, become lines. */
-fc_correlation fc_merge_axes(const fc_correlation *correlation);
-
 /* Output channels whose weights are packed at once: all, unless they are too many and a panel of them is not. */
 ptrdiff_t fc_channels_at_once(const fc_correlation *correlation, ptrdiff_t element_size);
 

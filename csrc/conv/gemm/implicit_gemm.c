@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "../../platform/memory.h"
+#include "../correlations.h"
 #include "arrange.h"
 #include "correlate.h"
 #include "kinds.h"

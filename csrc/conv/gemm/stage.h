@@ -124,27 +124,6 @@ static inline ptrdiff_t fc_weight_elements(const fc_gemm_stage *p) {
     return fc_panels(p) * p->panel * p->c->planes * fc_taps(p);
 }
 
-/* Offset in the weights that tap (s, t) adds. */
-static inline ptrdiff_t fc_tap_weight(const fc_correlation *c, ptrdiff_t s, ptrdiff_t t) {
-    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    return h->weight + s * h->weight_step + w->weight + t * w->weight_step;
-}
-
-/* Whether the taps of a plane follow each other in the weights. */
-static inline int fc_taps_are_in_order(const fc_correlation *c) {
-    const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    return (w->taps == 1 || w->weight_step == 1) && (h->taps == 1 || h->weight_step == w->taps);
-}
-
-/* Whether all terms of an output channel do. */
-static inline int fc_weights_are_in_order(const fc_correlation *c) {
-    const ptrdiff_t taps = c->axis[0].taps * c->axis[1].taps;
-    if (!fc_taps_are_in_order(c)) return 0;
-    for (ptrdiff_t plane = 1; plane < c->planes; plane++)
-        if (c->w_plane[plane] - c->w_plane[plane - 1] != taps) return 0;
-    return 1;
-}
-
 /* With pixels in the vector: lines of outputs in an image of a block, and outputs in each. */
 static inline ptrdiff_t fc_lines(const fc_gemm_stage *p, const fc_block *block) {
     return p->is_dense ? 1 : block->count[1];
@@ -157,19 +136,6 @@ static inline ptrdiff_t fc_line_length(const fc_gemm_stage *p, const fc_block *b
 /* Length of the outputs of a block taken as one line, those between two lines among them. */
 static inline ptrdiff_t fc_positions(const fc_blocks *b, const ptrdiff_t count[3]) {
     return (count[0] - 1) * b->pitch[0] + (count[1] - 1) * b->pitch[1] + count[2];
-}
-
-/* `channels` of a correlation's output channels, from `first` on. */
-static inline fc_correlation fc_channels_of(const fc_correlation *whole, ptrdiff_t size, ptrdiff_t first,
-                                            ptrdiff_t channels) {
-    fc_correlation c = *whole;
-    if (channels == whole->out_channels) return c;
-    c.out_channels = channels;
-    c.packed = NULL;
-    if (c.w) c.w += first * whole->w_out_channel * size;
-    if (c.y) c.y += first * whole->y_channel * size;
-    if (c.bias) c.bias += first * size;
-    return c;
 }
 
 #endif
