@@ -39,6 +39,9 @@ enum { FC_THREADS_QUESTION_BYTES = 64 << 10, FC_THREADS_QUESTION_UNITS = 32 };
 static const size_t FC_MEMORY_KEPT_BYTES = 64 << 20, FC_MEMORY_SMALL = 4 << 10;
 enum { FC_MEMORY_KEPT_BLOCKS = 64 };
 
+/* Rows of the register tile of gathered GEMMs up to which an instruction set has few registers, 16 of them. */
+enum { FC_FEW_TILE_ROWS = 4 };
+
 /* ---- Direct sums: conv/direct/ ---- */
 
 /* Bytes. Copies of the planes of a bundle should stay in L1, or nearly; those of all channels, where channels are the
@@ -59,6 +62,11 @@ enum { FC_DIRECT_SIDE_BY_SIDE = 16 };
  * took half of the time of direct/copies, 14x14 1.1 times as long.
  * FASTCONV_ISA=avx2, compare --layers 'mbv2_dw*' --algorithm direct/transposed and direct/copies. */
 static const ptrdiff_t FC_DIRECT_TRANSPOSED_POSITIONS = 1024;
+/* Vectors of x in a line up to which dw is summed over transposed planes where registers are few, with 3 taps and with
+ * more. AVX2, depthwise layers of zoo.csv: 3x3 planes of 7x7 and 14x14 took 0.79 and 0.86 of the time of planes in
+ * place, of 28x28 1.19; 5x5 of 14x14 and 28x28 0.62 and 0.8.
+ * choose.py --set zoo --layers '*-g*' --ops dw --isa avx2. */
+static const ptrdiff_t FC_DIRECT_TRANSPOSED_DW3_VECTORS = 2, FC_DIRECT_TRANSPOSED_DW_VECTORS = 4;
 
 /* Outputs of a band of lines read in place, about (the first). Columns of a line, beyond which lines are copied band by
  * band, which threads share, and which wait for less before a signal (the second).
@@ -268,7 +276,6 @@ enum { FC_PACKED_WEIGHT_TERMS = 64 };
 enum {
     FC_PACKED_MIN_OUTPUTS = 32,
     FC_PACKED_MIN_OUTPUTS_OF_IMAGE = 16,
-    FC_PACKED_FEW_ROWS = 4,
     FC_PACKED_MIN_CHANNELS = 40,
     FC_PACKED_MIN_CHANNELS_COLLIDING = 16,
     FC_PACKED_COLLIDE_BYTES = 4096,

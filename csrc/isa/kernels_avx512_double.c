@@ -35,10 +35,14 @@
 #define VSTORE_FIRST(p, n, v) _mm512_mask_storeu_pd(p, (__mmask8)FC_FIRST(n), v)
 #define VLOAD_EVERY_OTHER(p, n) _mm512_maskz_loadu_pd((__mmask8)FC_EVERY_OTHER(n), p)
 #define VSTORE_EVERY_OTHER(p, n, v) _mm512_mask_storeu_pd(p, (__mmask8)FC_EVERY_OTHER(n), v)
+#define VSUBSET __mmask8
+#define VMASKED_IS_SLOW 0
+#define VNOT_ALL(subset) (subset)
 #define VLANES(column, columns)                                                                                \
     _mm256_cmplt_epu32_mask(                                                                                   \
         _mm256_add_epi32(_mm256_set1_epi32((int)(column)), _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0)),          \
         _mm256_set1_epi32((int)(columns)))
+#define VNOT_NEGATIVE(index) _mm512_cmpge_epi64_mask(index, _mm512_setzero_si512())
 #define VLOAD_LANES(p, lanes) _mm512_maskz_loadu_pd(lanes, p)
 #define VSTORE_LANES(p, lanes, v) _mm512_mask_storeu_pd(p, lanes, v)
 #define VNEXT(a, b, n) \

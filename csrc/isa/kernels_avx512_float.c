@@ -44,11 +44,15 @@
 #define VSTORE_FIRST(p, n, v) _mm512_mask_storeu_ps(p, (__mmask16)FC_FIRST(n), v)
 #define VLOAD_EVERY_OTHER(p, n) _mm512_maskz_loadu_ps((__mmask16)FC_EVERY_OTHER(n), p)
 #define VSTORE_EVERY_OTHER(p, n, v) _mm512_mask_storeu_ps(p, (__mmask16)FC_EVERY_OTHER(n), v)
+#define VSUBSET __mmask16
+#define VMASKED_IS_SLOW 0
+#define VNOT_ALL(subset) (subset)
 #define VLANES(column, columns)                                                                                \
     _mm512_cmplt_epu32_mask(                                                                                   \
         _mm512_add_epi32(_mm512_set1_epi32((int)(column)),                                                     \
                          _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)),              \
         _mm512_set1_epi32((int)(columns)))
+#define VNOT_NEGATIVE(index) _mm512_cmpge_epi32_mask(index, _mm512_setzero_si512())
 #define VLOAD_LANES(p, lanes) _mm512_maskz_loadu_ps(lanes, p)
 #define VSTORE_LANES(p, lanes, v) _mm512_mask_storeu_ps(p, lanes, v)
 #define VNEXT(a, b, n) \

@@ -5,6 +5,13 @@
 #define FC_TARGET FC_TARGET_ATTRIBUTE("avx2,fma")
 #define FC_REGISTERS 16
 
+/* A choice of lanes: all bits of those in it; and whether they are known to be all, whose loads and stores are not
+ * masked: a masked load from memory takes twice as long, since no prefetcher follows it. */
+typedef struct {
+    __m256i lanes;
+    int are_all;
+} avx2_lanes;
+
 #define DLANES 4
 #define DVEC __m256d
 #define DLOAD _mm256_loadu_pd

@@ -71,11 +71,14 @@
  *   VLOAD_EVERY_OTHER(p, n)     of the first n elements at p the first, third ..., which alone are read; other lanes: 0
  *   VSTORE_EVERY_OTHER(p, n, v) of the first n lanes of v the first, third ...
  *
- * Without the next five, beside all of the above, where VMASK is a whole number with a bit a lane, kernels of
- * direct_lines and direct_narrow are NULL:
- *   VLANES(column, columns)     lanes i with 0 <= column + i < columns, as a VMASK; all of them below 2**30
+ * Without the next nine, beside VEVEN, VZIP_LOW and the VCOLUMNs, kernels of direct_lines and direct_narrow are NULL:
+ *   VSUBSET                     the type of a choice of lanes
+ *   VLANES(column, columns)     lanes i with 0 <= column + i < columns; all of them below 2**30
+ *   VNOT_NEGATIVE(index)        lanes whose element of the VCOLUMN index is not negative
  *   VLOAD_LANES(p, m)           the elements at p of the lanes in m, which alone are read; the other lanes are 0
- *   VSTORE_LANES(p, m, v)       the lanes of v in m
+ *   VSTORE_LANES(p, m, v)       the lanes of v in m, which are the first ones, or none
+ *   VMASKED_IS_SLOW             1 where VLOAD_LANES takes longer than VLOAD, else 0
+ *   VNOT_ALL(m)                 m, from which VLOAD_LANES need not ask whether all lanes are in it
  *   VNEXT(a, b, n)              a without its first n elements, then the first n of b; n is a literal
  *   VPICK(m, index, v)          the elements of v that the VCOLUMN index names, in the lanes of m; the others are 0 */
 #ifndef FC_VECTORS_H
@@ -110,10 +113,12 @@
     (defined(VLOAD_EVERY_OTHER) && (!defined(VLOAD_FIRST) || !defined(VZIP_LOW)))
 #error "VLOAD_EVERY_OTHER and VSTORE_EVERY_OTHER are defined together, beside VLOAD_FIRST and VZIP_LOW"
 #endif
-#if defined(VLANES) != defined(VLOAD_LANES) || defined(VLANES) != defined(VSTORE_LANES) || \
-    defined(VLANES) != defined(VNEXT) || defined(VLANES) != defined(VPICK) ||              \
-    (defined(VLANES) && (!defined(VLOAD_EVERY_OTHER) || !defined(VEVEN) || !defined(VMASK)))
-#error "VLANES, VLOAD_LANES, VSTORE_LANES, VNEXT and VPICK are defined together, beside VLOAD_EVERY_OTHER and VEVEN"
+#if defined(VLANES) != defined(VLOAD_LANES) || defined(VLANES) != defined(VSTORE_LANES) ||  \
+    defined(VLANES) != defined(VNEXT) || defined(VLANES) != defined(VPICK) ||               \
+    defined(VLANES) != defined(VSUBSET) || defined(VLANES) != defined(VNOT_NEGATIVE) ||     \
+    defined(VLANES) != defined(VMASKED_IS_SLOW) || defined(VLANES) != defined(VNOT_ALL) ||  \
+    (defined(VLANES) && (!defined(VZIP_LOW) || !defined(VEVEN) || !defined(VMASK)))
+#error "VSUBSET and all that takes or gives it, VMASKED_IS_SLOW and VNEXT are defined together, beside VEVEN"
 #endif
 
 #endif

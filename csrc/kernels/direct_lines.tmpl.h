@@ -32,16 +32,17 @@ static FC_TARGET void FC_NAME(list_lines)(const fc_direct_lines *d, const void *
 
 /* acc[channel][output][vector] += what one tap of the columns gives, and with `both` the next one, for all taps of
  * the lines. w: of the tap, taps of the lines w_row apart. `table`: the lines of a block, each for all that use it. */
-FC_INLINE FC_TARGET void FC_NAME(lines_taps)(const int block, const int vectors, const int channels, const int taps,
-                                            const int stride, const int every_other, const int both,
-                                            const fc_direct_lines *d, const FC_DTYPE *const *table, ptrdiff_t column,
-                                            const FC_DTYPE *w, VEC acc[2][FC_DIRECT_BLOCK][4]) {
-    VMASK inside[2 * 4];
+FC_INLINE FC_TARGET void FC_NAME(lines_taps_of)(const int block, const int vectors, const int channels, const int taps,
+                                               const int stride, const int every_other, const int both,
+                                               const int masked, const fc_direct_lines *d,
+                                               const FC_DTYPE *const *table, ptrdiff_t column, const FC_DTYPE *w,
+                                               VEC acc[2][FC_DIRECT_BLOCK][4]) {
+    VSUBSET inside[2 * 4];
     VEC weight[2][2][8];
     const int halves = every_other ? 2 : 1;
     const ptrdiff_t w_row = d->w_row, w_channel = d->w_channel;
     FC_UNROLL for (int v = 0; v < halves * vectors; v++)
-        inside[v] = VLANES(column + v * LANES, d->columns);
+        if (masked) inside[v] = VNOT_ALL(VLANES(column + v * LANES, d->columns));
     FC_UNROLL for (int k = 0; k < channels; k++)
         FC_UNROLL for (int r = 0; r < taps; r++) {
             weight[0][k][r] = VSET1(w[k * w_channel + r * w_row]);
@@ -52,9 +53,11 @@ FC_INLINE FC_TARGET void FC_NAME(lines_taps)(const int block, const int vectors,
         const FC_DTYPE *line = table[i] + column;
         FC_UNROLL for (int v = 0; v < vectors; v++) {
             VEC value[2];
-            value[0] = VLOAD_LANES(line + halves * v * LANES, inside[halves * v]);
+            value[0] = masked ? VLOAD_LANES(line + halves * v * LANES, inside[halves * v])
+                              : VLOAD(line + halves * v * LANES);
             if (every_other) {
-                const VEC low = value[0], high = VLOAD_LANES(line + (2 * v + 1) * LANES, inside[2 * v + 1]);
+                const VEC low = value[0], high = masked ? VLOAD_LANES(line + (2 * v + 1) * LANES, inside[2 * v + 1])
+                                                        : VLOAD(line + (2 * v + 1) * LANES);
                 value[0] = VEVEN(low, high);
                 if (both) value[1] = VODD(low, high);
             }
@@ -68,12 +71,23 @@ FC_INLINE FC_TARGET void FC_NAME(lines_taps)(const int block, const int vectors,
     }
 }
 
+FC_INLINE FC_TARGET void FC_NAME(lines_taps)(const int block, const int vectors, const int channels, const int taps,
+                                            const int stride, const int every_other, const int both,
+                                            const fc_direct_lines *d, const FC_DTYPE *const *table, ptrdiff_t column,
+                                            const FC_DTYPE *w, VEC acc[2][FC_DIRECT_BLOCK][4]) {
+    const ptrdiff_t read = (ptrdiff_t)(every_other ? 2 : 1) * vectors * LANES;
+    if (VMASKED_IS_SLOW && column >= 0 && column + read <= d->columns)
+        FC_NAME(lines_taps_of)(block, vectors, channels, taps, stride, every_other, both, 0, d, table, column, w, acc);
+    else
+        FC_NAME(lines_taps_of)(block, vectors, channels, taps, stride, every_other, both, 1, d, table, column, w, acc);
+}
+
 /* Sums of `left` outputs of a block to y, `width` elements of each. */
 FC_INLINE FC_TARGET void FC_NAME(store_lines)(const int block, const int vectors, const int channels,
                                               const int residues, const fc_direct_lines *d, ptrdiff_t left,
                                               ptrdiff_t width,
                                              VEC acc[2][2][FC_DIRECT_BLOCK][4], FC_DTYPE *y) {
-    VMASK inside[2 * 4];
+    VSUBSET inside[2 * 4];
     const ptrdiff_t y_step = d->y_step;
     FC_UNROLL for (int v = 0; v < residues * vectors; v++) inside[v] = VLANES(v * LANES, width);
     if (d->relu)

@@ -4,7 +4,7 @@
 
 /* The vectors that taps t < group of a row of x read, if they are adjacent, from the two or three that hold them. */
 FC_INLINE FC_TARGET void FC_NAME(lines_neighbours)(const int group, const int every_other, const FC_DTYPE *row,
-                                                  const VMASK *inside, VEC *value) {
+                                                  const VSUBSET *inside, VEC *value) {
     VEC own[2], next[2];
     own[0] = VLOAD_LANES(row, inside[0]);
     if (every_other) {
@@ -57,10 +57,10 @@ FC_INLINE FC_TARGET void FC_NAME(lines_gradient_tile)(const fc_lines_gradient_ti
                                (block - 1) * stride + taps, table);
             for (ptrdiff_t q = 0; q < width; q += LANES) {
                 const ptrdiff_t column = q * (every_other ? 2 : 1) + origin;
-                VMASK inside[3];
+                VSUBSET inside[3];
                 VEC gradient[2][4];
                 FC_UNROLL for (int v = 0; v < vectors; v++) inside[v] = VLANES(column + v * LANES, d->columns);
-                const VMASK outputs = VLANES(0, width - q), none = VLANES(0, 0);
+                const VSUBSET outputs = VLANES(0, width - q), none = VLANES(0, 0);
                 FC_UNROLL for (int k = 0; k < channels; k++) {
                     FC_UNROLL for (int m = 0; m < block; m++)
                         gradient[k][m] = VLOAD_LANES(dy + k * d->y_channel + m * y_step + q, m < left ? outputs : none);

@@ -4,17 +4,18 @@
 
 enum { FC_NAME(half) = LANES / 2 };
 
-/* Picks lane l from element row * width + column + shift, if it lies in its row: of half l / half, `width` elements.
- * Not inlined: gcc makes some hundred instructions of it. */
-static FC_NOINLINE FC_TARGET VMASK FC_NAME(list_picks)(ptrdiff_t width, ptrdiff_t shift, COLUMN *pick) {
-    VMASK lanes = 0;
+/* Picks lane l from element row * width + column + shift, if it lies in its row: of half l / half, `width` elements;
+ * else -1. Not inlined: gcc makes some hundred instructions of it. */
+static FC_NOINLINE FC_TARGET void FC_NAME(list_picks)(ptrdiff_t width, ptrdiff_t shift, COLUMN *pick) {
     for (ptrdiff_t l = 0; l < LANES; l++) {
         const ptrdiff_t row = l / FC_NAME(half), column = l % FC_NAME(half) + shift;
-        const int inside = column >= 0 && column < width;
-        pick[l] = inside ? (COLUMN)(row * width + column) : 0;
-        if (inside) lanes |= (VMASK)(1u << l);
+        pick[l] = column >= 0 && column < width ? (COLUMN)(row * width + column) : -1;
     }
-    return lanes;
+}
+
+/* `count`, but from 0 to `limit`. */
+FC_INLINE FC_TARGET ptrdiff_t FC_NAME(clamp)(ptrdiff_t count, ptrdiff_t limit) {
+    return count < 0 ? 0 : count < limit ? count : limit;
 }
 
 /* The plane that is read after those of all images: theirs are far apart. */
@@ -24,12 +25,14 @@ FC_INLINE FC_TARGET void FC_NAME(fetch_plane)(const FC_DTYPE *plane, ptrdiff_t e
 
 /* acc[rows of outputs] += what adjacent taps of the columns give, which share the loads of x. */
 FC_INLINE FC_TARGET void FC_NAME(narrow_taps)(const int taps, const int group, const fc_direct_lines *d,
-                                              const FC_DTYPE *x, const VMASK *inside, const VMASK *picked,
+                                              const FC_DTYPE *x, const VSUBSET *inside,
                                               const COLUMN (*pick)[LANES], const FC_DTYPE *w, VEC *acc) {
     VCOLUMN picks[3];
+    VSUBSET picked[3];
     VEC weight[3][8];
     FC_UNROLL for (int k = 0; k < group; k++) {
         picks[k] = VCOLUMN_LOAD(pick[k]);
+        picked[k] = VNOT_NEGATIVE(picks[k]);
         FC_UNROLL for (int r = 0; r < taps; r++) weight[k][r] = VSET1(w[r * d->w_row + k * d->w_column]);
     }
     FC_UNROLL for (int i = 0; i < 6 + taps; i++) {
@@ -53,15 +56,15 @@ FC_INLINE FC_TARGET void FC_NAME(narrow_block)(const int taps, const fc_direct_n
     FC_ASSERT((d->lines == 1 || d->pitch == width) && (d->outputs == 1 || d->y_step == outputs));
     FC_ASSERT(width <= FC_NAME(half) && outputs <= FC_NAME(half));
     FC_ASSERT(d->residue[0].taps <= FC_NARROW_TAPS && n->planes > 0 && n->images > 0);
-    VMASK inside[6 + 8], picked[FC_NARROW_TAPS], written[4];
+    VSUBSET inside[6 + 8], written[4];
     COLUMN pick[FC_NARROW_TAPS][LANES], keep[LANES];
     for (int i = 0; i < 6 + taps; i++) inside[i] = VLANES((first + i) * width, d->lines * width);
     for (int t = 0; t < columns; t++)
-        picked[t] = FC_NAME(list_picks)(width, d->residue[0].origin + t * d->tap_step, pick[t]);
+        FC_NAME(list_picks)(width, d->residue[0].origin + t * d->tap_step, pick[t]);
     for (ptrdiff_t l = 0; l < LANES; l++)
         keep[l] = (COLUMN)(l < outputs ? l : l < 2 * outputs ? FC_NAME(half) + l - outputs : 0);
     for (int m = 0; m < 4; m++)
-        written[m] = (VMASK)(VLANES(0, 2 * outputs) & VLANES((p + 2 * m) * outputs, d->outputs * outputs));
+        written[m] = VLANES(0, FC_NAME(clamp)((d->outputs - p - 2 * m) * outputs, 2 * outputs));
     const VCOLUMN kept = VCOLUMN_LOAD(keep);
     x += first * width;
     y += p * outputs;
@@ -74,9 +77,9 @@ FC_INLINE FC_TARGET void FC_NAME(narrow_block)(const int taps, const fc_direct_n
             FC_UNROLL for (int m = 0; m < 4; m++) acc[m] = bias ? VSET1(bias[g]) : VZERO();
             ptrdiff_t t = 0;
             for (; t + 3 <= columns; t += 3)
-                FC_NAME(narrow_taps)(taps, 3, d, source, inside, picked + t, pick + t, w + t * d->w_column, acc);
+                FC_NAME(narrow_taps)(taps, 3, d, source, inside, pick + t, w + t * d->w_column, acc);
             for (; t < columns; t++)
-                FC_NAME(narrow_taps)(taps, 1, d, source, inside, picked + t, pick + t, w + t * d->w_column, acc);
+                FC_NAME(narrow_taps)(taps, 1, d, source, inside, pick + t, w + t * d->w_column, acc);
             FC_UNROLL for (int m = 0; m < 4; m++) {
                 const VEC sum = d->relu ? VMAX(VZERO(), acc[m]) : acc[m];
                 VSTORE_LANES(target + 2 * m * outputs, written[m], VPICK(VLANES(0, LANES), kept, sum));
@@ -104,16 +107,18 @@ FC_INLINE FC_TARGET void FC_NAME(narrow_gradient)(const int taps, const int grou
     FC_ASSERT((d->lines == 1 || d->pitch == width) && (d->outputs == 1 || d->y_step == outputs));
     FC_ASSERT(width <= FC_NAME(half) && outputs <= FC_NAME(half));
     FC_ASSERT(d->residue[0].taps <= FC_NARROW_TAPS && n->planes > 0 && n->images > 0);
-    VMASK inside[6 + 8], picked[3], own[4], whole;
+    VSUBSET inside[6 + 8], picked[3], own[4], whole;
     COLUMN pick[3][LANES], spread[LANES];
     VCOLUMN picks[3];
     for (int i = 0; i < 6 + taps; i++) inside[i] = VLANES((first + i) * width, d->lines * width);
     FC_UNROLL for (int k = 0; k < group; k++) {
-        picked[k] = FC_NAME(list_picks)(width, d->residue[0].origin + (t + k) * d->tap_step, pick[k]);
+        FC_NAME(list_picks)(width, d->residue[0].origin + (t + k) * d->tap_step, pick[k]);
         picks[k] = VCOLUMN_LOAD(pick[k]);
+        picked[k] = VNOT_NEGATIVE(picks[k]);
     }
-    whole = FC_NAME(list_picks)(outputs, 0, spread);
+    FC_NAME(list_picks)(outputs, 0, spread);
     const VCOLUMN spreads = VCOLUMN_LOAD(spread);
+    whole = VNOT_NEGATIVE(spreads);
     for (int m = 0; m < 4; m++) own[m] = VLANES((p + 2 * m) * outputs, d->outputs * outputs);
     x += first * width;
     dy += p * outputs;

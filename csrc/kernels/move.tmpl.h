@@ -269,10 +269,10 @@ FC_INLINE FC_TARGET void FC_NAME(pad_lanes)(const int vectors, const int every_o
     enum { MAX_VECTORS = 4 };
     const ptrdiff_t step = every_other ? 2 : 1, length = (s->count - 1) * step + 1;
     const ptrdiff_t source_pitch = s->source_pitch, target_pitch = s->target_pitch;
-    VMASK from[2 * MAX_VECTORS];
+    VSUBSET from[2 * MAX_VECTORS];
     FC_UNROLL for (int v = 0; v < 2 * MAX_VECTORS; v++)
         if (v < vectors * step) from[v] = VLANES(v * LANES - s->before * step, length);
-    const VMASK last = VLANES(0, s->before + s->count + s->after - (vectors - 1) * LANES);
+    const VSUBSET last = VLANES(0, s->before + s->count + s->after - (vectors - 1) * LANES);
     source -= s->before * step;
     for (ptrdiff_t i = s->lines; i > 0; i--, source += source_pitch, target += target_pitch)
         FC_UNROLL for (int v = 0; v < vectors; v++) {

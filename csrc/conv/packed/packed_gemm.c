@@ -434,7 +434,7 @@ static const char *doubt(fc_op op, const fc_problem *problem) {
     if (p->batch * size[1] * size[2] < FC_PACKED_MIN_OUTPUTS) return "outputs are too few to fill panels";
     if (size[1] * size[2] < FC_PACKED_MIN_OUTPUTS_OF_IMAGE) return "images are so small that they are copied in crumbs";
     const ptrdiff_t size_of = p->call.dtype == FC_FLOAT32 ? 4 : 8;
-    const ptrdiff_t enough = k->tile_rows > FC_PACKED_FEW_ROWS           ? FC_PACKED_MIN_CHANNELS_MANY_ROWS
+    const ptrdiff_t enough = k->tile_rows > FC_FEW_TILE_ROWS           ? FC_PACKED_MIN_CHANNELS_MANY_ROWS
                              : planes_collide(strides[1], size_of) ? FC_PACKED_MIN_CHANNELS_COLLIDING
                                                                    : FC_PACKED_MIN_CHANNELS;
     if (channels < enough) return "output channels are too few to repay packing";
