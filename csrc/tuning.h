@@ -41,7 +41,6 @@ enum { FC_MEMORY_KEPT_BLOCKS = 64 };
 
 /* Rows of the register tile of gathered GEMMs up to which an instruction set has few registers, 16 of them. */
 enum { FC_FEW_TILE_ROWS = 4 };
-
 /* ---- Direct sums: conv/direct/ ---- */
 
 /* Bytes. Copies of the planes of a bundle should stay in L1, or nearly; those of all channels, where channels are the

@@ -176,20 +176,23 @@ FC_INLINE FC_TARGET void FC_NAME(lines_all)(const int block, const int vectors, 
             for (; q + LANES < width; q += vectors * LANES)
                 FC_NAME(lines_tile)(block, vectors, channels, residues, taps, stride, every_other, d, table,
                                     d->outputs - m, q, w, bias, y + residues * q);
-        for (; q < width; q += LANES)
+        for (; q < width; q += LANES) {
+            /* Where masks are slow the last vector is whole: it sums some outputs again, to the bit. */
+            if (VMASKED_IS_SLOW && block == FC_DIRECT_BLOCK && q && q + LANES > width) q = width - LANES;
             FC_NAME(lines_tile)(block, 1, channels, residues, taps, stride, every_other, d, table, d->outputs - m, q, w,
                                 bias, y + residues * q);
+        }
     }
 }
 
 #define FC_LINES_CASE(block, vectors, channels, residues, taps, stride, every_other)                                   \
     FC_NAME(lines_all)(block, vectors, channels, residues, taps, stride, every_other, d, x, w, bias, y); return
 
-/* 8 x 1 vectors where one holds the width, 4 x 2 of one channel or two, 4 x 1 of two residues. */
+/* 8 x 1 vectors where lines are tall, 4 x 2 of one channel or two, 4 x 1 of two residues. */
 #define FC_LINES_CASES(taps)                                              \
     case taps:                                                           \
         if (d->residues > 1) { FC_LINES_CASE(4, 1, 1, 2, taps, 1, 0); }     \
-        if (d->width <= LANES) { FC_LINES_CASE(8, 1, 1, 1, taps, 1, 0); } \
+        if (fc_lines_are_tall(d, LANES, FC_REGISTERS < 32)) { FC_LINES_CASE(8, 1, 1, 1, taps, 1, 0); } \
         FC_LINES_CASE(4, 2, 1, 1, taps, 1, 0)
 
 static FC_TARGET void FC_NAME(direct_lines)(const fc_direct_lines *d, const void *const *x, const void *w_,

@@ -191,11 +191,12 @@ static const char *line_doubts(const fc_correlation *c) {
     return w->stride == 1 ? NULL : "strides are quicker over copies where a group has channels";
 }
 
-/* Tiles of 4 lines by 2 vectors and the weights of more than 3 taps want more registers than 16: depthwise 7x7 took 1.5
- * times as long as over copies, 5x5 1.13 times. */
+/* Tiles of 4 lines by 2 vectors and the weights of more than 3 taps, or of 8 by 1 and more than 5, want more registers
+ * than 16: depthwise 7x7 of 28x28 took 1.5 times as long as over copies, 5x5 1.13 times. */
 static const char *spill_doubts(const fc_direct_job *job) {
     const fc_axis *h = &job->residue[0].axis[0], *w = &job->residue[0].axis[1];
-    const int spills = h->taps > 3 && h->stride == 1 && w->outputs > job->conv->kernels->lanes;
+    const ptrdiff_t lanes = job->conv->kernels->lanes, max_taps = w->outputs < 2 * lanes ? 5 : 3;
+    const int spills = h->taps > max_taps && h->stride == 1 && w->outputs > lanes;
     return spills && has_few_registers(job) ? "weights and sums do not fit the registers" : NULL;
 }
 

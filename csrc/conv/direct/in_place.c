@@ -179,7 +179,8 @@ void fc_direct_run_in_place(const fc_direct_in_place *stage, const fc_direct_job
 }
 
 /* The register tiles of direct_lines.tmpl.h, of the first line of residues. */
-static void describe_tile(const fc_direct_lines *d, ptrdiff_t lanes, ptrdiff_t tile[2]) {
+static void describe_tile(const fc_direct_lines *d, const fc_kernels *kernels, ptrdiff_t tile[2]) {
+    const ptrdiff_t lanes = kernels->lanes;
     const int adjacent = d->line_step == 1 && d->stride == d->column_stride;
     const int whole = adjacent && (d->taps == 3 || d->taps == 5 || (d->stride == 1 && (d->taps < 3 || d->taps == 7)));
     tile[0] = 4;
@@ -187,7 +188,7 @@ static void describe_tile(const fc_direct_lines *d, ptrdiff_t lanes, ptrdiff_t t
     if (d->residues > 1) {
         tile[1] = 2 * lanes;
     } else if (whole) {
-        if (d->stride == 1 && d->width <= lanes) tile[0] = 8;
+        if (d->stride == 1 && fc_lines_are_tall(d, lanes, kernels->tile_rows <= FC_FEW_TILE_ROWS)) tile[0] = 8;
         else tile[1] = 2 * lanes;
     } else if (d->outputs == 1) {
         tile[0] = 1;
@@ -211,7 +212,7 @@ void fc_direct_describe_in_place(const fc_direct_in_place *stage, const fc_kerne
                  "pixels of two lines in the vector, in place, %td planes of %td images at a time", stage->run,
                  stage->images);
     } else {
-        describe_tile(first, kernels->lanes, d->tile);
+        describe_tile(first, kernels, d->tile);
         snprintf(d->how, sizeof d->how, "pixels of a line in the vector, in place");
     }
 }
