@@ -101,9 +101,11 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
                            FC_OUTER_TILE_VECTORS(7), FC_OUTER_TILE_VECTORS(8)},
 #ifdef VLOAD_LANES
     .direct_lines = {FC_NAME(direct_lines), FC_NAME(direct_lines_pair)},
+    .direct_lines_gradient = {FC_NAME(direct_lines_gradient), FC_NAME(direct_lines_gradient_pair)},
+#endif
+#ifdef VPICK
     .direct_narrow = FC_NAME(direct_narrow),
     .direct_narrow_gradient = FC_NAME(direct_narrow_gradient),
-    .direct_lines_gradient = {FC_NAME(direct_lines_gradient), FC_NAME(direct_lines_gradient_pair)},
 #endif
     .winograd_tile_rows = {FC_WINOGRAD_TILE_ROWS(1), FC_WINOGRAD_TILE_ROWS(2), FC_WINOGRAD_TILE_ROWS(3),
                            FC_WINOGRAD_TILE_ROWS(4)},

@@ -36,14 +36,12 @@
 #define VMASKED_IS_SLOW 1
 #define VNOT_ALL(subset) ((avx2_lanes){(subset).lanes, 0})
 #define VLANES(column, columns) lanes_within(column, columns)
-#define VNOT_NEGATIVE(index) ((avx2_lanes){_mm256_cmpgt_epi64(index, _mm256_set1_epi64x(-1)), 0})
 #define VLOAD_LANES(p, lanes) load_lanes(p, lanes)
 #define VSTORE_LANES(p, lanes, v) store_first_lanes(p, lanes, v)
 #define VNEXT(a, b, n)                                                                                         \
     _mm256_castsi256_pd((n) == 1 ? _mm256_alignr_epi8(_mm256_castpd_si256(_mm256_permute2f128_pd(a, b, 0x21)), \
                                                       _mm256_castpd_si256(a), 8)                               \
                                  : _mm256_castpd_si256(_mm256_permute2f128_pd(a, b, 0x21)))
-#define VPICK(subset, index, v) _mm256_and_pd(_mm256_castsi256_pd((subset).lanes), pick_doubles(index, v))
 
 FC_INLINE FC_TARGET avx2_lanes lanes_within(ptrdiff_t column, ptrdiff_t columns) {
     const __m256i at = _mm256_add_epi64(_mm256_set1_epi64x(column), _mm256_set_epi64x(3, 2, 1, 0));
@@ -54,13 +52,6 @@ FC_INLINE FC_TARGET avx2_lanes lanes_within(ptrdiff_t column, ptrdiff_t columns)
 
 FC_INLINE FC_TARGET __m256d load_lanes(const double *p, avx2_lanes subset) {
     return subset.are_all ? _mm256_loadu_pd(p) : _mm256_maskload_pd(p, subset.lanes);
-}
-
-/* By halves of 32 bits: there is no instruction for doubles. */
-FC_INLINE FC_TARGET __m256d pick_doubles(__m256i index, __m256d v) {
-    const __m256i low = _mm256_add_epi64(index, index), high = _mm256_add_epi64(low, _mm256_set1_epi64x(1));
-    const __m256i halves = _mm256_blend_epi32(low, _mm256_slli_epi64(high, 32), 0xaa);
-    return _mm256_castsi256_pd(_mm256_permutevar8x32_epi32(_mm256_castpd_si256(v), halves));
 }
 
 /* A masked store takes a dozen cycles on AMD's processors. */

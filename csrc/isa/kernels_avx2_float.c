@@ -42,14 +42,11 @@
 #define VMASKED_IS_SLOW 1
 #define VNOT_ALL(subset) ((avx2_lanes){(subset).lanes, 0})
 #define VLANES(column, columns) lanes_within(column, columns)
-#define VNOT_NEGATIVE(index) ((avx2_lanes){_mm256_cmpgt_epi32(index, _mm256_set1_epi32(-1)), 0})
 #define VLOAD_LANES(p, lanes) load_lanes(p, lanes)
 #define VSTORE_LANES(p, lanes, v) store_first_lanes(p, lanes, v)
 #define VNEXT(a, b, n)                                                                              \
     _mm256_castsi256_ps(_mm256_alignr_epi8(_mm256_castps_si256(_mm256_permute2f128_ps(a, b, 0x21)), \
                                            _mm256_castps_si256(a), 4 * (n)))
-#define VPICK(subset, index, v) \
-    _mm256_and_ps(_mm256_castsi256_ps((subset).lanes), _mm256_permutevar8x32_ps(v, index))
 
 FC_INLINE FC_TARGET avx2_lanes lanes_within(ptrdiff_t column, ptrdiff_t columns) {
     const __m256i first = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);

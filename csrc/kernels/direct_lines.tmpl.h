@@ -205,7 +205,9 @@ static FC_TARGET void FC_NAME(direct_lines)(const fc_direct_lines *d, const void
             FC_LINES_CASES(2);
             FC_LINES_CASES(3);
             FC_LINES_CASES(5);
+#if FC_REGISTERS >= 32 /* elsewhere the weights spill */
             FC_LINES_CASES(7);
+#endif
         }
     } else if (d->column_stride == 2 && d->stride == 2 && d->line_step == 1) {
         switch (d->taps) {

@@ -1,6 +1,6 @@
 /* Depthwise convolution over planes whose rows have at most half a vector: two rows at a time, each at the beginning
  * of its half, picked from the run of both. Stride 1, taps of the rows adjacent; planes without gaps. */
-#ifdef VLOAD_LANES
+#ifdef VPICK
 
 enum { FC_NAME(half) = LANES / 2 };
 

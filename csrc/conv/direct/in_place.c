@@ -182,13 +182,14 @@ void fc_direct_run_in_place(const fc_direct_in_place *stage, const fc_direct_job
 static void describe_tile(const fc_direct_lines *d, const fc_kernels *kernels, ptrdiff_t tile[2]) {
     const ptrdiff_t lanes = kernels->lanes;
     const int adjacent = d->line_step == 1 && d->stride == d->column_stride;
-    const int whole = adjacent && (d->taps == 3 || d->taps == 5 || (d->stride == 1 && (d->taps < 3 || d->taps == 7)));
+    const int few_registers = kernels->tile_rows <= FC_FEW_TILE_ROWS, seven = d->taps == 7 && !few_registers;
+    const int whole = adjacent && (d->taps == 3 || d->taps == 5 || (d->stride == 1 && (d->taps < 3 || seven)));
     tile[0] = 4;
     tile[1] = lanes;
     if (d->residues > 1) {
         tile[1] = 2 * lanes;
     } else if (whole) {
-        if (d->stride == 1 && fc_lines_are_tall(d, lanes, kernels->tile_rows <= FC_FEW_TILE_ROWS)) tile[0] = 8;
+        if (d->stride == 1 && fc_lines_are_tall(d, lanes, few_registers)) tile[0] = 8;
         else tile[1] = 2 * lanes;
     } else if (d->outputs == 1) {
         tile[0] = 1;
