@@ -264,7 +264,7 @@ static void multiply_task(void *context, int task) {
         for (ptrdiff_t first = 0; first < l->depth; first += l->chunk) {
             const fc_units terms = {first, min(l->depth, first + l->chunk)};
             if (fc_stopped(&p->j->run)) return;
-            if (packed != block || l->chunk < l->depth) 
+            if (packed != block || l->chunk < l->depth)
                 fc_pack_panels(&p->source, outputs, terms, s.runs, s.line, s.panels);
             packed = block;
             fetch_next(p, &s, unit, mine.end, tiles);
@@ -276,10 +276,9 @@ static void multiply_task(void *context, int task) {
     }
 }
 
-/* Output channels whose weights are packed at once. */
-static ptrdiff_t channels_at_once(const fc_kernels *k, ptrdiff_t size, const fc_correlation *c) {
-    const ptrdiff_t limit = FC_PACKED_WEIGHT_BYTES / (terms_of(c) * size);
-    return even_block(c->out_channels, max(limit, k->panel_rows));
+/* Output channels whose weights are packed at once: a bound of the workspace. */
+static ptrdiff_t channels_at_once(ptrdiff_t size, const fc_correlation *c) {
+    return even_block(c->out_channels, FC_PACKED_WEIGHT_BYTES / (terms_of(c) * size));
 }
 
 static void correlate_part(fc_conv_job *j, const fc_correlation *part) {
@@ -315,7 +314,7 @@ static void correlate_part(fc_conv_job *j, const fc_correlation *part) {
 
 static void correlate(fc_conv_job *j, const fc_correlation *correlation) {
     const fc_correlation c = fc_merge_axes(correlation);
-    const ptrdiff_t at_once = channels_at_once(j->kernels, j->size, &c);
+    const ptrdiff_t at_once = channels_at_once(j->size, &c);
     for (ptrdiff_t first = 0; first < c.out_channels && j->run.status == FC_OK; first += at_once) {
         const fc_correlation part = fc_channels_of(&c, j->size, first, min(at_once, c.out_channels - first));
         correlate_part(j, &part);
@@ -353,7 +352,7 @@ static void survey_each(fc_conv_job *j, void *context, const fc_correlation *res
     survey *s = context;
     for (int i = 0; i < lines * residues; i++) {
         const fc_correlation c = fc_merge_axes(&residue[i]);
-        const fc_correlation part = fc_channels_of(&c, j->size, 0, channels_at_once(j->kernels, j->size, &c));
+        const fc_correlation part = fc_channels_of(&c, j->size, 0, channels_at_once(j->size, &c));
         const layout l = lay_out(j->kernels, j->size, &part, j->run.threads);
         const double panels = (double)l.panels, cycles = unit_cycles(j->kernels, &l, panels, (double)c.out_channels);
         scratch unbound;
