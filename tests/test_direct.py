@@ -162,7 +162,7 @@ CHOICES = {
     ("stride_of_short_rows", "first", "dx"): ("in_place", "in_place", "copies"),
     ("whole_and_part_vectors", "first", "forward"): ("in_place", "in_place", "copies"),
     ("stride", "first", "dw"): ("in_place", "in_place", "copies"),
-    ("groups_of_four", "first", "forward"): ("in_place", "in_place", "copies"),
+    ("groups_of_four", "first", "forward"): ("in_place", "copies", "copies"),
     ("groups_of_four", "last", "forward"): ("copies", "copies", "copies"),
     ("seven_taps", "first", "forward"): ("in_place", "copies", "copies"),
     ("stride_of_many_residues", "first", "dx"): ("copies", "copies", "copies"),
