@@ -254,7 +254,7 @@ enum { FC_WINOGRAD_DW_MIN_RANGE = 32 };
 
 /* ---- Products over packed panels: conv/packed/ ---- */
 
-/* Bytes of the panels of a block, which stay in L2 beside what is read from memory. */
+/* Bytes and outputs of the panels of a block, which stay in L2 beside what is read from memory. Not measured here. */
 enum { FC_PACKED_BLOCK_BYTES = 200 << 10, FC_PACKED_BLOCK_OUTPUTS = 1024 };
 /* Terms of the longest chain of sums in one register, for its accuracy (bench/accuracy.py). */
 enum { FC_PACKED_CHAIN = 1152 };
@@ -265,7 +265,7 @@ enum { FC_PACKED_FETCH_BYTES = 5 << 20, FC_PACKED_FETCH_TILES = 32 };
 /* Panels up to which weights that lie apart, as dx's do, are read in place, in chunks of so many terms, whose cache
  * lines stay in L1; bytes of weights that are packed at once, of more in parts: a bound of the workspace. */
 enum { FC_PACKED_FEW_PANELS = 8, FC_PACKED_FEW_TERMS = 256, FC_PACKED_WEIGHT_BYTES = 8 << 20 };
-/* Terms whose weights are packed for all register tiles at a time: their lines stay in L1. */
+/* Terms whose weights are packed for all register tiles at a time: their lines stay in L1. Not measured. */
 enum { FC_PACKED_WEIGHT_TERMS = 64 };
 /* What it is taken for unasked: outputs of all images and of one at least; output channels of a correlation, where
  * register tiles of gathered GEMMs have up to so many rows, as with 16 vector registers, fewer if planes are multiples
@@ -280,7 +280,7 @@ enum {
     FC_PACKED_COLLIDE_BYTES = 4096,
     FC_PACKED_MIN_CHANNELS_MANY_ROWS = 512,
 };
-/* Cycles: a term of a register tile at least; of an element that is packed; of a vector that is stored. */
+/* Cycles: a term of a register tile at least; of an element packed; of a vector stored. Guesses, never fitted. */
 static const double FC_PACKED_LATENCY = 4, FC_PACKED_PACK = 0.25, FC_PACKED_STORE = 4;
 
 /* ---- Gathered GEMMs, y and dx: conv/gemm/; blocks: geometry/ ---- */

@@ -6,7 +6,7 @@
 #define FC_REGISTERS 16
 
 /* A choice of lanes: all bits of those in it; and whether they are known to be all, whose loads and stores are not
- * masked: a masked load from memory takes twice as long, since no prefetcher follows it. */
+ * masked: planes from memory took twice as long by masked loads, perhaps because no prefetcher follows these. */
 typedef struct {
     __m256i lanes;
     int are_all;
