@@ -127,6 +127,21 @@ FC_INLINE FC_TARGET void FC_NAME(lines_tile)(const int block, const int vectors,
     FC_UNROLL for (int m = 0; m < block; m++)
         FC_UNROLL for (int v = 0; v < residues * vectors; v++)
             FC_PREFETCH_TO_WRITE(y + m * y_step + ahead + v * LANES);
+    if (taps && d->width * (ptrdiff_t)sizeof *w >= FC_LINES_FETCH_BYTES)
+        FC_UNROLL for (int m = 0; m < block; m++)
+            FC_UNROLL for (int e = 0; e < stride * vectors * LANES; e += FC_CACHE_LINE / (int)sizeof *w)
+                FC_PREFETCH_TO_L2(table[m] + (block + taps - 1) * stride * d->pitch + q * stride + e);
+    /* The taps of the columns are unrolled for one plane: 1.05 of the speed of loops with AVX-512, 1.1 with AVX2. */
+    const int square = channels == 1 && residues == 1 && (taps == 3 || (taps == 5 && !every_other));
+    if (square && d->planes == 1 && d->residue[0].taps == taps && step == 1) {
+        const FC_DTYPE *weights = w + d->w_plane[0] + d->residue[0].w;
+        const ptrdiff_t column = q * (every_other ? 2 : 1) + d->residue[0].origin;
+        FC_UNROLL for (int t = 0; t < taps; t += every_other ? 2 : 1)
+            FC_NAME(lines_taps)(block, vectors, channels, taps ? taps : 1, taps ? stride : 1, every_other,
+                                every_other && t + 1 < taps, d, table, column + t, weights + t * d->w_column, acc[0]);
+        FC_NAME(store_lines)(block, vectors, channels, residues, d, left, d->width - residues * q, acc, y);
+        return;
+    }
     FC_UNROLL for (int f = 0; f < residues; f++) {
         const FC_DTYPE *const *lines = table;
         const ptrdiff_t columns = d->residue[f].taps;
