@@ -132,10 +132,10 @@ static const ptrdiff_t FC_DIRECT_DX_IN_CHANNELS = 2, FC_DIRECT_DX_OUT_CHANNELS =
 
 /* Cycles of an arrangement: of a vector of results for a tap and a plane; of a vector of results, and beside that of
  * one whose elements lie apart in the array; of a vector of a plane that is copied, and of one that is gathered from
- * elements apart; of a plane that meets a channel; of a tap's sum of dw. With AVX-512, then without masked loads: y and
- * dx, then dw; in order of fc_direct_arrangement. Fitted to 1086 runs of 90 layers of depthwise, grouped and few
- * channels, 526 with AVX2: half of the estimates are within 3 to 9 % (copies 15 %), nine of ten within 15 to 50 %. They
- * choose nothing. `choose --algorithms direct/in_place,direct/copies` has the times, fastconv.explain the estimates. */
+ * elements apart; of a plane that meets a channel; of a tap's sum of dw. With AVX-512 (in_place
+ * everywhere), then elsewhere: y and dx, then dw; in order of fc_direct_arrangement. Fitted to 1086 runs of 90 layers,
+ * 526 with AVX2, before it had in_place: half were estimated within 3 to 9 % (copies 15 %), nine of ten within 15 to
+ * 50 %. They choose nothing. `choose --algorithms direct/in_place,direct/copies`, and fastconv.explain. */
 typedef struct {
     double term, output, scattered, copied, gathered, plane, sum;
 } fc_direct_unit_cycles;
@@ -280,7 +280,7 @@ enum {
     FC_PACKED_COLLIDE_BYTES = 4096,
     FC_PACKED_MIN_CHANNELS_MANY_ROWS = 512,
 };
-/* Cycles: a term of a register tile at least; of an element packed; of a vector stored. Guesses, never fitted. */
+/* Cycles: a term of a register tile at least; of an element packed; of a panel's row stored. Guesses, never fitted. */
 static const double FC_PACKED_LATENCY = 4, FC_PACKED_PACK = 0.25, FC_PACKED_STORE = 4;
 
 /* ---- Gathered GEMMs, y and dx: conv/gemm/; blocks: geometry/ ---- */

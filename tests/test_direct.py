@@ -1,7 +1,7 @@
 """algorithm="direct": its paths against the defining sums; the same bits at every thread count.
 
-Which path runs depends on the instruction set: with AVX-512, which masks loads, planes are read
-where they lie. Tests that need a path force it.
+Which path runs depends on the instruction set: with AVX2 and AVX-512, which mask loads, planes are
+read where they lie. Tests that need a path force it.
 """
 
 import numpy as np

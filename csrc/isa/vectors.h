@@ -71,14 +71,15 @@
  *   VLOAD_EVERY_OTHER(p, n)     of the first n elements at p the first, third ..., which alone are read; other lanes: 0
  *   VSTORE_EVERY_OTHER(p, n, v) of the first n lanes of v the first, third ...
  *
- * Without the next seven, beside VEVEN, VZIP_LOW and the VCOLUMNs, kernels of direct_lines are NULL:
+ * Without the next seven, beside VEVEN, VZIP_LOW and the VCOLUMNs, kernels of direct_lines are NULL, and pad_short
+ * goes element by element:
  *   VSUBSET                     the type of a choice of lanes
  *   VLANES(column, columns)     lanes i with 0 <= column + i < columns; all of them below 2**30
  *   VLOAD_LANES(p, m)           the elements at p of the lanes in m, which alone are read; the other lanes are 0
  *   VSTORE_LANES(p, m, v)       the lanes of v in m, which are the first ones, or none
  *   VMASKED_IS_SLOW             1 where VLOAD_LANES takes longer than VLOAD, else 0
  *   VNOT_ALL(m)                 m, from which VLOAD_LANES need not ask whether all lanes are in it
- *   VNEXT(a, b, n)              a without its first n elements, then the first n of b; n is a literal
+ *   VNEXT(a, b, n)              a without its first n elements, then the first n of b; n is 1 or 2
  *
  * Without the next two, beside those, kernels of direct_narrow are NULL; they are for vectors of 16 or so:
  *   VNOT_NEGATIVE(index)        lanes whose element of the VCOLUMN index is not negative
@@ -119,7 +120,7 @@
     defined(VLANES) != defined(VNEXT) || defined(VLANES) != defined(VSUBSET) ||            \
     defined(VLANES) != defined(VMASKED_IS_SLOW) || defined(VLANES) != defined(VNOT_ALL) || \
     (defined(VLANES) && (!defined(VZIP_LOW) || !defined(VEVEN) || !defined(VMASK)))
-#error "VSUBSET and all that takes or gives it, VMASKED_IS_SLOW and VNEXT are defined together, beside VEVEN"
+#error "VSUBSET, what takes or gives it, VMASKED_IS_SLOW and VNEXT go together, beside VEVEN, VZIP_LOW and VMASK"
 #endif
 #if defined(VPICK) != defined(VNOT_NEGATIVE) || (defined(VPICK) && !defined(VLANES))
 #error "VPICK and VNOT_NEGATIVE are defined together, beside VLANES"

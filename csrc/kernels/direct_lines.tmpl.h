@@ -28,7 +28,9 @@ static FC_TARGET void FC_NAME(list_lines)(const fc_direct_lines *d, const void *
  *   residues     1, or 2, whose outputs stand in a line in turn
  *   taps         of an axis of adjacent lines, or 0: any number, whose lines stand in the table one by one
  *   stride       lines of x between those of two outputs, where taps is not 0
- *   every_other  columns of x are two apart */
+ *   every_other  columns of x are two apart
+ *   both         two taps of these are summed, whose elements stand in a line in turn
+ *   masked       vectors may reach beyond a line */
 
 /* acc[channel][output][vector] += what one tap of the columns gives, and with `both` the next one, for all taps of
  * the lines. w: of the tap, taps of the lines w_row apart. `table`: the lines of a block, each for all that use it. */
@@ -71,6 +73,7 @@ FC_INLINE FC_TARGET void FC_NAME(lines_taps_of)(const int block, const int vecto
     }
 }
 
+/* lines_taps_of, masked where it must be. */
 FC_INLINE FC_TARGET void FC_NAME(lines_taps)(const int block, const int vectors, const int channels, const int taps,
                                             const int stride, const int every_other, const int both,
                                             const fc_direct_lines *d, const FC_DTYPE *const *table, ptrdiff_t column,
@@ -192,7 +195,7 @@ FC_INLINE FC_TARGET void FC_NAME(lines_all)(const int block, const int vectors, 
                 FC_NAME(lines_tile)(block, vectors, channels, residues, taps, stride, every_other, d, table,
                                     d->outputs - m, q, w, bias, y + residues * q);
         for (; q < width; q += LANES) {
-            /* Where masks are slow the last vector is whole: it sums some outputs again, to the bit. */
+            /* In tiles of 8 lines, of slow masks, the last vector is whole: it sums some outputs again, to the bit. */
             if (VMASKED_IS_SLOW && block == FC_DIRECT_BLOCK && q && q + LANES > width) q = width - LANES;
             FC_NAME(lines_tile)(block, 1, channels, residues, taps, stride, every_other, d, table, d->outputs - m, q, w,
                                 bias, y + residues * q);

@@ -7,8 +7,8 @@
 enum { FC_PANEL_VECTORS = 2 }; /* vectors across the widest panel */
 
 /* c[i][j] = from + sum over d < depth of a_rows[i][d * a_step] * b[d][j], where b is a panel: `depth` lines of as many
- * whole vectors as the register tile has, one after the other. `from` is what c holds if accumulate, else bias[i], or
- * 0 without a bias. */
+ * whole vectors as the register tile has, one after the other. `from` is what c holds if accumulate, then without
+ * a bias, else bias[i], or 0 without one. */
 typedef struct {
     ptrdiff_t depth;
     const void *const *a_rows;

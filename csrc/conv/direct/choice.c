@@ -65,7 +65,7 @@ const char *fc_direct_doubts_problem(fc_op op, const fc_conv_problem *p) {
     const double fill = (double)p->out_size[2] / (double)(vectors * lanes);
     const int few = C * K <= FC_DIRECT_MAX_PRODUCTS && C <= FC_DIRECT_MAX_CHANNELS && K <= FC_DIRECT_MAX_CHANNELS;
     const int planes = p->kernel[0] == 1 && p->out_size[1] > 1 && p->y_strides[4] == 1;
-    if (op == FC_FORWARD && planes && !(few && p->groups > 1)) { /* groups of few are read in place */
+    if (op == FC_FORWARD && planes && !(few && p->groups > 1)) { /* groups of few are summed directly */
         const ptrdiff_t terms = C * p->kernel[1] * p->kernel[2];
         if (!few && (C > FC_DIRECT_MAX_CHANNELS || terms > FC_DIRECT_FORWARD.terms)) return many;
         return suits_forward(C, K, p, fill) ? NULL : slower;
@@ -130,8 +130,8 @@ static const char *transposed_refuses(const fc_direct_job *job) {
     return is_dense(h, w) ? NULL : "planes have gaps between their lines";
 }
 
-/* Whether register tiles of lines, where there are any, spill. */
-static int has_few_registers(const fc_direct_job *job) {
+/* Whether lines are summed in place with 16 vector registers, of which many taps, or several channels, spill. */
+static int sums_lines_in_few_registers(const fc_direct_job *job) {
     const fc_kernels *k = job->conv->kernels;
     return k->direct_lines[0] && k->tile_rows <= FC_FEW_TILE_ROWS;
 }
@@ -140,7 +140,7 @@ static int has_few_registers(const fc_direct_job *job) {
 static ptrdiff_t transposed_outputs(fc_op op, const fc_direct_job *job) {
     const fc_axis *h = &job->residue[0].axis[0], *w = &job->residue[0].axis[1];
     const ptrdiff_t lanes = job->conv->kernels->lanes;
-    if (!has_few_registers(job)) return lanes / 2;
+    if (!sums_lines_in_few_registers(job)) return lanes / 2;
     if (op == FC_BACKWARD_WEIGHTS) {
         const int many = max(h->taps, w->taps) > 3;
         return (many ? FC_DIRECT_TRANSPOSED_DW_VECTORS : FC_DIRECT_TRANSPOSED_DW3_VECTORS) * lanes / w->stride;
@@ -197,7 +197,7 @@ static const char *spill_doubts(const fc_direct_job *job) {
     const fc_axis *h = &job->residue[0].axis[0], *w = &job->residue[0].axis[1];
     const ptrdiff_t lanes = job->conv->kernels->lanes, max_taps = w->outputs < 2 * lanes ? 5 : 3;
     const int spills = h->taps > max_taps && h->stride == 1 && w->outputs > lanes;
-    return spills && has_few_registers(job) ? "weights and sums do not fit the registers" : NULL;
+    return spills && sums_lines_in_few_registers(job) ? "weights and sums do not fit the registers" : NULL;
 }
 
 static const char *in_place_doubts(fc_op op, const fc_direct_job *job) {
@@ -205,10 +205,11 @@ static const char *in_place_doubts(fc_op op, const fc_direct_job *job) {
     const int side_by_side = job->groups.x == c->planes && (c->planes == 1 || fc_are_adjacent(c));
     const ptrdiff_t together = min(job->groups.count, FC_DIRECT_SIDE_BY_SIDE / max(c->planes, c->out_channels));
     if (job->residues > 1 && side_by_side && together > 1) return "channels that lie side by side are copied together";
-    /* resnext_g32 took 1.09 times as long, dw 1.3 times. */
-    if (has_few_registers(job) && (job->conv->C > 1 || job->conv->K > 1))
+    /* resnext_g32 took 1.09 times as long as over copies with AVX2, dw 1.3 times. */
+    if (sums_lines_in_few_registers(job) && (job->conv->C > 1 || job->conv->K > 1))
         return "weights and sums of several channels do not fit the registers";
-    if (op != FC_BACKWARD_WEIGHTS && spill_doubts(job)) return spill_doubts(job);
+    const char *spills = op == FC_BACKWARD_WEIGHTS ? NULL : spill_doubts(job);
+    if (spills) return spills;
     for (int i = 0; i < fc_direct_count(job); i++) {
         const char *doubt = line_doubts(&job->residue[i]);
         if (doubt) return doubt;

@@ -36,8 +36,11 @@ static double copied_vectors(fc_direct_arrangement arrangement, const fc_axis *h
 
 double fc_direct_cycles(fc_direct_arrangement arrangement, fc_op op, const fc_direct_job *job) {
     const fc_kernels *k = job->conv->kernels;
+    /* in_place has one row of constants, fitted with AVX-512. */
+    const int is_elsewhere =
+        !k->direct_lines[0] || (k->tile_rows <= FC_FEW_TILE_ROWS && arrangement != FC_DIRECT_IN_PLACE);
     const fc_direct_unit_cycles *unit =
-        &FC_DIRECT_CYCLES[!k->direct_lines[0]][op == FC_BACKWARD_WEIGHTS][arrangement];
+        &FC_DIRECT_CYCLES[is_elsewhere][op == FC_BACKWARD_WEIGHTS][arrangement];
     const ptrdiff_t lanes = k->lanes;
     const int channels_fill = arrangement == FC_DIRECT_CHANNELS || arrangement == FC_DIRECT_TRANSPOSED;
     const double groups = (double)(channels_fill ? quotient_up(job->groups.count, lanes) : job->groups.count);

@@ -62,6 +62,7 @@ fc_direct_in_place *fc_direct_plan_in_place(fc_plan *plan, const fc_direct_job *
         width = max(width, d.width);
         entries = max(entries, fc_direct_lines_entries(&d));
     }
+    s->pairs = c->out_channels > 1 && s->residues == 1 && s->geometry[0].column_stride == 1;
     if (s->narrow) {
         s->images = min(FC_DIRECT_NARROW_IMAGES, c->images);
         s->run = FC_DIRECT_NARROW_PLANES / s->images;
@@ -110,9 +111,8 @@ static void sum_unit(const bound_call *call, ptrdiff_t unit, const void **planes
         const char *w = c->w + group * groups->w * size;
         const char *bias = c->bias ? c->bias + group * c->out_channels * size : NULL;
         char *y = c->y + (image * c->y_image + group * groups->y + first * d.y_step) * size;
-        const int pairs = s->residues == 1 && d.column_stride == 1;
         for (ptrdiff_t k = 0; k < c->out_channels;) {
-            const ptrdiff_t channels = pairs && k + 1 < c->out_channels ? 2 : 1;
+            const ptrdiff_t channels = s->pairs && k + 1 < c->out_channels ? 2 : 1;
             /* The next group's, while the last channels are summed. */
             d.to_next = k + channels == c->out_channels && s->bands == 1 && groups->count > 1 ? groups->x : 0;
             kernels->direct_lines[channels - 1](&d, planes, w + k * c->w_out_channel * size,
@@ -178,15 +178,18 @@ void fc_direct_run_in_place(const fc_direct_in_place *stage, const fc_direct_job
     fc_parallel(call.run, (int)stage->tasks, stage->narrow ? narrow_task : lines_task, &call);
 }
 
-/* The register tiles of direct_lines.tmpl.h, of the first line of residues. */
-static void describe_tile(const fc_direct_lines *d, const fc_kernels *kernels, ptrdiff_t tile[2]) {
+/* The register tiles of direct_lines.tmpl.h, of the first line of residues; of one of two output channels, or one. */
+static void describe_tile(const fc_direct_lines *d, const fc_kernels *kernels, int is_pair, ptrdiff_t tile[2]) {
     const ptrdiff_t lanes = kernels->lanes;
     const int adjacent = d->line_step == 1 && d->stride == d->column_stride;
     const int few_registers = kernels->tile_rows <= FC_FEW_TILE_ROWS, seven = d->taps == 7 && !few_registers;
     const int whole = adjacent && (d->taps == 3 || d->taps == 5 || (d->stride == 1 && (d->taps < 3 || seven)));
     tile[0] = 4;
     tile[1] = lanes;
-    if (d->residues > 1) {
+    if (is_pair) {
+        if (d->stride == 1 && d->line_step == 1 && d->taps == 3 && d->width <= lanes) tile[0] = 8;
+        else tile[1] = 2 * lanes;
+    } else if (d->residues > 1) {
         tile[1] = 2 * lanes;
     } else if (whole) {
         if (d->stride == 1 && fc_lines_are_tall(d, lanes, few_registers)) tile[0] = 8;
@@ -213,7 +216,7 @@ void fc_direct_describe_in_place(const fc_direct_in_place *stage, const fc_kerne
                  "pixels of two lines in the vector, in place, %td planes of %td images at a time", stage->run,
                  stage->images);
     } else {
-        describe_tile(first, kernels, d->tile);
+        describe_tile(first, kernels, stage->pairs, d->tile);
         snprintf(d->how, sizeof d->how, "pixels of a line in the vector, in place");
     }
 }

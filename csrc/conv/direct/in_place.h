@@ -16,6 +16,7 @@ static inline ptrdiff_t fc_direct_lines_entries(const fc_direct_lines *lines) {
 
 typedef struct {
     int residues, lines;    /* of these each has its geometry */
+    int pairs;              /* two output channels share what is loaded of x */
     int narrow;             /* units are images and runs of groups, else bands of a plane of outputs of one group */
     ptrdiff_t images, runs; /* narrow: images of a unit; runs of groups */
     ptrdiff_t run;          /* ... and groups of one */

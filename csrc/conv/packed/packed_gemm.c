@@ -1,10 +1,10 @@
 /* Products of matrices, y and dx: what a block of outputs reads is packed into panels, one line a term, and multiplied
  * by all output channels. No offsets are left to the kernel, so a term is a few loads and its multiply-adds.
  *
- * Panels of about 200 KiB stay in L2, a register tile's weights in L1: for a tile of 5 channels all panels of the block
- * follow one another. Weights are read where they lie, if their terms do in order; else a tile's are packed first. */
+ * A block's panels stay in L2 (FC_PACKED_BLOCK_BYTES), a register tile's weights in L1: for each tile of channels all
+ * panels of the block follow one another. Weights are read where they lie if their terms lie evenly; else they are
+ * packed for each tile first. */
 #include <stdio.h>
-#include <string.h>
 
 #include "../../arithmetic.h"
 #include "../../platform/memory.h"
@@ -25,7 +25,7 @@ typedef struct {
 } layout;
 
 /* Elements between the weights of terms of a channel, if they lie evenly, else 0. */
-static ptrdiff_t step_of_terms(const fc_correlation *c) {
+static ptrdiff_t even_step(const fc_correlation *c) {
     if (fc_weights_are_in_order(c)) return 1;
     const ptrdiff_t step = c->planes > 1 ? c->w_plane[1] - c->w_plane[0] : 0;
     if (c->axis[0].taps * c->axis[1].taps > 1 || step < 0) return 0;
@@ -36,6 +36,12 @@ static ptrdiff_t step_of_terms(const fc_correlation *c) {
 
 static ptrdiff_t outputs_of(const fc_correlation *c) { return c->images * c->axis[0].outputs * c->axis[1].outputs; }
 static ptrdiff_t terms_of(const fc_correlation *c) { return c->planes * c->axis[0].taps * c->axis[1].taps; }
+
+/* Elements between the weights of terms that are read where they lie, or 0: they are packed. */
+static ptrdiff_t step_of_terms(const fc_kernels *k, const fc_correlation *c) {
+    const ptrdiff_t step = even_step(c), panels = quotient_up(outputs_of(c), fc_panel_width(k));
+    return step > 1 && panels > FC_PACKED_FEW_PANELS ? 0 : step;
+}
 
 /* ---- Estimates ---- */
 
@@ -60,10 +66,10 @@ static double unit_cycles(const fc_kernels *k, const layout *l, double panels, d
 
 static layout lay_out(const fc_kernels *k, ptrdiff_t size, const fc_correlation *c, ptrdiff_t threads) {
     const ptrdiff_t width = fc_panel_width(k);
+    FC_ASSERT(outputs_of(c) > 0 && terms_of(c) > 0 && c->out_channels > 0);
     layout l = {.outputs = outputs_of(c), .depth = terms_of(c), .channels = c->out_channels};
     l.panels = quotient_up(l.outputs, width);
-    l.step = step_of_terms(c);
-    if (l.step > 1 && l.panels > FC_PACKED_FEW_PANELS) l.step = 0;
+    l.step = step_of_terms(k, c);
     l.chunk = even_block(l.depth, l.step > 1 ? FC_PACKED_FEW_TERMS : FC_PACKED_CHAIN);
     const ptrdiff_t of_block =
         max(1, min(FC_PACKED_BLOCK_OUTPUTS / width, FC_PACKED_BLOCK_BYTES / (l.chunk * width * size)));
@@ -244,7 +250,7 @@ static void fetch_next(const call *p, scratch *s, ptrdiff_t unit, ptrdiff_t end,
     s->fetched = 0;
     if (!p->fetches || l->chunk < l->depth || block * l->ranges >= end) return;
     s->fetch = fc_start_fetch(&p->source, outputs_of_block(p, block), s->next_runs);
-    s->fetched = quotient_up(l->depth, tiles);
+    s->fetched = quotient_up(l->depth * fc_panel_width(p->j->kernels) * p->j->size, tiles * FC_CACHE_LINE);
 }
 
 static void multiply_task(void *context, int task) {
@@ -276,8 +282,9 @@ static void multiply_task(void *context, int task) {
     }
 }
 
-/* Output channels whose weights are packed at once: a bound of the workspace. */
-static ptrdiff_t channels_at_once(ptrdiff_t size, const fc_correlation *c) {
+/* Output channels that are summed at once: all of them, but for weights that are packed, a bound of the workspace. */
+static ptrdiff_t channels_at_once(const fc_kernels *k, ptrdiff_t size, const fc_correlation *c) {
+    if (step_of_terms(k, c)) return c->out_channels;
     return even_block(c->out_channels, FC_PACKED_WEIGHT_BYTES / (terms_of(c) * size));
 }
 
@@ -314,7 +321,7 @@ static void correlate_part(fc_conv_job *j, const fc_correlation *part) {
 
 static void correlate(fc_conv_job *j, const fc_correlation *correlation) {
     const fc_correlation c = fc_merge_axes(correlation);
-    const ptrdiff_t at_once = channels_at_once(j->size, &c);
+    const ptrdiff_t at_once = channels_at_once(j->kernels, j->size, &c);
     for (ptrdiff_t first = 0; first < c.out_channels && j->run.status == FC_OK; first += at_once) {
         const fc_correlation part = fc_channels_of(&c, j->size, first, min(at_once, c.out_channels - first));
         correlate_part(j, &part);
@@ -352,7 +359,7 @@ static void survey_each(fc_conv_job *j, void *context, const fc_correlation *res
     survey *s = context;
     for (int i = 0; i < lines * residues; i++) {
         const fc_correlation c = fc_merge_axes(&residue[i]);
-        const fc_correlation part = fc_channels_of(&c, j->size, 0, channels_at_once(j->size, &c));
+        const fc_correlation part = fc_channels_of(&c, j->size, 0, channels_at_once(j->kernels, j->size, &c));
         const layout l = lay_out(j->kernels, j->size, &part, j->run.threads);
         const double panels = (double)l.panels, cycles = unit_cycles(j->kernels, &l, panels, (double)c.out_channels);
         scratch unbound;
@@ -389,15 +396,16 @@ static void describe(const fc_plan *plan, fc_description *d) {
     const fc_conv_problem *p = &plan->problem.conv;
     const fc_kernels *k = fc_find_kernels(p->call.isa, p->call.dtype);
     survey s;
-    if (look_over(plan->op, p, &s) != FC_OK || !s.max_cycles) {
-        snprintf(d->how, sizeof d->how, "no tap meets dy");
+    const fc_status status = look_over(plan->op, p, &s);
+    if (status != FC_OK || !s.max_cycles) {
+        snprintf(d->how, sizeof d->how, status == FC_OK ? "no tap meets dy" : "not known for want of memory");
         return;
     }
     const layout *l = &s.longest;
     const ptrdiff_t width = fc_panel_width(k), panels = quotient_up(l->panels, l->blocks);
     d->tasks = l->tasks;
     d->workspace = s.workspace;
-    d->tile[0] = even_block(l->channels, k->panel_rows);
+    d->tile[0] = even_block(quotient_up(l->channels, l->ranges), k->panel_rows);
     d->tile[1] = width;
     d->block[2] = min(l->outputs, panels * width);
     snprintf(d->how, sizeof d->how,
@@ -411,8 +419,12 @@ static void describe(const fc_plan *plan, fc_description *d) {
 /* ---- The path ---- */
 
 static const char *refuses(const fc_path *path, fc_op op, const fc_problem *problem) {
-    (void)path, (void)op, (void)problem;
-    return NULL;
+    const fc_conv_problem *p = &problem->conv;
+    (void)path;
+    const ptrdiff_t planes = (op == FC_BACKWARD_DATA ? p->out_channels : p->in_channels) / p->groups;
+    const ptrdiff_t terms = planes * p->kernel[0] * p->kernel[1] * p->kernel[2];
+    const ptrdiff_t bytes = terms * (p->call.dtype == FC_FLOAT32 ? 4 : 8);
+    return bytes > FC_PACKED_WEIGHT_BYTES ? "the weights of one output channel take more memory than they may" : NULL;
 }
 
 /* Whether planes, read in place, would all begin in the same few sets of L1. */
@@ -422,18 +434,21 @@ static const char *doubt(fc_op op, const fc_problem *problem) {
     const fc_conv_problem *p = &problem->conv;
     const int back = op == FC_BACKWARD_DATA;
     const fc_kernels *k = fc_find_kernels(p->call.isa, p->call.dtype);
-    const ptrdiff_t *size = back ? p->in_size : p->out_size, *strides = back ? p->y_strides : p->x_strides;
+    const ptrdiff_t *strides = back ? p->y_strides : p->x_strides;
     const ptrdiff_t channels = (back ? p->in_channels : p->out_channels) / p->groups;
     const int one_tap = p->kernel[1] * p->kernel[2] == 1;
     const int is_patch = p->kernel[1] == p->stride[1] && p->kernel[2] == p->stride[2] && !p->pad[1] && !p->pad[2] &&
                          p->dilation[1] == 1 && p->dilation[2] == 1;
-    if (!one_tap && (back || !is_patch)) return "taps overlap, and packing would copy each input once for each of them";
+    if (!one_tap && back) return "dy would be packed again for each tap or each residue of the stride";
+    if (!one_tap && !is_patch) return "taps overlap or leave gaps: packing would copy inputs once for each of them";
     if ((p->in_size[2] > 1 && p->x_strides[4] != 1) || (p->out_size[2] > 1 && p->y_strides[4] != 1))
         return "pixels of a line do not lie side by side";
-    if (p->batch * size[1] * size[2] < FC_PACKED_MIN_OUTPUTS) return "outputs are too few to fill panels";
-    if (size[1] * size[2] < FC_PACKED_MIN_OUTPUTS_OF_IMAGE) return "images are so small that they are copied in crumbs";
+    const ptrdiff_t outputs = back ? quotient_up(p->in_size[1], p->stride[1]) * quotient_up(p->in_size[2], p->stride[2])
+                                   : p->out_size[1] * p->out_size[2];
+    if (p->batch * outputs < FC_PACKED_MIN_OUTPUTS) return "outputs are too few to fill panels";
+    if (outputs < FC_PACKED_MIN_OUTPUTS_OF_IMAGE) return "images are so small that they are copied in crumbs";
     const ptrdiff_t size_of = p->call.dtype == FC_FLOAT32 ? 4 : 8;
-    const ptrdiff_t enough = k->tile_rows > FC_FEW_TILE_ROWS           ? FC_PACKED_MIN_CHANNELS_MANY_ROWS
+    const ptrdiff_t enough = k->tile_rows > FC_FEW_TILE_ROWS       ? FC_PACKED_MIN_CHANNELS_MANY_ROWS
                              : planes_collide(strides[1], size_of) ? FC_PACKED_MIN_CHANNELS_COLLIDING
                                                                    : FC_PACKED_MIN_CHANNELS;
     if (channels < enough) return "output channels are too few to repay packing";

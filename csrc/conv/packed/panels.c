@@ -1,5 +1,6 @@
 #include "panels.h"
 
+#include <stdint.h>
 #include <string.h>
 
 #include "../../arithmetic.h"
@@ -38,8 +39,8 @@ static ptrdiff_t find_runs(const fc_panel_source *s, fc_units outputs, ptrdiff_t
                 .to = u - outputs.begin + first - column,
                 .count = last - first,
             };
-            fc_panel_run *before = &runs[count - 1];
-            if (count && before->to + before->count == run.to && before->from + before->count * step == run.from)
+            fc_panel_run *before = count ? &runs[count - 1] : NULL;
+            if (before && before->to + before->count == run.to && before->from + before->count * step == run.from)
                 before->count += run.count;
             else runs[count++] = run;
         }
@@ -90,7 +91,8 @@ static void pack_tap(const fc_panel_source *s, fc_units outputs, fc_units terms,
     for (ptrdiff_t plane = quotient_up(max(0, terms.begin - tap), taps), d;
          (d = plane * taps + tap - terms.begin) < depth; plane++) {
         const char *from = gather(s, fc_plane(s->c, plane, size), runs, count_runs, count, line);
-        /* Behind a plane that is not the last one lies another. */
+        /* All planes have the same runs: behind what is read of a plane that is not the highest lies what is read of a
+         * higher one, and a vector more is inside the array. */
         const int may_read_on = from == line || s->c->x_plane[plane] + width <= s->last_plane;
         s->kernels->to_panels(panels, from, target + d * width * size, depth * width);
         if (rest) copy_rest(from + panels * width * size, may_read_on, rest * size, rest_bytes, last + d * rest_bytes);
@@ -108,6 +110,7 @@ void fc_pack_panels(const fc_panel_source *s, fc_units outputs, fc_units terms, 
 }
 
 fc_panel_fetch fc_start_fetch(const fc_panel_source *s, fc_units outputs, fc_panel_run *runs) {
+    FC_ASSERT(s->c->axis[0].taps == 1 && s->c->axis[1].taps == 1);
     const ptrdiff_t count = find_runs(s, outputs, 0, 0, runs);
     return (fc_panel_fetch){.source = s, .runs = runs, .count = count};
 }
@@ -118,9 +121,11 @@ void fc_fetch_lines(fc_panel_fetch *f, ptrdiff_t lines) {
     for (; lines > 0 && f->plane < c->planes && f->count; lines--) {
         const fc_panel_run *run = &f->runs[f->run];
         const char *plane = fc_plane(c, f->plane, size);
-        if (plane) FC_PREFETCH_TO_L2(plane + run->from * size + f->line);
+        const char *first = plane ? plane + run->from * size : NULL;
+        const ptrdiff_t before = (ptrdiff_t)((uintptr_t)first % FC_CACHE_LINE); /* bytes of its cache line */
+        if (first) FC_PREFETCH_TO_L2(first - before + f->line);
         f->line += FC_CACHE_LINE;
-        if (f->line < run->count * step) continue;
+        if (f->line < before + run->count * step) continue;
         f->line = 0;
         if (++f->run < f->count) continue;
         f->run = 0;
@@ -146,7 +151,7 @@ static void next_term(const fc_correlation *c, term *t) {
     t->plane++;
 }
 
-/* `count` elements, `step` apart in the source. */
+/* `count` elements, `step` apart in the source. Register tiles' usual counts are constants, which gcc inlines. */
 static void copy_few(const char *source, ptrdiff_t step, ptrdiff_t count, ptrdiff_t size, char *target) {
     if (step == 1 && count * size == 20) memcpy(target, source, 20);
     else if (step == 1 && count * size == 16) memcpy(target, source, 16);
