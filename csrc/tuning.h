@@ -43,12 +43,12 @@ enum { FC_MEMORY_KEPT_BLOCKS = 64 };
 enum { FC_FEW_TILE_ROWS = 4 };
 /* ---- Direct sums: conv/direct/ ---- */
 
-/* Bytes. Copies of the planes of a bundle should stay in L1, or nearly; those of all channels, where channels are the
- * vector, in L2. compare --layers 'mbv2_dw*,effnet_dw5' --algorithm direct/copies and direct/channels. */
+/* Bytes. Copies of a bundle's planes should stay in L1, or nearly; of all channels, where these are the vector, in L2.
+ * compare --layers 'mbv2_dw*,effnet_dw5' --algorithm direct/copies and direct/channels. */
 static const ptrdiff_t FC_DIRECT_BAND_BYTES = 64 << 10, FC_DIRECT_CHANNELS_BAND_BYTES = 384 << 10;
 
-/* Bytes of copies of a unit up to which the next unit's are filled before the first is read, since loads wait for
- * fresh stores. compare --layers mbv2_dw_7x7 --algorithm direct/copies, with FASTCONV_ISA=avx2. */
+/* Bytes of copies of a unit up to which the next unit's are filled before it is read, since loads wait for fresh
+ * stores. FASTCONV_ISA=avx2, compare --layers mbv2_dw_7x7 --algorithm direct/copies. */
 static const ptrdiff_t FC_DIRECT_SMALL_COPY_BYTES = 16 << 10;
 
 /* Bytes of a unit's copies, or of a group's sums of dw, beyond which no arrangement tries: a bound of the workspace. */
@@ -57,19 +57,16 @@ static const ptrdiff_t FC_DIRECT_MAX_BYTES = 8 << 20;
 /* Channels whose lines are transposed together, where they lie side by side: a vector of float32 at its longest. */
 enum { FC_DIRECT_SIDE_BY_SIDE = 16 };
 
-/* Positions of a plane that is transposed whole, so that channels are the vector; lines of at most half a vector. 7x7
- * took half of the time of direct/copies, 14x14 1.1 times as long.
- * FASTCONV_ISA=avx2, compare --layers 'mbv2_dw*' --algorithm direct/transposed and direct/copies. */
+/* Positions of a plane that is transposed whole, so that channels are the vector. 7x7 took half of the time of copies,
+ * 14x14 1.1 times. FASTCONV_ISA=avx2, compare --layers 'mbv2_dw*' --algorithm direct/transposed and direct/copies. */
 static const ptrdiff_t FC_DIRECT_TRANSPOSED_POSITIONS = 1024;
 /* Vectors of x in a line up to which dw is summed over transposed planes where registers are few, with 3 taps and with
- * more. AVX2, depthwise layers of zoo.csv: 3x3 planes of 7x7 and 14x14 took 0.79 and 0.86 of the time of planes in
- * place, of 28x28 1.19; 5x5 of 14x14 and 28x28 0.62 and 0.8.
- * choose.py --set zoo --layers '*-g*' --ops dw --isa avx2. */
+ * more. AVX2, zoo.csv: 3x3 of 14x14 took 0.86 of the time of planes in place, of 28x28 1.19; 5x5 of 14x14 and 28x28
+ * 0.62 and 0.8. choose.py --set zoo --layers '*-g*' --ops dw --isa avx2. */
 static const ptrdiff_t FC_DIRECT_TRANSPOSED_DW3_VECTORS = 2, FC_DIRECT_TRANSPOSED_DW_VECTORS = 4;
 
-/* Outputs of a band of lines read in place, about (the first). Columns of a line, beyond which lines are copied band by
- * band, which threads share, and which wait for less before a signal (the second).
- * compare --layers 'mbv2_dw*,resnext_g32' --algorithm direct/in_place and direct/copies. */
+/* Outputs of a band of lines read in place, about; columns beyond which lines are copied band by band, which threads
+ * share and signals wait less for. compare --layers 'mbv2_dw*,resnext_g32' --algorithm direct/in_place. */
 static const ptrdiff_t FC_DIRECT_BAND_OUTPUTS = 4096, FC_DIRECT_IN_PLACE_COLUMNS = 4096;
 
 /* Taps of the longer axis. What is left to copies took up to 3 times as long in place: single lines (31 taps), several
@@ -77,11 +74,15 @@ static const ptrdiff_t FC_DIRECT_BAND_OUTPUTS = 4096, FC_DIRECT_IN_PLACE_COLUMNS
  * of one axis (1.4). compare --layers NAMES --algorithm direct/in_place and direct/copies, of such layers. */
 static const ptrdiff_t FC_DIRECT_STRIDED_TAPS = 5, FC_DIRECT_CHANNELS_TAPS = 3;
 
-/* Narrow planes: how many share a call of the kernel, whose tables take as long as a few of them; of how many images,
- * whose planes share weights. Lines of a plane: one block is fetched with all of the next plane, and fewer lines leave
- * its vectors empty. compare --layers mbv2_dw_7x7 --algorithm direct/narrow, direct/in_place and direct/transposed. */
+/* Narrow planes: planes that share a call of the kernel, and images, which share weights. Lines: fewer leave vectors
+ * empty, more are fetched with every block of a plane. compare --layers mbv2_dw_7x7 --algorithm direct/narrow. */
 static const ptrdiff_t FC_DIRECT_NARROW_PLANES = 128, FC_DIRECT_NARROW_IMAGES = 8;
 static const ptrdiff_t FC_DIRECT_NARROW_MIN_LINES = 4, FC_DIRECT_NARROW_MAX_LINES = 16;
+/* Narrow planes that become one line, AVX2: vectors of a line, and taps, of y and dx; taps of dw. 3x3 of 7x7 took 0.68
+ * of the time of lines in place, of 13x13 0.93, of 14x14 1.1; 7x7 took 1.2 to 1.6 times that of transposed planes, dw
+ * of 3x3 0.8 to 0.9, of 5x5 1.1 times. choose.py --set zoo --layers '*-g*' --isa avx2. */
+static const double FC_DIRECT_FLAT_VECTORS = 1.65;
+static const ptrdiff_t FC_DIRECT_FLAT_TAPS = 5, FC_DIRECT_FLAT_DW_TAPS = 3;
 
 /* dw: terms of a lane's chain before it is added to a total in double, for the error alone (bench/accuracy.py). */
 static const ptrdiff_t FC_DIRECT_CHAIN = 1024;
@@ -132,10 +133,10 @@ static const ptrdiff_t FC_DIRECT_DX_IN_CHANNELS = 2, FC_DIRECT_DX_OUT_CHANNELS =
 
 /* Cycles of an arrangement: of a vector of results for a tap and a plane; of a vector of results, and beside that of
  * one whose elements lie apart in the array; of a vector of a plane that is copied, and of one that is gathered from
- * elements apart; of a plane that meets a channel; of a tap's sum of dw. With AVX-512 (in_place
- * everywhere), then elsewhere: y and dx, then dw; in order of fc_direct_arrangement. Fitted to 1086 runs of 90 layers,
- * 526 with AVX2, before it had in_place: half were estimated within 3 to 9 % (copies 15 %), nine of ten within 15 to
- * 50 %. They choose nothing. `choose --algorithms direct/in_place,direct/copies`, and fastconv.explain. */
+ * elements apart; of a plane that meets a channel; of a tap's sum of dw. With AVX-512 (in_place and narrow everywhere),
+ * then elsewhere: y and dx, then dw; in order of fc_direct_arrangement. Fitted to 1086 runs of 90 layers, 526 with
+ * AVX2, before it had in_place: half were estimated within 3 to 9 % (copies 15 %), nine of ten within 15 to 50 %. They
+ * choose nothing. choose.py --algorithms direct/in_place,direct/copies, and fastconv.explain. */
 typedef struct {
     double term, output, scattered, copied, gathered, plane, sum;
 } fc_direct_unit_cycles;
@@ -259,19 +260,18 @@ enum { FC_PACKED_BLOCK_BYTES = 200 << 10, FC_PACKED_BLOCK_OUTPUTS = 1024 };
 /* Terms of the longest chain of sums in one register, for its accuracy (bench/accuracy.py). */
 enum { FC_PACKED_CHAIN = 1152 };
 /* Bytes of x above which, and register tiles of channels up to which, what the next block reads is fetched to L2
- * meanwhile: of 256 -> 64 channels of 56x56 it saves 8 %, dx of 24 -> 144 26 %; where x is in L3 it costs up to
- * 11 %. */
+ * meanwhile: 256 -> 64 channels of 56x56 took 0.92, dx of 24 -> 144 0.74; where x is in L3 up to 1.11. */
 enum { FC_PACKED_FETCH_BYTES = 5 << 20, FC_PACKED_FETCH_TILES = 32 };
 /* Panels up to which weights that lie apart, as dx's do, are read in place, in chunks of so many terms, whose cache
  * lines stay in L1; bytes of weights that are packed at once, of more in parts: a bound of the workspace. */
 enum { FC_PACKED_FEW_PANELS = 8, FC_PACKED_FEW_TERMS = 256, FC_PACKED_WEIGHT_BYTES = 8 << 20 };
 /* Terms whose weights are packed for all register tiles at a time: their lines stay in L1. Not measured. */
 enum { FC_PACKED_WEIGHT_TERMS = 64 };
-/* What it is taken for unasked: outputs of all images and of one at least; output channels of a correlation, where
- * register tiles of gathered GEMMs have up to so many rows, as with 16 vector registers, fewer if planes are multiples
- * of 4 KiB apart; and where tiles have more. Layers of zoo.csv with one tap, y and dx, took 0.8 of the time (AVX2, 40
- * channels and more; of 24 to 40 1.0, of 16 to 24 1.03, but 64x64 planes 0.5 to 0.7), with AVX-512 0.94 (512 and more;
- * of 128 to 512 0.97): `choose.py --set zoo --layers '*-1x1*' --isa avx2`. */
+/* Taken unasked from so many outputs of all images and of one on; output channels of a correlation, where register
+ * tiles of gathered GEMMs have few rows (16 registers), fewer if planes are 4 KiB apart; and where they have more.
+ * Layers of zoo.csv with one tap, y and dx, took 0.8 of the time (AVX2, 40 channels and more; of 24 to 40 1.0, of 16 to
+ * 24 1.03, but 64x64 planes 0.5 to 0.7), with AVX-512 0.94 (512 and more; of 128 to 512 0.97): choose.py --set zoo
+ * --layers '*-1x1*' --isa avx2. */
 enum {
     FC_PACKED_MIN_OUTPUTS = 32,
     FC_PACKED_MIN_OUTPUTS_OF_IMAGE = 16,

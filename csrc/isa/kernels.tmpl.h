@@ -14,6 +14,7 @@
 #include "../kernels/panels.tmpl.h"
 #include "../kernels/direct_lines.tmpl.h"
 #include "../kernels/direct_lines_gradient.tmpl.h"
+#include "../kernels/direct_flat.tmpl.h"
 #include "../kernels/direct_narrow.tmpl.h"
 #include "../kernels/winograd.tmpl.h"
 #include "../kernels/pool.tmpl.h"
@@ -103,9 +104,15 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
     .direct_lines = {FC_NAME(direct_lines), FC_NAME(direct_lines_pair)},
     .direct_lines_gradient = {FC_NAME(direct_lines_gradient), FC_NAME(direct_lines_gradient_pair)},
 #endif
-#ifdef VPICK
+#ifdef VLOAD_LANES
     .direct_narrow = FC_NAME(direct_narrow),
     .direct_narrow_gradient = FC_NAME(direct_narrow_gradient),
+#ifdef VPICK
+    .narrow_columns = LANES / 2,
+#else
+    .narrow_columns = FC_FLAT_COLUMNS * LANES,
+    .flat_pitch = FC_FLAT_PITCH * LANES,
+#endif
 #endif
     .winograd_tile_rows = {FC_WINOGRAD_TILE_ROWS(1), FC_WINOGRAD_TILE_ROWS(2), FC_WINOGRAD_TILE_ROWS(3),
                            FC_WINOGRAD_TILE_ROWS(4)},

@@ -54,8 +54,9 @@ typedef struct {
     /* NULL where loads are not masked: for one channel, and for two with one residue and column_stride 1. */
     fc_direct_lines_kernel direct_lines[2];
     fc_direct_lines_gradient_kernel direct_lines_gradient[2];
-    fc_direct_narrow_kernel direct_narrow; /* NULL also where lanes are not picked */
+    fc_direct_narrow_kernel direct_narrow; /* NULL as well */
     fc_direct_narrow_gradient_kernel direct_narrow_gradient;
+    int narrow_columns, flat_pitch; /* of narrow planes at most: fc_flat_pitch, or 0: lanes are picked */
     /* By the vectors across, less one; rows of a register tile. */
     int winograd_tile_rows[FC_MAX_TILE_VECTORS];
     void (*winograd_product[FC_WINOGRAD_PRODUCT_VECTORS])(const fc_winograd_product *product);

@@ -100,23 +100,38 @@ static const char *narrow_refuses(const fc_direct_job *job) {
     if (h->tap_step != 1 && h->tap_step != -1) return "taps across lines are not adjacent";
     if (h->taps != 3 && h->taps != 5 && h->taps != 7) return "the kernel is not 3, 5 or 7 high";
     if (w->taps > FC_NARROW_TAPS) return "the kernel is wider than 7";
-    if (w->size > lanes / 2 || w->outputs > lanes / 2) return "a line has more than half of a vector";
+    const fc_kernels *k = job->conv->kernels;
+    if (w->size > k->narrow_columns || w->outputs > k->narrow_columns) return "lines are longer than what is narrow";
     if (h->tap >= max_lines || h->tap <= -max_lines || h->size >= max_lines || h->outputs >= max_lines)
         return "lines pass 32 bits";
     const double step = w->tap_step < 0 ? -(double)w->tap_step : (double)w->tap_step;
     if (step * (double)w->taps >= (double)MAX_COLUMNS || w->tap >= MAX_COLUMNS || w->tap <= -MAX_COLUMNS)
         return "columns pass 32 bits";
+    if (k->flat_pitch && fc_flat_pitch(w->size, w->outputs, w->tap, w->taps, w->tap_step) > k->flat_pitch)
+        return "taps reach far beyond the lines";
     return is_dense(h, w) ? NULL : "planes have gaps between their lines";
 }
 
-static const char *narrow_doubts(const fc_direct_job *job) {
+/* Planes that become one line, where lanes are not picked. */
+static const char *flat_doubts(fc_op op, const fc_direct_job *job) {
+    const fc_axis *h = &job->residue[0].axis[0], *w = &job->residue[0].axis[1];
+    const ptrdiff_t taps = max(h->taps, w->taps);
+    if (!job->conv->kernels->flat_pitch) return NULL;
+    if (op == FC_BACKWARD_WEIGHTS)
+        return taps > FC_DIRECT_FLAT_DW_TAPS ? "dw of large kernels is quicker over transposed planes" : NULL;
+    if (taps > FC_DIRECT_FLAT_TAPS) return "large kernels are quicker over transposed planes";
+    const double vectors = (double)w->outputs / (double)job->conv->kernels->lanes;
+    return vectors > FC_DIRECT_FLAT_VECTORS ? "lines of outputs fill vectors" : NULL;
+}
+
+static const char *narrow_doubts(fc_op op, const fc_direct_job *job) {
     const fc_axis *h = &job->residue[0].axis[0], *w = &job->residue[0].axis[1];
     if (w->taps > h->taps) return "the kernel is wider than high";
     if (h->outputs == 1) return "planes of outputs have one line";
     if (h->size < FC_DIRECT_NARROW_MIN_LINES) return "planes have few lines, which leave vectors empty";
     if (h->size > FC_DIRECT_NARROW_MAX_LINES || h->outputs > FC_DIRECT_NARROW_MAX_LINES)
         return "planes have many lines, with each block of which all of the next plane is fetched";
-    return NULL;
+    return flat_doubts(op, job);
 }
 
 static const char *transposed_refuses(const fc_direct_job *job) {
@@ -145,14 +160,15 @@ static ptrdiff_t transposed_outputs(fc_op op, const fc_direct_job *job) {
         const int many = max(h->taps, w->taps) > 3;
         return (many ? FC_DIRECT_TRANSPOSED_DW_VECTORS : FC_DIRECT_TRANSPOSED_DW3_VECTORS) * lanes / w->stride;
     }
-    return w->stride > 1 ? lanes : lanes / 2;
+    if (w->stride > 1) return lanes;
+    return max(h->taps, w->taps) > FC_DIRECT_FLAT_TAPS ? 2 * lanes : lanes / 2;
 }
 
 static const char *transposed_doubts(fc_op op, const fc_direct_job *job) {
     const fc_axis *w = &job->residue[0].axis[1];
     if (job->groups.count < job->conv->kernels->lanes / 2) return "there are fewer groups than half of a vector";
     if (w->outputs > transposed_outputs(op, job)) return "lines of outputs fill vectors";
-    if (!narrow_refuses(job) && !narrow_doubts(job)) return "two lines of a narrow plane fill a vector";
+    if (!narrow_refuses(job) && !narrow_doubts(op, job)) return "narrow planes have a kernel of their own";
     return NULL;
 }
 
@@ -238,7 +254,7 @@ const char *fc_direct_refuses(fc_direct_arrangement arrangement, fc_op op, const
 static const char *own_doubts(fc_direct_arrangement arrangement, fc_op op, const fc_direct_job *job) {
     switch (arrangement) {
     case FC_DIRECT_NARROW:
-        return narrow_doubts(job);
+        return narrow_doubts(op, job);
     case FC_DIRECT_TRANSPOSED:
         return transposed_doubts(op, job);
     case FC_DIRECT_IN_PLACE:
@@ -259,7 +275,7 @@ fc_direct_arrangement fc_direct_choose(fc_op op, const fc_direct_job *job) {
 const char *fc_direct_doubts(fc_direct_arrangement arrangement, fc_op op, const fc_direct_job *job) {
     static const char *const quicker[] = {
         [FC_DIRECT_CHANNELS] = "channels lie side by side and fill vectors",
-        [FC_DIRECT_NARROW] = "two lines of a narrow plane fill a vector",
+        [FC_DIRECT_NARROW] = "narrow planes have a kernel of their own",
         [FC_DIRECT_TRANSPOSED] = "channels fill vectors that lines of outputs do not",
         [FC_DIRECT_IN_PLACE] = "planes can be read where they lie",
         [FC_DIRECT_COPIES] = "copies are quicker",

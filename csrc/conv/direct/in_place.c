@@ -210,11 +210,12 @@ void fc_direct_describe_in_place(const fc_direct_in_place *stage, const fc_kerne
     d->block[2] = first->width;
     d->workspace = (stage->zeros_bytes + stage->table_bytes + stage->planes_bytes) * (size_t)stage->tasks;
     if (stage->narrow) {
-        d->tile[0] = 8; /* in four vectors */
-        d->tile[1] = kernels->lanes / 2;
-        snprintf(d->how, sizeof d->how,
-                 "pixels of two lines in the vector, in place, %td planes of %td images at a time", stage->run,
-                 stage->images);
+        d->tile[0] = kernels->flat_pitch ? 1 : 8; /* in four vectors */
+        d->tile[1] = kernels->flat_pitch ? 8 * kernels->lanes : kernels->lanes / 2;
+        snprintf(d->how, sizeof d->how, "%s, %td planes of %td images at a time",
+                 kernels->flat_pitch ? "pixels of a plane in the vector, one line with zeros between its own"
+                                     : "pixels of two lines in the vector, in place",
+                 stage->run, stage->images);
     } else {
         describe_tile(first, kernels, stage->pairs, d->tile);
         snprintf(d->how, sizeof d->how, "pixels of a line in the vector, in place");

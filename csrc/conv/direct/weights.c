@@ -434,6 +434,7 @@ static ptrdiff_t sums_of_a_tile(const fc_direct_weights *s) {
     const fc_direct_layout *l = &s->layout;
     const fc_direct_lines *d = &s->lines;
     const ptrdiff_t columns = d->residue[0].taps, taps = s->in_place ? d->taps : s->taps;
+    if (s->narrow && l->kernels->flat_pitch) return taps == 3 ? min(columns, 3) * taps : taps == 5 ? 2 * taps : taps;
     if (s->narrow) return (columns < 3 ? 1 : 3) * taps;
     const int unlike = s->in_place ? d->line_step != 1 || d->stride != d->column_stride || d->outputs == 1 : 0;
     const ptrdiff_t x_step = s->one_line ? l->kernels->lanes : l->blocks.pitch[1 + l->blocked];
@@ -454,8 +455,9 @@ void fc_direct_describe_weights(const fc_direct_weights *stage, fc_description *
     d->tasks = stage->tasks;
     d->workspace = carve(stage, NULL, &t) * (size_t)stage->tasks;
     if (stage->chunks > 1) d->workspace += carve_totals(stage, NULL, &tables, &totals);
+    const char *const narrow = l->kernels->flat_pitch ? "pixels of a plane" : "pixels of two lines";
     const int length = snprintf(d->how, sizeof d->how, "%s in the vector, %s in bands of %td x %td outputs",
-                                l->by_channel ? "channels" : stage->narrow ? "pixels of two lines" : "pixels of a line",
+                                l->by_channel ? "channels" : stage->narrow ? narrow : "pixels of a line",
                                 stage->in_place ? "in place" : l->planar ? "of transposed planes" : "of copies",
                                 l->blocks.size[1], l->blocks.size[2]);
     snprintf(d->how + length, sizeof d->how - (size_t)length,
