@@ -245,11 +245,16 @@ static FC_TARGET void FC_NAME(direct_lines_pair)(const fc_direct_lines *d, const
                                                 const void *bias_, void *y_) {
     const FC_DTYPE *w = w_, *bias = bias_;
     FC_DTYPE *y = y_;
+#if FC_REGISTERS >= 32
     if (d->stride == 1 && d->line_step == 1 && d->taps == 3) {
         if (d->width <= LANES) { FC_LINES_CASE(8, 1, 2, 1, 3, 1, 0); }
         FC_LINES_CASE(4, 2, 2, 1, 3, 1, 0);
     }
     FC_LINES_CASE(4, 2, 2, 1, 0, 1, 0);
+#else /* two channels' sums would spill */
+    for (int k = 0; k < 2; k++)
+        FC_NAME(direct_lines)(d, x, w + k * d->w_channel, bias ? bias + k : NULL, y + k * d->y_channel);
+#endif
 }
 
 #undef FC_LINES_CASES

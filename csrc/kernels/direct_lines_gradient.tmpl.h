@@ -182,12 +182,14 @@ static FC_TARGET void FC_NAME(direct_lines_gradient)(const fc_direct_lines *d, c
 /* Two output channels share the loads of x where their taps are three by three and adjacent. */
 static FC_TARGET void FC_NAME(direct_lines_gradient_pair)(const fc_direct_lines *d, const void *x, const void *dy,
                                                           void *sums, ptrdiff_t sums_step, void *bias) {
+#if FC_REGISTERS >= 32 /* else two channels' sums would spill */
     if (d->line_step == 1 && d->stride == 1 && d->column_stride == 1 && d->tap_step == 1 && d->taps == 3 &&
         d->residue[0].taps == 3) {
         const fc_lines_gradient_tile pair = {.block = 4, .channels = 2, .taps = 3, .columns = 3, .stride = 1};
         FC_NAME(lines_gradient_all)(pair, d, x, d->origin, dy, sums, sums_step, bias);
         return;
     }
+#endif
     for (int k = 0; k < 2; k++)
         FC_NAME(direct_lines_gradient)(d, x, (const FC_DTYPE *)dy + k * d->y_channel, (FC_DTYPE *)sums + k * sums_step,
                                        sums_step, bias ? (FC_DTYPE *)bias + k * sums_step : NULL);

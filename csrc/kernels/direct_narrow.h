@@ -20,10 +20,11 @@ typedef struct {
 /* direct_flat.tmpl.h: vectors of a line, and between the beginnings of two lines with what is between them, at most. */
 enum { FC_FLAT_COLUMNS = 2, FC_FLAT_PITCH = 3 };
 
-/* direct_flat.tmpl.h: elements between lines, so many of x and of outputs, between which zeros serve as the padding of
- * either. The taps of output q lie at q + origin + t * step. */
+/* direct_flat.tmpl.h: elements between lines. The taps of output q lie at q * stride + origin + t * step; of stride 1,
+ * zeros between two lines serve as the padding of either, of stride 2 lines have their padding. */
 static inline ptrdiff_t fc_flat_pitch(ptrdiff_t columns, ptrdiff_t outputs, ptrdiff_t origin, ptrdiff_t taps,
-                                      ptrdiff_t step) {
+                                      ptrdiff_t step, ptrdiff_t stride) {
+    if (stride > 1) return outputs + (taps - 1) / 2;
     const ptrdiff_t end = origin + (taps - 1) * step, first = origin < end ? origin : end;
     const ptrdiff_t beyond = outputs - columns + (origin < end ? end : origin), before = first < 0 ? -first : 0;
     const ptrdiff_t pitch = columns + (before > beyond ? before : beyond);

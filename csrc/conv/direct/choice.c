@@ -96,18 +96,19 @@ static const char *narrow_refuses(const fc_direct_job *job) {
     if (fc_direct_count(job) > 1) return "dx has several residues of the stride";
     if (c->out_channels > 1 || c->planes != 1) return "a group has several channels or planes";
     if (c->x_plane[0] == FC_ZEROS) return "a plane lies in the padding";
-    if (h->stride > 1 || w->stride > 1) return "stride is not 1";
+    const fc_kernels *k = job->conv->kernels;
+    if (h->stride > (k->flat_pitch ? 2 : 1) || h->stride != w->stride) return "there is no kernel of such strides";
+    if (w->stride > 1 && w->taps > 1 && w->tap_step != 1) return "taps of a stride are not adjacent";
     if (h->tap_step != 1 && h->tap_step != -1) return "taps across lines are not adjacent";
     if (h->taps != 3 && h->taps != 5 && h->taps != 7) return "the kernel is not 3, 5 or 7 high";
     if (w->taps > FC_NARROW_TAPS) return "the kernel is wider than 7";
-    const fc_kernels *k = job->conv->kernels;
-    if (w->size > k->narrow_columns || w->outputs > k->narrow_columns) return "lines are longer than what is narrow";
+    if (max(quotient_up(w->size, w->stride), w->outputs) > k->narrow_columns) return "lines are longer than narrow ones";
     if (h->tap >= max_lines || h->tap <= -max_lines || h->size >= max_lines || h->outputs >= max_lines)
         return "lines pass 32 bits";
     const double step = w->tap_step < 0 ? -(double)w->tap_step : (double)w->tap_step;
     if (step * (double)w->taps >= (double)MAX_COLUMNS || w->tap >= MAX_COLUMNS || w->tap <= -MAX_COLUMNS)
         return "columns pass 32 bits";
-    if (k->flat_pitch && fc_flat_pitch(w->size, w->outputs, w->tap, w->taps, w->tap_step) > k->flat_pitch)
+    if (k->flat_pitch && fc_flat_pitch(w->size, w->outputs, w->tap, w->taps, w->tap_step, w->stride) > k->flat_pitch)
         return "taps reach far beyond the lines";
     return is_dense(h, w) ? NULL : "planes have gaps between their lines";
 }
@@ -121,7 +122,8 @@ static const char *flat_doubts(fc_op op, const fc_direct_job *job) {
         return taps > FC_DIRECT_FLAT_DW_TAPS ? "dw of large kernels is quicker over transposed planes" : NULL;
     if (taps > FC_DIRECT_FLAT_TAPS) return "large kernels are quicker over transposed planes";
     const double vectors = (double)w->outputs / (double)job->conv->kernels->lanes;
-    return vectors > FC_DIRECT_FLAT_VECTORS ? "lines of outputs fill vectors" : NULL;
+    if (w->stride == 2 && vectors <= 0.5) return "strided lines of half a vector are quicker over transposed planes";
+    return w->stride == 1 && vectors > FC_DIRECT_FLAT_VECTORS ? "lines of outputs fill vectors" : NULL;
 }
 
 static const char *narrow_doubts(fc_op op, const fc_direct_job *job) {
@@ -129,7 +131,7 @@ static const char *narrow_doubts(fc_op op, const fc_direct_job *job) {
     if (w->taps > h->taps) return "the kernel is wider than high";
     if (h->outputs == 1) return "planes of outputs have one line";
     if (h->size < FC_DIRECT_NARROW_MIN_LINES) return "planes have few lines, which leave vectors empty";
-    if (h->size > FC_DIRECT_NARROW_MAX_LINES || h->outputs > FC_DIRECT_NARROW_MAX_LINES)
+    if (h->size > h->stride * FC_DIRECT_NARROW_MAX_LINES || h->outputs > FC_DIRECT_NARROW_MAX_LINES)
         return "planes have many lines, with each block of which all of the next plane is fetched";
     return flat_doubts(op, job);
 }

@@ -186,7 +186,7 @@ static void describe_tile(const fc_direct_lines *d, const fc_kernels *kernels, i
     const int whole = adjacent && (d->taps == 3 || d->taps == 5 || (d->stride == 1 && (d->taps < 3 || seven)));
     tile[0] = 4;
     tile[1] = lanes;
-    if (is_pair) {
+    if (is_pair && !few_registers) {
         if (d->stride == 1 && d->line_step == 1 && d->taps == 3 && d->width <= lanes) tile[0] = 8;
         else tile[1] = 2 * lanes;
     } else if (d->residues > 1) {
