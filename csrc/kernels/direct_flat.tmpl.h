@@ -35,13 +35,20 @@ typedef struct {
 FC_INLINE FC_TARGET void FC_NAME(lay_out_flat)(const fc_direct_narrow *n, ptrdiff_t p, FC_NAME(flat) *f) {
     const fc_direct_lines *d = &n->each;
     const ptrdiff_t taps = d->residue[0].taps, origin = d->residue[0].origin;
+    const ptrdiff_t outputs = (d->width + d->residues - 1) / d->residues;
     const int strided = d->stride == 2;
-    FC_ASSERT(d->residues == 1 && d->line_step == 1 && d->stride == d->column_stride);
+    FC_ASSERT(d->line_step == 1 && d->stride == d->column_stride && (d->residues == 1 || !strided));
     FC_ASSERT(d->stride == 1 || (strided && (taps == 1 || d->tap_step == 1)));
-    FC_ASSERT((d->lines == 1 || d->pitch == d->columns) && (d->outputs == 1 || d->y_step == d->width));
-    FC_ASSERT(d->columns <= d->stride * FC_FLAT_COLUMNS * LANES && d->width <= FC_FLAT_COLUMNS * LANES);
+    FC_ASSERT(d->lines == 1 || d->pitch == d->columns);
+    FC_ASSERT(d->outputs == 1 || d->residues > 1 || d->y_step == d->width);
+    FC_ASSERT(d->columns <= d->stride * FC_FLAT_COLUMNS * LANES && outputs <= FC_FLAT_COLUMNS * LANES);
     FC_ASSERT(d->taps <= FC_NARROW_TAPS && taps <= FC_NARROW_TAPS && n->planes > 0 && n->images > 0);
-    f->pitch = fc_flat_pitch(d->columns, d->width, origin, taps, d->tap_step, d->stride);
+    f->pitch = fc_flat_pitch(d->columns, outputs, origin, taps, d->tap_step, d->stride);
+    if (d->residues > 1) {
+        const ptrdiff_t other = fc_flat_pitch(d->columns, outputs, d->residue[1].origin, d->residue[1].taps,
+                                              d->tap_step, 1);
+        if (other > f->pitch) f->pitch = other;
+    }
     f->lines = d->outputs - p < FC_NAME(flat_lines) ? d->outputs - p : FC_NAME(flat_lines);
     f->start = p * d->stride + d->origin;
     const ptrdiff_t end = f->start + (f->lines - 1) * d->stride + d->taps;
@@ -106,12 +113,14 @@ FC_INLINE FC_TARGET void FC_NAME(set_zeros)(FC_DTYPE *to, ptrdiff_t count) {
 }
 
 /* So many vectors of the long line of outputs; x: where the first one reads. */
-FC_INLINE FC_TARGET void FC_NAME(sum_flat)(const int vectors, const int strided, const fc_direct_lines *d,
-                                           const FC_NAME(flat) *f, const FC_DTYPE *x, const FC_DTYPE *w, VEC bias, FC_DTYPE *sums) {
+FC_INLINE FC_TARGET void FC_NAME(sum_flat)(const int vectors, const int strided, const int residue,
+                                           const fc_direct_lines *d, const FC_NAME(flat) *f, const FC_DTYPE *x,
+                                           const FC_DTYPE *w, VEC bias, FC_DTYPE *sums) {
+    const ptrdiff_t origin = d->residue[residue].origin;
     VEC acc[8];
     FC_UNROLL for (int v = 0; v < vectors; v++) acc[v] = bias;
-    for (ptrdiff_t t = 0; t < d->residue[0].taps; t++, w += d->w_column) {
-        const FC_DTYPE *from = x + f->line[0] + (strided ? f->column[t] : f->column[0] + t * d->tap_step), *weight = w;
+    for (ptrdiff_t t = 0; t < d->residue[residue].taps; t++, w += d->w_column) {
+        const FC_DTYPE *from = x + f->line[0] + (strided ? f->column[t] : origin + t * d->tap_step), *weight = w;
         ptrdiff_t step = f->line[1] - f->line[0], other = f->line[2] - f->line[1]; /* they take turns */
         for (ptrdiff_t r = 0; r < d->taps; r++, weight += d->w_row) {
             const VEC s = VSET1(*weight);
@@ -125,13 +134,15 @@ FC_INLINE FC_TARGET void FC_NAME(sum_flat)(const int vectors, const int strided,
     FC_UNROLL for (int v = 0; v < vectors; v++) VSTORE(sums + v * LANES, acc[v]);
 }
 
-FC_INLINE FC_TARGET void FC_NAME(sum_plane)(const int strided, const fc_direct_lines *d, const FC_NAME(flat) *f,
-                                            const FC_DTYPE *x, const FC_DTYPE *w, VEC bias, FC_DTYPE *sums) {
+FC_INLINE FC_TARGET void FC_NAME(sum_plane)(const int strided, const int residue, const fc_direct_lines *d,
+                                            const FC_NAME(flat) *f, const FC_DTYPE *x, const FC_DTYPE *w, VEC bias,
+                                            FC_DTYPE *sums) {
+    w += d->residue[residue].w - d->residue[0].w;
     for (ptrdiff_t left = f->vectors, count; left > 0; left -= count, x += count * LANES, sums += count * LANES) {
         count = left >= 8 ? 8 : left > 4 ? 7 : 4;
-        if (count == 8) FC_NAME(sum_flat)(8, strided, d, f, x, w, bias, sums);
-        else if (count == 7) FC_NAME(sum_flat)(7, strided, d, f, x, w, bias, sums);
-        else FC_NAME(sum_flat)(4, strided, d, f, x, w, bias, sums);
+        if (count == 8) FC_NAME(sum_flat)(8, strided, residue, d, f, x, w, bias, sums);
+        else if (count == 7) FC_NAME(sum_flat)(7, strided, residue, d, f, x, w, bias, sums);
+        else FC_NAME(sum_flat)(4, strided, residue, d, f, x, w, bias, sums);
     }
 }
 
@@ -147,6 +158,23 @@ FC_INLINE FC_TARGET void FC_NAME(store_flat)(const FC_NAME(flat) *f, const FC_DT
         }
 }
 
+/* The lines of two long ones to every so many of y, in turn element by element. */
+FC_INLINE FC_TARGET void FC_NAME(store_residues)(const fc_direct_lines *d, const FC_NAME(flat) *f, const FC_DTYPE *even,
+                                                 const FC_DTYPE *odd, FC_DTYPE *y) {
+    for (ptrdiff_t m = 0; m < f->lines; m++, even += f->pitch, odd += f->pitch, y += d->y_step)
+        for (ptrdiff_t q = 0; q < d->width; q += 2 * LANES) {
+            const VEC a = VLOAD(even + q / 2), b = VLOAD(odd + q / 2), low = VZIP_LOW(a, b);
+            const VEC first = d->relu ? VMAX(VZERO(), low) : low;
+            if (q + LANES >= d->width) {
+                VSTORE_LANES(y + q, VLANES(0, d->width - q), first);
+                continue;
+            }
+            const VEC high = VZIP_HIGH(a, b);
+            VSTORE(y + q, first);
+            VSTORE_LANES(y + q + LANES, VLANES(0, d->width - q - LANES), d->relu ? VMAX(VZERO(), high) : high);
+        }
+}
+
 /* What follows plane g of an image: the next image's, or the next plane of the first image; NULL behind the last. */
 FC_INLINE FC_TARGET const FC_DTYPE *FC_NAME(next_plane)(const fc_direct_narrow *n, const FC_DTYPE *planes, ptrdiff_t g,
                                                         ptrdiff_t image, ptrdiff_t plane_step, ptrdiff_t image_step) {
@@ -159,7 +187,7 @@ static FC_TARGET void FC_NAME(direct_narrow)(const fc_direct_narrow *n, const vo
     const fc_direct_lines *d = &n->each;
     const FC_DTYPE *x = x_, *w = w_, *bias = bias_;
     FC_DTYPE *y = y_;
-    _Alignas(FC_CACHE_LINE) FC_DTYPE copies[2][FC_NAME(flat_copies)], sums[FC_NAME(flat_outputs)];
+    _Alignas(FC_CACHE_LINE) FC_DTYPE copies[2][FC_NAME(flat_copies)], sums[2][FC_NAME(flat_outputs)];
     FC_NAME(flat) f;
     for (ptrdiff_t p = 0; p < d->outputs; p += FC_NAME(flat_lines)) {
         int own = 0;
@@ -173,10 +201,15 @@ static FC_TARGET void FC_NAME(direct_narrow)(const fc_direct_narrow *n, const vo
                 const FC_DTYPE *next = FC_NAME(next_plane)(n, x, g, image, n->x_plane, n->x_image);
                 FC_NAME(fetch_lines)(x + (g + 1) * n->x_plane + image * n->x_image, d->lines * d->columns);
                 if (next) FC_NAME(copy_plane)(d, &f, next, copies[!own]);
-                if (d->stride == 1) FC_NAME(sum_plane)(0, d, &f, copies[own], weights, first, sums);
-                else FC_NAME(sum_plane)(1, d, &f, copies[own], weights, first, sums);
-                FC_NAME(store_flat)(&f, sums, d->width, (d->outputs - p) * d->width, d->relu,
-                                    y + g * n->y_plane + image * n->y_image + p * d->width);
+                FC_DTYPE *target = y + g * n->y_plane + image * n->y_image + p * d->y_step;
+                if (d->stride == 1) FC_NAME(sum_plane)(0, 0, d, &f, copies[own], weights, first, sums[0]);
+                else FC_NAME(sum_plane)(1, 0, d, &f, copies[own], weights, first, sums[0]);
+                if (d->residues == 1) {
+                    FC_NAME(store_flat)(&f, sums[0], d->width, (d->outputs - p) * d->width, d->relu, target);
+                } else {
+                    FC_NAME(sum_plane)(0, 1, d, &f, copies[own], weights, first, sums[1]);
+                    FC_NAME(store_residues)(d, &f, sums[0], sums[1], target);
+                }
             }
         }
     }

@@ -82,27 +82,27 @@ static const char *channels_refuse(const fc_direct_job *job) {
     return groups->x == 1 && groups->y == 1 ? NULL : "channels do not lie side by side";
 }
 
-/* Whether the lines of a plane and of its outputs follow one another without gaps. */
-static int is_dense(const fc_axis *h, const fc_axis *w) {
-    return (w->size == 1 || w->source_stride == 1) && (h->size == 1 || h->source_stride == w->size) &&
-           (w->outputs == 1 || w->target_stride == 1) && (h->outputs == 1 || h->target_stride == w->outputs);
+/* Whether the lines of a plane follow one another without gaps, and those of its outputs, but for several residues. */
+static int is_dense(const fc_axis *h, const fc_axis *w, int residues) {
+    const int source = (w->size == 1 || w->source_stride == 1) && (h->size == 1 || h->source_stride == w->size);
+    if (residues > 1) return source;
+    return source && (w->outputs == 1 || w->target_stride == 1) && (h->outputs == 1 || h->target_stride == w->outputs);
 }
 
-static const char *narrow_refuses(const fc_direct_job *job) {
-    const fc_correlation *c = &job->residue[0];
+/* One residue of dx, or the one correlation. */
+static const char *narrow_residue_refuses(const fc_direct_job *job, const fc_correlation *c) {
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
-    const ptrdiff_t lanes = job->conv->kernels->lanes, max_lines = MAX_COLUMNS / lanes;
-    if (!job->conv->kernels->direct_narrow) return "the instruction set has no kernel for narrow planes";
-    if (fc_direct_count(job) > 1) return "dx has several residues of the stride";
+    const fc_kernels *k = job->conv->kernels;
+    const ptrdiff_t max_lines = MAX_COLUMNS / k->lanes;
     if (c->out_channels > 1 || c->planes != 1) return "a group has several channels or planes";
     if (c->x_plane[0] == FC_ZEROS) return "a plane lies in the padding";
-    const fc_kernels *k = job->conv->kernels;
     if (h->stride > (k->flat_pitch ? 2 : 1) || h->stride != w->stride) return "there is no kernel of such strides";
     if (w->stride > 1 && w->taps > 1 && w->tap_step != 1) return "taps of a stride are not adjacent";
     if (h->tap_step != 1 && h->tap_step != -1) return "taps across lines are not adjacent";
-    if (h->taps != 3 && h->taps != 5 && h->taps != 7) return "the kernel is not 3, 5 or 7 high";
+    const int any_taps = k->flat_pitch && job->residues > 1 && h->taps <= FC_NARROW_TAPS;
+    if (!any_taps && h->taps != 3 && h->taps != 5 && h->taps != 7) return "the kernel is not 3, 5 or 7 high";
     if (w->taps > FC_NARROW_TAPS) return "the kernel is wider than 7";
-    if (max(quotient_up(w->size, w->stride), w->outputs) > k->narrow_columns) return "lines are longer than narrow ones";
+    if (max(quotient_up(w->size, w->stride), w->outputs) > k->narrow_columns) return "lines are not narrow";
     if (h->tap >= max_lines || h->tap <= -max_lines || h->size >= max_lines || h->outputs >= max_lines)
         return "lines pass 32 bits";
     const double step = w->tap_step < 0 ? -(double)w->tap_step : (double)w->tap_step;
@@ -110,7 +110,20 @@ static const char *narrow_refuses(const fc_direct_job *job) {
         return "columns pass 32 bits";
     if (k->flat_pitch && fc_flat_pitch(w->size, w->outputs, w->tap, w->taps, w->tap_step, w->stride) > k->flat_pitch)
         return "taps reach far beyond the lines";
-    return is_dense(h, w) ? NULL : "planes have gaps between their lines";
+    if (job->residues > 1 && w->outputs > 1 && w->target_stride != job->residues) return "outputs do not take turns";
+    return is_dense(h, w, job->residues) ? NULL : "planes have gaps between their lines";
+}
+
+static const char *narrow_refuses(const fc_direct_job *job) {
+    const fc_kernels *k = job->conv->kernels;
+    if (!k->direct_narrow) return "the instruction set has no kernel for narrow planes";
+    if (fc_direct_count(job) > 1 && !(k->flat_pitch && job->residues == 2 && job->interleaved))
+        return "dx has several residues of the stride";
+    for (int i = 0; i < fc_direct_count(job); i++) {
+        const char *refusal = narrow_residue_refuses(job, &job->residue[i]);
+        if (refusal) return refusal;
+    }
+    return NULL;
 }
 
 /* Planes that become one line, where lanes are not picked. */
@@ -123,12 +136,13 @@ static const char *flat_doubts(fc_op op, const fc_direct_job *job) {
     if (taps > FC_DIRECT_FLAT_TAPS) return "large kernels are quicker over transposed planes";
     const double vectors = (double)w->outputs / (double)job->conv->kernels->lanes;
     if (w->stride == 2 && vectors <= 0.5) return "strided lines of half a vector are quicker over transposed planes";
-    return w->stride == 1 && vectors > FC_DIRECT_FLAT_VECTORS ? "lines of outputs fill vectors" : NULL;
+    if (w->stride == 2 || job->residues == 2) return NULL;
+    return vectors > FC_DIRECT_FLAT_VECTORS ? "lines of outputs fill vectors" : NULL;
 }
 
 static const char *narrow_doubts(fc_op op, const fc_direct_job *job) {
     const fc_axis *h = &job->residue[0].axis[0], *w = &job->residue[0].axis[1];
-    if (w->taps > h->taps) return "the kernel is wider than high";
+    if (!job->conv->kernels->flat_pitch && w->taps > h->taps) return "the kernel is wider than high";
     if (h->outputs == 1) return "planes of outputs have one line";
     if (h->size < FC_DIRECT_NARROW_MIN_LINES) return "planes have few lines, which leave vectors empty";
     if (h->size > h->stride * FC_DIRECT_NARROW_MAX_LINES || h->outputs > FC_DIRECT_NARROW_MAX_LINES)
@@ -144,7 +158,7 @@ static const char *transposed_refuses(const fc_direct_job *job) {
     if (!fc_has_all_planes(c)) return "a plane lies in the padding";
     if (h->size * w->size > FC_DIRECT_TRANSPOSED_POSITIONS || h->outputs * w->outputs > FC_DIRECT_TRANSPOSED_POSITIONS)
         return "planes are larger than what is transposed whole";
-    return is_dense(h, w) ? NULL : "planes have gaps between their lines";
+    return is_dense(h, w, 1) ? NULL : "planes have gaps between their lines";
 }
 
 /* Whether lines are summed in place with 16 vector registers, of which many taps, or several channels, spill. */

@@ -48,7 +48,7 @@ fc_direct_in_place *fc_direct_plan_in_place(fc_plan *plan, const fc_direct_job *
                                             fc_direct_arrangement arrangement) {
     const fc_correlation *c = &job->residue[0];
     const ptrdiff_t size = job->conv->size, groups = job->groups.count;
-    FC_ASSERT(arrangement == FC_DIRECT_IN_PLACE || (arrangement == FC_DIRECT_NARROW && fc_direct_count(job) == 1));
+    FC_ASSERT(arrangement == FC_DIRECT_IN_PLACE || arrangement == FC_DIRECT_NARROW);
     fc_direct_in_place *s = fc_plan_allocate(plan, sizeof *s + (size_t)job->lines * sizeof *s->geometry);
     if (!s) return NULL;
     s->lines = job->lines;
@@ -123,13 +123,13 @@ static void sum_unit(const bound_call *call, ptrdiff_t unit, const void **planes
     }
 }
 
-static void sum_narrow(const bound_call *call, ptrdiff_t unit) {
+static void sum_narrow(const bound_call *call, ptrdiff_t unit, int line) {
     const fc_direct_in_place *s = call->stage;
-    const fc_correlation *c = &call->job->residue[0];
+    const fc_correlation *c = &call->job->residue[line * s->residues];
     const fc_groups *groups = &call->job->groups;
     const ptrdiff_t image = unit / s->runs * s->images, group = unit % s->runs * s->run, size = call->job->conv->size;
     fc_direct_narrow n = {
-        .each = s->geometry[0],
+        .each = s->geometry[line],
         .planes = min(s->run, groups->count - group),
         .x_plane = groups->x, .y_plane = groups->y, .w_plane = groups->w,
         .images = min(s->images, c->images - image),
@@ -148,7 +148,8 @@ static void narrow_task(void *context, int task) {
     const fc_units units = fc_units_of(s->units, s->tasks, task);
     for (ptrdiff_t u = units.begin; u < units.end && !fc_stopped_at(call->run, u - units.begin, FC_DIRECT_BAND_OUTPUTS);
          u++)
-        sum_narrow(call, u);
+        for (int line = 0; line < s->lines; line++)
+            if (s->geometry[line].outputs > 0 && s->geometry[line].width > 0) sum_narrow(call, u, line);
 }
 
 static void lines_task(void *context, int task) {
