@@ -78,11 +78,11 @@ static const ptrdiff_t FC_DIRECT_STRIDED_TAPS = 5, FC_DIRECT_CHANNELS_TAPS = 3;
  * empty, more are fetched with every block of a plane. compare --layers mbv2_dw_7x7 --algorithm direct/narrow. */
 static const ptrdiff_t FC_DIRECT_NARROW_PLANES = 128, FC_DIRECT_NARROW_IMAGES = 8;
 static const ptrdiff_t FC_DIRECT_NARROW_MIN_LINES = 4, FC_DIRECT_NARROW_MAX_LINES = 16;
-/* Narrow planes that become one line, AVX2: vectors of a line of stride 1, and taps, of y and dx; taps of dw. 3x3 of
- * 7x7 took 0.68 of the time of lines in place, of 13x13 0.93, of 14x14 1.1; 7x7 took 1.2 to 1.6 times that of
- * transposed planes, dw of 3x3 0.8 to 0.9, of 5x5 1.1 times. choose.py --set zoo --layers '*-g*' --isa avx2. */
+/* Narrow planes that become one line, AVX2. y and dx: vectors of a line of stride 1, taps; dw: taps, positions of x in
+ * several images. 3x3 of 7x7 took 0.65 of the time of lines in place, of 14x14 1.1; 7x7 1.2 to 1.6 times that of
+ * transposed planes, dw of 5x5 1.1, of 3x3 0.8 to 0.9, of one image 1.3. choose.py --layers '*-g*' --isa avx2. */
 static const double FC_DIRECT_FLAT_VECTORS = 1.65;
-static const ptrdiff_t FC_DIRECT_FLAT_TAPS = 5, FC_DIRECT_FLAT_DW_TAPS = 3;
+static const ptrdiff_t FC_DIRECT_FLAT_TAPS = 5, FC_DIRECT_FLAT_DW_TAPS = 3, FC_DIRECT_FLAT_DW_POSITIONS = 192;
 
 /* dw: terms of a lane's chain before it is added to a total in double, for the error alone (bench/accuracy.py). */
 static const ptrdiff_t FC_DIRECT_CHAIN = 1024;

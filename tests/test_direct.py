@@ -145,7 +145,7 @@ def test_every_path_gives_the_defining_sums(case, layout, isa):
 CHOICES = {
     ("rows_of_half_a_vector", "first", "forward"): ("narrow", "narrow", "copies"),
     ("rows_of_half_a_vector", "first", "dx"): ("narrow", "narrow", "copies"),
-    ("rows_of_half_a_vector", "first", "dw"): ("narrow", "narrow", "copies"),
+    ("rows_of_half_a_vector", "first", "dw"): ("narrow", "transposed", "copies"),
     ("rows_of_half_a_vector", "last", "forward"): ("channels", "channels", "channels"),
     ("rows_of_half_a_vector", "last", "dx"): ("channels", "channels", "channels"),
     ("rows_of_half_a_vector", "last", "dw"): ("channels", "channels", "channels"),

@@ -131,8 +131,13 @@ static const char *flat_doubts(fc_op op, const fc_direct_job *job) {
     const fc_axis *h = &job->residue[0].axis[0], *w = &job->residue[0].axis[1];
     const ptrdiff_t taps = max(h->taps, w->taps);
     if (!job->conv->kernels->flat_pitch) return NULL;
-    if (op == FC_BACKWARD_WEIGHTS)
-        return taps > FC_DIRECT_FLAT_DW_TAPS ? "dw of large kernels is quicker over transposed planes" : NULL;
+    if (op == FC_BACKWARD_WEIGHTS && taps > FC_DIRECT_FLAT_DW_TAPS)
+        return "dw of large kernels is quicker over transposed planes";
+    if (op == FC_BACKWARD_WEIGHTS) {
+        const ptrdiff_t images = job->residue[0].images;
+        const int few = images == 1 || images * h->size * w->size < FC_DIRECT_FLAT_DW_POSITIONS;
+        return few ? "each channel has few terms, so that lanes cost more to add up than to transpose" : NULL;
+    }
     if (taps > FC_DIRECT_FLAT_TAPS) return "large kernels are quicker over transposed planes";
     const double vectors = (double)w->outputs / (double)job->conv->kernels->lanes;
     if (w->stride == 2 && vectors <= 0.5) return "strided lines of half a vector are quicker over transposed planes";
