@@ -158,21 +158,25 @@ FC_INLINE FC_TARGET void FC_NAME(store_flat)(const FC_NAME(flat) *f, const FC_DT
         }
 }
 
-/* The lines of two long ones to every so many of y, in turn element by element. */
+/* A vector of elements that the residues have in turn. */
+FC_INLINE FC_TARGET VEC FC_NAME(residues_in_turn)(const fc_direct_lines *d, const FC_DTYPE *even, const FC_DTYPE *odd) {
+    const VEC sums = VZIP_LOW(VLOAD(even), VLOAD(odd));
+    return d->relu ? VMAX(VZERO(), sums) : sums;
+}
+
+/* The lines of two long ones to every so many of y. The last vector of an even number of elements overlaps another. */
 FC_INLINE FC_TARGET void FC_NAME(store_residues)(const fc_direct_lines *d, const FC_NAME(flat) *f, const FC_DTYPE *even,
                                                  const FC_DTYPE *odd, FC_DTYPE *y) {
-    for (ptrdiff_t m = 0; m < f->lines; m++, even += f->pitch, odd += f->pitch, y += d->y_step)
-        for (ptrdiff_t q = 0; q < d->width; q += 2 * LANES) {
-            const VEC a = VLOAD(even + q / 2), b = VLOAD(odd + q / 2), low = VZIP_LOW(a, b);
-            const VEC first = d->relu ? VMAX(VZERO(), low) : low;
-            if (q + LANES >= d->width) {
-                VSTORE_LANES(y + q, VLANES(0, d->width - q), first);
-                continue;
-            }
-            const VEC high = VZIP_HIGH(a, b);
-            VSTORE(y + q, first);
-            VSTORE_LANES(y + q + LANES, VLANES(0, d->width - q - LANES), d->relu ? VMAX(VZERO(), high) : high);
-        }
+    const ptrdiff_t width = d->width, whole = width / LANES * LANES, last = width - LANES;
+    const int overlaps = whole < width && last >= 0 && width % 2 == 0;
+    const VSUBSET rest = VLANES(0, width - whole);
+    for (ptrdiff_t m = 0; m < f->lines; m++, even += f->pitch, odd += f->pitch, y += d->y_step) {
+        for (ptrdiff_t q = 0; q < whole; q += LANES)
+            VSTORE(y + q, FC_NAME(residues_in_turn)(d, even + q / 2, odd + q / 2));
+        if (overlaps) VSTORE(y + last, FC_NAME(residues_in_turn)(d, even + last / 2, odd + last / 2));
+        else if (whole < width)
+            VSTORE_LANES(y + whole, rest, FC_NAME(residues_in_turn)(d, even + whole / 2, odd + whole / 2));
+    }
 }
 
 /* What follows plane g of an image: the next image's, or the next plane of the first image; NULL behind the last. */
