@@ -1,4 +1,4 @@
-"""algorithm="packed_gemm": when it is taken, and what the shapes of the other tests are too small for.
+"""algorithm="packed_gemm": when it is taken, and shapes that the other tests are too small for.
 
 All elements are small integers, so that every sum is exact in every order.
 """
