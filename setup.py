@@ -17,6 +17,7 @@ GNU_FLAGS = [
     "-pthread",
     "-g0",
     "-fvisibility=hidden",
+    "-fwrapv",  # Python's own flags have it, and CFLAGS replaces these: loops were larger without
     "-Wall",
     "-Wextra",
 ]

@@ -231,25 +231,35 @@ FC_INLINE FC_TARGET void FC_NAME(lines_all)(const int block, const int vectors, 
 #define FC_LINES_CASE(block, vectors, channels, residues, taps, stride, every_other)                                   \
     FC_NAME(lines_all)(block, vectors, channels, residues, taps, stride, every_other, d, x, w, bias, y); return
 
-/* 8 x 1 vectors where lines are tall, 4 x 2 of one channel or two, 4 x 1 of two residues. */
-#define FC_LINES_CASES(taps)                                              \
-    case taps:                                                           \
-        if (d->residues > 1) { FC_LINES_CASE(4, 1, 1, 2, taps, 1, 0); }     \
-        if (fc_lines_are_tall(d, LANES, FC_REGISTERS < 32)) { FC_LINES_CASE(8, 1, 1, 1, taps, 1, 0); } \
-        FC_LINES_CASE(4, 2, 1, 1, taps, 1, 0)
+#define FC_LINES_TALL fc_lines_are_tall(d, LANES, FC_REGISTERS < 32)
 
+/* Tiles of 8 x 1 vectors where lines are tall, of 4 x 2 else, of 4 x 1 of two residues. */
 static FC_TARGET void FC_NAME(direct_lines)(const fc_direct_lines *d, const void *const *x, const void *w_,
                                            const void *bias_, void *y_) {
     const FC_DTYPE *w = w_, *bias = bias_;
     FC_DTYPE *y = y_;
     if (d->column_stride == 1 && d->stride == 1 && d->line_step == 1) {
         switch (d->taps) {
-            FC_LINES_CASES(1);
-            FC_LINES_CASES(2);
-            FC_LINES_CASES(3);
-            FC_LINES_CASES(5);
+            case 1:
+                if (d->residues > 1) { FC_LINES_CASE(4, 1, 1, 2, 1, 1, 0); }
+                break;
+            case 2:
+                if (d->residues > 1) { FC_LINES_CASE(4, 1, 1, 2, 2, 1, 0); }
+                if (FC_LINES_TALL) { FC_LINES_CASE(8, 1, 1, 1, 2, 1, 0); }
+                FC_LINES_CASE(4, 2, 1, 1, 2, 1, 0);
+            case 3:
+                if (d->residues > 1) { FC_LINES_CASE(4, 1, 1, 2, 3, 1, 0); }
+                if (FC_LINES_TALL) { FC_LINES_CASE(8, 1, 1, 1, 3, 1, 0); }
+                FC_LINES_CASE(4, 2, 1, 1, 3, 1, 0);
+            case 5:
+                if (d->residues > 1) break;
+                if (FC_LINES_TALL) { FC_LINES_CASE(8, 1, 1, 1, 5, 1, 0); }
 #if FC_REGISTERS >= 32 /* elsewhere the weights spill */
-            FC_LINES_CASES(7);
+                FC_LINES_CASE(4, 2, 1, 1, 5, 1, 0);
+            case 7:
+                if (d->residues > 1) break;
+                if (FC_LINES_TALL) { FC_LINES_CASE(8, 1, 1, 1, 7, 1, 0); }
+                FC_LINES_CASE(4, 2, 1, 1, 7, 1, 0);
 #endif
         }
     } else if (d->column_stride == 2 && d->stride == 2 && d->line_step == 1) {
@@ -282,6 +292,6 @@ static FC_TARGET void FC_NAME(direct_lines_pair)(const fc_direct_lines *d, const
 #endif
 }
 
-#undef FC_LINES_CASES
+#undef FC_LINES_TALL
 #undef FC_LINES_CASE
 #endif

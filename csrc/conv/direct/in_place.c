@@ -184,7 +184,9 @@ static void describe_tile(const fc_direct_lines *d, const fc_kernels *kernels, i
     const ptrdiff_t lanes = kernels->lanes;
     const int adjacent = d->line_step == 1 && d->stride == d->column_stride;
     const int few_registers = kernels->tile_rows <= FC_FEW_TILE_ROWS, seven = d->taps == 7 && !few_registers;
-    const int whole = adjacent && (d->taps == 3 || d->taps == 5 || (d->stride == 1 && (d->taps < 3 || seven)));
+    const int is_tall = d->stride == 1 && fc_lines_are_tall(d, lanes, few_registers);
+    const int five = d->taps == 5 && (!few_registers || is_tall || d->stride == 2);
+    const int whole = adjacent && (d->taps == 3 || five || (d->stride == 1 && (d->taps == 2 || seven)));
     tile[0] = 4;
     tile[1] = lanes;
     if (is_pair && !few_registers) {
@@ -193,7 +195,7 @@ static void describe_tile(const fc_direct_lines *d, const fc_kernels *kernels, i
     } else if (d->residues > 1) {
         tile[1] = 2 * lanes;
     } else if (whole) {
-        if (d->stride == 1 && fc_lines_are_tall(d, lanes, few_registers)) tile[0] = 8;
+        if (is_tall) tile[0] = 8;
         else tile[1] = 2 * lanes;
     } else if (d->outputs == 1) {
         tile[0] = 1;
