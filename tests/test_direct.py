@@ -344,3 +344,20 @@ def test_dw_of_large_planes_in_place_is_not_one_long_chain(stride):
     # 1.8 eps; summed over whole planes in a register 3.9, and 2.4 with stride 2.
     error = np.sqrt(np.mean((dw - exact) ** 2) / np.mean(exact**2))
     assert error < 2.2 * np.finfo("f4").eps
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_long_lines_that_are_fetched_ahead_give_the_defining_sums(stride, isa):
+    rng = np.random.default_rng(0)  # whole numbers, whose sums are exact; 18 MB of x and y
+    x = rng.integers(-4, 5, (2, 29 * stride, 201, 199)).astype("f4")
+    w = rng.integers(-4, 5, (29 * stride, 1, 3, 3)).astype("f4")
+    options = {"stride": stride, "padding": 1, "groups": 29 * stride}
+    y = fastconv.conv_forward(x, w, algorithm="naive", **options)
+    dy = np.sign(y)
+    np.testing.assert_array_equal(
+        fastconv.conv_forward(x, w, algorithm="direct", **options), y, strict=True
+    )
+    expected = fastconv.conv_backward(dy, x, w, need=("dx", "dw"), algorithm="naive", **options)
+    for name in ("dx", "dw"):
+        found = fastconv.conv_backward(dy, x, w, need=(name,), algorithm="direct", **options)
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), strict=True)

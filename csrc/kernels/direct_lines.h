@@ -10,9 +10,6 @@
 enum {
     FC_GRADIENT_CHAIN = 128, /* terms of a sum of dw in a register, or one block of lines: with 784 the error was 2.6
                               * times as large */
-    FC_LINES_FETCH_BYTES = 320, /* of a line of outputs, from which on what the next blocks read is fetched: planes of
-                                 * 112x112 in memory took 0.8 of the time forward and 0.6 for dw, in a cache 1.04 and
-                                 * 1.0; of 56x56, whose lines the processor fetches itself, up to 1.07 everywhere */
 };
 
 /* Outputs of one channel, or of two, over planes where they lie, of which all positions outside are zeros. Output
@@ -37,6 +34,7 @@ typedef struct {
     ptrdiff_t to_next;  /* elements to planes that are fetched meanwhile, or 0; of two channels with 3 adjacent taps */
     const void *zeros;  /* a line of them */
     const void **table; /* room for FC_DIRECT_BLOCK * (taps + 1) pointers a plane */
+    int fetch;          /* whether lines of x, and of dy, that the next blocks read are fetched */
     int relu;
 } fc_direct_lines;
 

@@ -20,6 +20,12 @@ static FC_TARGET void FC_NAME(list_lines)(const fc_direct_lines *d, const void *
         table[i] = start >= 0 && start < d->lines ? row : zeros;
 }
 
+/* Fetches `count` lines of so many elements, a pitch apart. */
+static FC_TARGET void FC_NAME(fetch_ahead)(ptrdiff_t count, const FC_DTYPE *line, ptrdiff_t pitch, ptrdiff_t columns) {
+    for (; count > 0; count--, line += pitch)
+        for (ptrdiff_t i = 0; i < columns; i += FC_CACHE_LINE / (int)sizeof *line) FC_PREFETCH_TO_L2(line + i);
+}
+
 /* What the functions below are told of a tile, constants where they are inlined. As one struct they cost 5 % of mbv2_dw
  * and effnet_dw5 (gcc 12, AVX-512: a pointer of the loop in a vector register).
  *   block        lines of outputs
@@ -141,12 +147,13 @@ FC_INLINE FC_TARGET void FC_NAME(lines_tile)(const int block, const int vectors,
     FC_UNROLL for (int m = 0; m < block; m++)
         FC_UNROLL for (int v = 0; v < residues * vectors; v++)
             FC_PREFETCH_TO_WRITE(y + m * y_step + ahead + v * LANES);
-    if (taps && d->width * (ptrdiff_t)sizeof *w >= FC_LINES_FETCH_BYTES)
+    if (taps && d->fetch)
         FC_UNROLL for (int m = 0; m < block; m++)
             FC_UNROLL for (int e = 0; e < stride * vectors * LANES; e += FC_CACHE_LINE / (int)sizeof *w)
                 FC_PREFETCH_TO_L2(table[m] + (block + taps - 1) * stride * d->pitch + q * stride + e);
-    /* The taps of the columns are unrolled for one plane: 1.05 of the speed of loops with AVX-512, 1.1 with AVX2. */
-    const int square = channels == 1 && residues == 1 && (taps == 3 || (taps == 5 && !every_other));
+    /* The taps of the columns are unrolled for one plane with AVX2: 1.1 of the speed of loops. (With AVX-512 1.02 in a
+     * cache, and 0.95 of planes of 56x56 in memory.) */
+    const int square = VMASKED_IS_SLOW && channels == 1 && residues == 1 && (taps == 3 || (taps == 5 && !every_other));
     if (square && d->planes == 1 && d->residue[0].taps == taps && step == 1) {
         const FC_DTYPE *weights = w + d->w_plane[0] + d->residue[0].w;
         const ptrdiff_t column = q * (every_other ? 2 : 1) + d->residue[0].origin;

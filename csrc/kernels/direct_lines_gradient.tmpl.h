@@ -43,7 +43,6 @@ FC_INLINE FC_TARGET void FC_NAME(lines_gradient_step)(const fc_lines_gradient_ti
     const int block = tile.block, group = tile.group, channels = tile.channels, taps = tile.taps;
     const int stride = tile.stride, every_other = tile.every_other;
     const FC_DTYPE *const *table = (const FC_DTYPE *const *)d->table;
-    const int wide = d->width * (ptrdiff_t)sizeof *dy >= FC_LINES_FETCH_BYTES;
     VSUBSET inside[3];
     VEC gradient[2][4];
     if (masked)
@@ -54,11 +53,6 @@ FC_INLINE FC_TARGET void FC_NAME(lines_gradient_step)(const fc_lines_gradient_ti
             const FC_DTYPE *line = dy + k * d->y_channel + m * y_step + q;
             gradient[k][m] = masked ? VLOAD_LANES(line, m < left ? outputs : none) : VLOAD(line);
         }
-        if (wide)
-            FC_UNROLL for (int m = 0; m < block; m++) {
-                FC_PREFETCH(dy + k * d->y_channel + (m + 2 * block) * y_step + q);
-                FC_PREFETCH(table[m + taps / 2] + column + 2 * block * stride * d->pitch);
-            }
         VEC sum = gradient[k][0];
         if (block > 1) sum = VADD(sum, gradient[k][1]);
         if (block > 2) sum = VADD(sum, VADD(gradient[k][2], gradient[k][3]));
@@ -102,6 +96,12 @@ FC_INLINE FC_TARGET void FC_NAME(lines_gradient_tile)(const fc_lines_gradient_ti
         for (; left > 0 && left > until; left -= block, dy += block * y_step) {
             FC_NAME(list_lines)(d, x, start + (d->outputs - left) * d->stride, single ? d->stride : 1,
                                (block - 1) * stride + taps, table);
+            if (d->fetch) {
+                for (int k = 0; k < channels; k++)
+                    FC_NAME(fetch_ahead)(block, dy + k * d->y_channel + 2 * block * y_step, y_step, width);
+                FC_NAME(fetch_ahead)(block * stride, table[taps / 2] + 2 * block * stride * d->pitch, d->pitch,
+                                     d->columns);
+            }
             for (ptrdiff_t q = 0; q < width; q += LANES) {
                 const ptrdiff_t column = q * (every_other ? 2 : 1) + origin;
                 if (VMASKED_IS_SLOW && left >= block && q + LANES <= width && column >= 0 &&

@@ -44,6 +44,16 @@ fc_direct_lines fc_direct_lines_of(const fc_correlation *residue, int residues) 
     return d;
 }
 
+int fc_direct_fetches(const fc_direct_job *job, ptrdiff_t width) {
+    const fc_conv_problem *p = job->conv->p;
+    ptrdiff_t x = p->batch * p->in_channels, y = p->batch * p->out_channels;
+    for (int i = 0; i < 3; i++) {
+        x *= p->in_size[i];
+        y *= p->out_size[i];
+    }
+    return width * job->conv->size >= FC_DIRECT_FETCH_LINE_BYTES && (x + y) * job->conv->size >= FC_DIRECT_FETCH_BYTES;
+}
+
 fc_direct_in_place *fc_direct_plan_in_place(fc_plan *plan, const fc_direct_job *job,
                                             fc_direct_arrangement arrangement) {
     const fc_correlation *c = &job->residue[0];
@@ -62,6 +72,7 @@ fc_direct_in_place *fc_direct_plan_in_place(fc_plan *plan, const fc_direct_job *
         width = max(width, d.width);
         entries = max(entries, fc_direct_lines_entries(&d));
     }
+    for (int line = 0; line < job->lines; line++) s->geometry[line].fetch = fc_direct_fetches(job, width);
     s->pairs = c->out_channels > 1 && s->residues == 1 && s->geometry[0].column_stride == 1;
     if (s->narrow) {
         s->images = min(FC_DIRECT_NARROW_IMAGES, c->images);

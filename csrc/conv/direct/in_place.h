@@ -9,6 +9,9 @@
 /* The geometry of a line of residues; a call has to add w_plane, and if planes are not narrow zeros and a table. */
 fc_direct_lines fc_direct_lines_of(const fc_correlation *residue, int residues);
 
+/* Whether lines of outputs are so long, and arrays so large, that what is read next should be fetched. */
+int fc_direct_fetches(const fc_direct_job *job, ptrdiff_t width);
+
 /* Pointers that its table holds. */
 static inline ptrdiff_t fc_direct_lines_entries(const fc_direct_lines *lines) {
     return lines->planes * FC_DIRECT_BLOCK * (lines->taps + 1);

@@ -21,6 +21,7 @@ static void bundle_in_place(fc_direct_weights *s, const fc_direct_job *job) {
     const ptrdiff_t of_group = c->out_channels * (c->planes * c->axis[0].taps * c->axis[1].taps + 1) * lanes;
     const ptrdiff_t fit = FC_DIRECT_SUMS_BYTES / (of_group * (job->conv->size + (ptrdiff_t)sizeof(double)));
     s->lines = fc_direct_lines_of(c, 1);
+    s->lines.fetch = fc_direct_fetches(job, s->lines.width);
     s->together = max(1, min(min(FC_DIRECT_TOGETHER, fit), groups / FC_DIRECT_MIN_BUNDLES));
     s->bundles = quotient_up(groups, s->together);
 }
