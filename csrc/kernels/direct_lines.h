@@ -32,7 +32,7 @@ typedef struct {
     ptrdiff_t outputs, width; /* lines, and elements of each */
     ptrdiff_t y_step, y_channel;
     ptrdiff_t to_next;  /* elements to planes that are fetched meanwhile, or 0; of two channels with 3 adjacent taps */
-    const void *zeros;  /* a line of them */
+    const void *zeros;  /* a line of them: columns, of the adjoint at least `width` too */
     const void **table; /* room for FC_DIRECT_BLOCK * (taps + 1) pointers a plane */
     int fetch;          /* whether lines of x, and of dy, that the next blocks read are fetched */
     int relu;

@@ -83,6 +83,11 @@ typedef struct {
     double *totals;  /* of these */
 } scratch;
 
+/* Elements of a line of zeros in place: of x or of dy. */
+static ptrdiff_t zeros_of(const fc_direct_weights *s) {
+    return max(s->lines.columns, s->lines.width);
+}
+
 /* Lays it out in `base`; NULL: counts its bytes only. */
 static size_t carve(const fc_direct_weights *s, char *base, scratch *t) {
     const fc_direct_layout *l = &s->layout;
@@ -90,7 +95,7 @@ static size_t carve(const fc_direct_weights *s, char *base, scratch *t) {
     size_t used = 0;
     *t = (scratch){0};
     if (s->in_place) {
-        t->zeros = fc_carve(base, &used, s->lines.columns * size);
+        t->zeros = fc_carve(base, &used, zeros_of(s) * size);
         t->table = fc_carve(base, &used, fc_direct_lines_entries(&s->lines) * (ptrdiff_t)sizeof(void *));
     } else {
         t->copy = fc_carve(base, &used, l->copy);
@@ -368,7 +373,7 @@ static void weights_task(void *context, int task) {
     }
     carve(s, base, &t);
     if (s->in_place) {
-        memset(t.zeros, 0, (size_t)(s->lines.columns * l->size));
+        memset(t.zeros, 0, (size_t)(zeros_of(s) * l->size));
     } else {
         memset(t.copy, 0, (size_t)l->copy);
         for (ptrdiff_t i = 0; i < l->kernels->lanes; i++)
