@@ -71,6 +71,15 @@ ptrdiff_t fc_residue_origin(const fc_residues *p, ptrdiff_t residue) {
     return p->first + residue * p->step % p->stride;
 }
 
+void fc_find_inside(ptrdiff_t origin, ptrdiff_t stride, ptrdiff_t size, ptrdiff_t count, ptrdiff_t *first,
+                    ptrdiff_t *last) {
+    const ptrdiff_t low = origin >= 0 ? 0 : (-origin - 1) / stride + 1;
+    const ptrdiff_t high = origin >= size ? 0 : (size - origin - 1) / stride + 1;
+    *first = low < count ? low : count;
+    *last = high < count ? high : count;
+    if (*last < *first) *last = *first;
+}
+
 fc_taps_inside fc_inside(const fc_axis *a, ptrdiff_t output) {
     /* Counted from the lowest, tap t reads low + t * step. */
     const ptrdiff_t reversed = a->tap_step < 0, step = reversed ? -a->tap_step : a->tap_step;

@@ -58,6 +58,10 @@ ptrdiff_t fc_shift_of_tap(const fc_residues *residues, ptrdiff_t tap);
 /* Source position of element 0 of a residue, for output 0. */
 ptrdiff_t fc_residue_origin(const fc_residues *residues, ptrdiff_t residue);
 
+/* Elements z of [0, count) with 0 <= origin + z * stride < size: [*first, *last). */
+void fc_find_inside(ptrdiff_t origin, ptrdiff_t stride, ptrdiff_t size, ptrdiff_t count, ptrdiff_t *first,
+                    ptrdiff_t *last);
+
 /* Taps [first, last) of an output that read the source. */
 typedef struct {
     ptrdiff_t first, last;

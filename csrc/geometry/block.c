@@ -62,16 +62,6 @@ ptrdiff_t fc_block_offset(const fc_blocks *b, const fc_block *block) {
     return offset;
 }
 
-/* Elements z of [0, count) with 0 <= origin + z * stride < size: [*first, *last). */
-static void inside(ptrdiff_t origin, ptrdiff_t stride, ptrdiff_t size, ptrdiff_t count,
-                   ptrdiff_t *first, ptrdiff_t *last) {
-    const ptrdiff_t low = origin >= 0 ? 0 : (-origin - 1) / stride + 1;
-    const ptrdiff_t high = origin >= size ? 0 : (size - origin - 1) / stride + 1;
-    *first = low < count ? low : count;
-    *last = high < count ? high : count;
-    if (*last < *first) *last = *first;
-}
-
 /* Lines of planes that lie side by side, each to a line of the plane's own copy. */
 static void spread_lines(const fc_kernels *kernels, ptrdiff_t size, const fc_blocks *b,
                         const fc_padded_lines *s, ptrdiff_t planes, const char *source, char *target) {
@@ -101,8 +91,8 @@ static void fill_image(const fc_kernels *kernels, ptrdiff_t size, const fc_block
         for (ptrdiff_t fw = 0; fw < b->residues[1].residues; fw++, target += b->residue_stride * size) {
             ptrdiff_t first_line, last_line, first, last;
             const ptrdiff_t left = block->start[2] * w->stride + fc_residue_origin(&b->residues[1], fw);
-            inside(top, step_h, source ? h->size : 0, lines, &first_line, &last_line);
-            inside(left, step_w, w->size, columns, &first, &last);
+            fc_find_inside(top, step_h, source ? h->size : 0, lines, &first_line, &last_line);
+            fc_find_inside(left, step_w, w->size, columns, &first, &last);
             if (first == last) first_line = last_line = 0;
             for (ptrdiff_t copy = 0; copy < copies; copy++)
                 for (ptrdiff_t z = 0; z < lines; z++)

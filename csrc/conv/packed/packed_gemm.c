@@ -5,6 +5,7 @@
  * panels of the block follow one another. Weights are read where they lie if their terms lie evenly; else they are
  * packed for each tile first. */
 #include <stdio.h>
+#include <string.h>
 
 #include "../../arithmetic.h"
 #include "../../platform/memory.h"
@@ -288,14 +289,34 @@ static ptrdiff_t channels_at_once(const fc_kernels *k, ptrdiff_t size, const fc_
     return even_block(c->out_channels, FC_PACKED_WEIGHT_BYTES / (terms_of(c) * size));
 }
 
-static void correlate_part(fc_conv_job *j, const fc_correlation *part) {
+/* The layouts of a plan's correlations, each of several alike once. */
+typedef struct {
+    ptrdiff_t count;
+    layout layout[];
+} layouts;
+
+static int is_layout_of(const layout *l, const fc_kernels *k, const fc_correlation *c) {
+    return l->outputs == outputs_of(c) && l->depth == terms_of(c) && l->channels == c->out_channels &&
+           l->step == step_of_terms(k, c);
+}
+
+static const layout *find_layout(const layouts *all, const fc_kernels *k, const fc_correlation *c) {
+    const layout *l = all->layout;
+    while (!is_layout_of(l, k, c)) {
+        l++;
+        FC_ASSERT(l < all->layout + all->count);
+    }
+    return l;
+}
+
+static void correlate_part(fc_conv_job *j, const layouts *layouts, const fc_correlation *part) {
     const fc_correlation c = *part;
     const fc_axis *h = &c.axis[0], *w = &c.axis[1];
     const int is_dense = w->target_stride == 1 && (h->outputs == 1 || h->target_stride == w->outputs);
     call p = {
         .j = j,
         .c = &c,
-        .layout = lay_out(j->kernels, j->size, &c, j->run.threads),
+        .layout = *find_layout(layouts, j->kernels, &c),
         .source = fc_panel_source_of(&c, j->kernels, j->size),
         .run = is_dense ? h->outputs * w->outputs : w->outputs,
     };
@@ -319,62 +340,62 @@ static void correlate_part(fc_conv_job *j, const fc_correlation *part) {
     fc_scratch_release(all);
 }
 
-static void correlate(fc_conv_job *j, const fc_correlation *correlation) {
+static void correlate(fc_conv_job *j, const layouts *layouts, const fc_correlation *correlation) {
     const fc_correlation c = fc_merge_axes(correlation);
     const ptrdiff_t at_once = channels_at_once(j->kernels, j->size, &c);
     for (ptrdiff_t first = 0; first < c.out_channels && j->run.status == FC_OK; first += at_once) {
         const fc_correlation part = fc_channels_of(&c, j->size, first, min(at_once, c.out_channels - first));
-        correlate_part(j, &part);
+        correlate_part(j, layouts, &part);
     }
 }
 
-static void correlate_each(fc_conv_job *j, void *context, const fc_correlation *residue, int lines, int residues) {
-    (void)context;
-    for (int i = 0; i < lines * residues && j->run.status == FC_OK; i++) correlate(j, &residue[i]);
+static void correlate_each(fc_conv_job *j, void *layouts, const fc_correlation *residue, int lines, int residues) {
+    for (int i = 0; i < lines * residues && j->run.status == FC_OK; i++) correlate(j, layouts, &residue[i]);
 }
 
 static fc_status run(const fc_plan *plan, const fc_arrays *a, fc_question interrupted) {
     const fc_conv_problem *p = &plan->problem.conv;
     fc_conv_job j = fc_conv_start(p, a, interrupted);
     if (!j.plane) return FC_NO_MEMORY;
-    if (plan->op == FC_BACKWARD_DATA) fc_conv_backward_data(&j, p->groups, correlate_each, NULL);
+    if (plan->op == FC_BACKWARD_DATA) fc_conv_backward_data(&j, p->groups, correlate_each, plan->state);
     for (ptrdiff_t g = 0; plan->op == FC_FORWARD && g < p->groups; g++)
         for (ptrdiff_t o = 0; o < p->out_size[0] && j.run.status == FC_OK; o++) {
             const fc_correlation c = fc_conv_forward_correlation(&j, g, o);
-            correlate(&j, &c);
+            correlate(&j, plan->state, &c);
         }
     return fc_conv_end(&j);
 }
 
-/* ---- What it says ---- */
+/* ---- Plans ---- */
 
-/* The correlations of one group: the layout of the one that takes longest, and cycles and workspace. */
+/* The correlations of one group: cycles, and the layouts, each of several alike once, if there is room for them. */
 typedef struct {
-    layout longest;
-    double max_cycles, cycles;
-    size_t workspace;
+    layout *layout;
+    ptrdiff_t count; /* without room of all, alike or not */
+    double cycles;
 } survey;
 
+static void survey_part(fc_conv_job *j, survey *s, const fc_correlation *part) {
+    const layout l = lay_out(j->kernels, j->size, part, j->run.threads);
+    s->cycles += unit_cycles(j->kernels, &l, (double)l.panels, (double)l.channels);
+    for (ptrdiff_t i = 0; s->layout && i < s->count; i++)
+        if (is_layout_of(&s->layout[i], j->kernels, part)) return;
+    if (s->layout) s->layout[s->count] = l;
+    s->count++;
+}
+
 static void survey_each(fc_conv_job *j, void *context, const fc_correlation *residue, int lines, int residues) {
-    survey *s = context;
     for (int i = 0; i < lines * residues; i++) {
         const fc_correlation c = fc_merge_axes(&residue[i]);
-        const fc_correlation part = fc_channels_of(&c, j->size, 0, channels_at_once(j->kernels, j->size, &c));
-        const layout l = lay_out(j->kernels, j->size, &part, j->run.threads);
-        const double panels = (double)l.panels, cycles = unit_cycles(j->kernels, &l, panels, (double)c.out_channels);
-        scratch unbound;
-        const size_t task = carve(j->kernels, j->size, &l, NULL, &unbound);
-        const size_t bytes = (size_t)l.tasks * task + (l.step ? 0 : fc_aligned(l.depth * l.channels * j->size));
-        s->cycles += cycles;
-        if (bytes > s->workspace) s->workspace = bytes;
-        if (cycles <= s->max_cycles) continue;
-        s->max_cycles = cycles;
-        s->longest = l;
+        const ptrdiff_t at_once = channels_at_once(j->kernels, j->size, &c);
+        for (ptrdiff_t first = 0; first < c.out_channels; first += at_once) {
+            const fc_correlation part = fc_channels_of(&c, j->size, first, min(at_once, c.out_channels - first));
+            survey_part(j, context, &part);
+        }
     }
 }
 
 static fc_status look_over(fc_op op, const fc_conv_problem *p, survey *s) {
-    *s = (survey){.cycles = 0};
     fc_conv_job j = fc_conv_start(p, NULL, NULL);
     if (!j.plane) return FC_NO_MEMORY;
     if (op == FC_BACKWARD_DATA) fc_conv_backward_data(&j, 1, survey_each, s);
@@ -385,26 +406,61 @@ static fc_status look_over(fc_op op, const fc_conv_problem *p, survey *s) {
     return fc_conv_end(&j);
 }
 
+static fc_status create(fc_plan *plan) {
+    survey all = {.layout = NULL}, unlike = {.layout = NULL};
+    fc_status status = look_over(plan->op, &plan->problem.conv, &all);
+    if (status != FC_OK) return status;
+    unlike.layout = fc_scratch_acquire((size_t)max(1, all.count) * sizeof *unlike.layout);
+    if (!unlike.layout) return FC_NO_MEMORY;
+    status = look_over(plan->op, &plan->problem.conv, &unlike);
+    layouts *kept = plan->state = fc_plan_allocate(plan, sizeof *kept + (size_t)unlike.count * sizeof *kept->layout);
+    if (kept) {
+        kept->count = unlike.count;
+        memcpy(kept->layout, unlike.layout, (size_t)unlike.count * sizeof *kept->layout);
+    } else {
+        status = FC_NO_MEMORY;
+    }
+    fc_scratch_release(unlike.layout);
+    return status;
+}
+
+/* ---- What it says ---- */
+
 static double cycles(const fc_path *path, fc_op op, const fc_problem *problem) {
-    survey s;
+    survey s = {.layout = NULL};
     (void)path;
     if (!problem->conv.batch || look_over(op, &problem->conv, &s) != FC_OK) return 0;
     return s.cycles * (double)problem->conv.groups;
 }
 
+static size_t workspace_of(const fc_kernels *k, ptrdiff_t size, const layout *l) {
+    scratch unbound;
+    const size_t task = carve(k, size, l, NULL, &unbound);
+    return (size_t)l->tasks * task + (l->step ? 0 : fc_aligned(l->depth * l->channels * size));
+}
+
+/* Tile and blocks are those of the layout that takes longest. */
 static void describe(const fc_plan *plan, fc_description *d) {
     const fc_conv_problem *p = &plan->problem.conv;
     const fc_kernels *k = fc_find_kernels(p->call.isa, p->call.dtype);
-    survey s;
-    const fc_status status = look_over(plan->op, p, &s);
-    if (status != FC_OK || !s.max_cycles) {
-        snprintf(d->how, sizeof d->how, status == FC_OK ? "no tap meets dy" : "not known for want of memory");
+    const layouts *all = plan->state;
+    const layout *l = NULL;
+    double longest = 0;
+    for (ptrdiff_t i = 0; i < all->count; i++) {
+        const layout *own = &all->layout[i];
+        const double cycles = unit_cycles(k, own, (double)own->panels, (double)own->channels);
+        const size_t bytes = workspace_of(k, p->call.dtype == FC_FLOAT32 ? 4 : 8, own);
+        if (bytes > d->workspace) d->workspace = bytes;
+        if (cycles <= longest) continue;
+        longest = cycles;
+        l = own;
+    }
+    if (!l) {
+        snprintf(d->how, sizeof d->how, "no tap meets dy");
         return;
     }
-    const layout *l = &s.longest;
     const ptrdiff_t width = fc_panel_width(k), panels = quotient_up(l->panels, l->blocks);
     d->tasks = l->tasks;
-    d->workspace = s.workspace;
     d->tile[0] = even_block(quotient_up(l->channels, l->ranges), k->panel_rows);
     d->tile[1] = width;
     d->block[2] = min(l->outputs, panels * width);
@@ -463,6 +519,7 @@ const fc_path fc_path_packed_pixels = {
     .exact = 1,
     .refuses = refuses,
     .cycles = cycles,
+    .create = create,
     .run = run,
     .describe = describe,
 };

@@ -11,22 +11,16 @@ fc_panel_source fc_panel_source_of(const fc_correlation *c, const fc_kernels *ke
     return s;
 }
 
-/* Outputs [first, last) of the axis whose position of a tap lies on the source. */
-static fc_units find_inside(const fc_axis *a, ptrdiff_t tap) {
-    const ptrdiff_t start = a->tap + tap * a->tap_step, beyond = a->size - start;
-    const ptrdiff_t first = start < 0 ? quotient_up(-start, a->stride) : 0;
-    const ptrdiff_t last = beyond > 0 ? min(a->outputs, quotient_up(beyond, a->stride)) : 0;
-    return (fc_units){min(first, last), last};
-}
-
 /* What the outputs read of a plane for a tap, without what lies in the padding; returns the number of runs. */
 static ptrdiff_t find_runs(const fc_panel_source *s, fc_units outputs, ptrdiff_t tap_h, ptrdiff_t tap_w,
                            fc_panel_run *runs) {
     const fc_correlation *c = s->c;
     const fc_axis *h = &c->axis[0], *w = &c->axis[1];
     const ptrdiff_t step = w->stride * w->source_stride;
-    const fc_units columns = find_inside(w, tap_w), lines = find_inside(h, tap_h);
     const ptrdiff_t above = h->tap + tap_h * h->tap_step, left = w->tap + tap_w * w->tap_step;
+    fc_units columns, lines; /* whose position lies on the source */
+    fc_find_inside(left, w->stride, w->size, w->outputs, &columns.begin, &columns.end);
+    fc_find_inside(above, h->stride, h->size, h->outputs, &lines.begin, &lines.end);
     ptrdiff_t column = outputs.begin % w->outputs, line = outputs.begin / w->outputs % h->outputs;
     ptrdiff_t image = outputs.begin / w->outputs / h->outputs, count = 0;
     for (ptrdiff_t u = outputs.begin, n; u < outputs.end; u += n, column = 0) {
