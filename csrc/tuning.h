@@ -43,8 +43,6 @@ enum { FC_THREADS_QUESTION_BYTES = 64 << 10, FC_THREADS_QUESTION_UNITS = 32 };
 static const size_t FC_MEMORY_KEPT_BYTES = 64 << 20, FC_MEMORY_SMALL = 4 << 10;
 enum { FC_MEMORY_KEPT_BLOCKS = 64 };
 
-/* Rows of the register tile of gathered GEMMs up to which an instruction set has few registers, 16 of them. */
-enum { FC_FEW_TILE_ROWS = 4 };
 /* ---- Pools: pool/ ---- */
 
 /* Bytes that a thread takes at most, beyond which a path refuses: a bound of the workspace, not a measurement. */

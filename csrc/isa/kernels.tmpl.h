@@ -24,6 +24,7 @@
 
 const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
     .lanes = LANES,
+    .few_registers = FC_REGISTERS < 32,
 #if FC_REGISTERS >= 32
     .tile_rows = 8,
     .tile_vectors = 3,

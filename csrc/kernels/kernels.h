@@ -24,8 +24,9 @@
 enum { FC_CACHE_LINE = 64 }; /* bytes */
 
 typedef struct {
-    int lanes;     /* elements of a vector */
-    int tile_rows; /* the register tile that keeps the multipliers busiest: tile_rows x tile_vectors * lanes */
+    int lanes;         /* elements of a vector */
+    int few_registers; /* vector registers: 16, not 32 and more */
+    int tile_rows;     /* the register tile that keeps the multipliers busiest: tile_rows x tile_vectors * lanes */
     int tile_vectors;
     /* [tile_rows - 1][tile_vectors - 1]; NULL where the accumulators would not fit the registers. */
     fc_gemm_kernel gemm[FC_MAX_TILE_ROWS][FC_MAX_TILE_VECTORS];

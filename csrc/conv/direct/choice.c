@@ -169,7 +169,7 @@ static const char *transposed_refuses(const fc_direct_job *job) {
 /* Whether lines are summed in place with 16 vector registers, of which many taps, or several channels, spill. */
 static int sums_lines_in_few_registers(const fc_direct_job *job) {
     const fc_kernels *k = job->conv->kernels;
-    return k->direct_lines[0] && k->tile_rows <= FC_FEW_TILE_ROWS;
+    return k->direct_lines[0] && k->few_registers;
 }
 
 /* Outputs of a line up to which channels fill vectors better. */

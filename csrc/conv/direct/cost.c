@@ -38,7 +38,7 @@ double fc_direct_cycles(fc_direct_arrangement arrangement, fc_op op, const fc_di
     const fc_kernels *k = job->conv->kernels;
     /* in_place and narrow have one row of constants, fitted with AVX-512. */
     const int is_unlike = arrangement != FC_DIRECT_IN_PLACE && arrangement != FC_DIRECT_NARROW;
-    const int is_elsewhere = !k->direct_lines[0] || (k->tile_rows <= FC_FEW_TILE_ROWS && is_unlike);
+    const int is_elsewhere = !k->direct_lines[0] || (k->few_registers && is_unlike);
     const fc_direct_unit_cycles *unit =
         &FC_DIRECT_CYCLES[is_elsewhere][op == FC_BACKWARD_WEIGHTS][arrangement];
     const ptrdiff_t lanes = k->lanes;

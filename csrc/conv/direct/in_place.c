@@ -194,7 +194,7 @@ void fc_direct_run_in_place(const fc_direct_in_place *stage, const fc_direct_job
 static void describe_tile(const fc_direct_lines *d, const fc_kernels *kernels, int is_pair, ptrdiff_t tile[2]) {
     const ptrdiff_t lanes = kernels->lanes;
     const int adjacent = d->line_step == 1 && d->stride == d->column_stride;
-    const int few_registers = kernels->tile_rows <= FC_FEW_TILE_ROWS, seven = d->taps == 7 && !few_registers;
+    const int few_registers = kernels->few_registers, seven = d->taps == 7 && !few_registers;
     const int is_tall = d->stride == 1 && fc_lines_are_tall(d, lanes, few_registers);
     const int five = d->taps == 5 && (!few_registers || is_tall || d->stride == 2);
     const int whole = adjacent && (d->taps == 3 || five || (d->stride == 1 && (d->taps == 2 || seven)));

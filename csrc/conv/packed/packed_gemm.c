@@ -101,7 +101,7 @@ typedef struct {
 } target;
 
 typedef struct {
-    char *panels, *line, *stage;
+    char *panels, *gathered, *stage;
     fc_panel_run *runs, *next_runs;
     fc_panel_fetch fetch;
     ptrdiff_t fetched; /* lines that a register tile fetches */
@@ -113,7 +113,7 @@ static size_t carve(const fc_kernels *k, ptrdiff_t size, const layout *l, char *
     const ptrdiff_t width = fc_panel_width(k), panels = quotient_up(l->panels, l->blocks);
     size_t used = 0;
     s->panels = fc_carve(base, &used, panels * width * l->chunk * size);
-    s->line = fc_carve(base, &used, (panels + 1) * width * size);
+    s->gathered = fc_carve(base, &used, (panels + 1) * width * size);
     s->stage = fc_carve(base, &used, k->panel_rows * width * size);
     s->runs = fc_carve(base, &used, panels * width * (ptrdiff_t)sizeof *s->runs);
     s->next_runs = fc_carve(base, &used, panels * width * (ptrdiff_t)sizeof *s->runs);
@@ -130,7 +130,7 @@ typedef struct {
     fc_panel_source source;
     int fetches;   /* x does not stay in the cache by itself */
     char *weights; /* of each register tile [term][channel], or NULL: they are read where they lie */
-    ptrdiff_t run; /* outputs that follow each other in y, from the first of them on: those of an image or a line */
+    ptrdiff_t adjacent; /* outputs that follow each other in y: those of an image or of a line */
     char *scratch;
     size_t task_bytes;
 } call;
@@ -148,7 +148,7 @@ static void find_targets(const call *p, fc_units outputs, target *targets) {
     for (ptrdiff_t u = outputs.begin; u < outputs.end; u += width, targets++) {
         const ptrdiff_t count = min(width, outputs.end - u);
         targets->at = place(p->c, u);
-        targets->is_whole = p->c->axis[1].target_stride == 1 && u % p->run + count <= p->run && count % lanes == 0;
+        targets->is_whole = p->c->axis[1].target_stride == 1 && u % p->adjacent + count <= p->adjacent && count % lanes == 0;
     }
 }
 
@@ -159,7 +159,7 @@ static void store_pieces(const call *p, const char *stage, ptrdiff_t stage_row, 
     const ptrdiff_t size = p->j->size;
     void *y_rows[FC_MAX_TILE_ROWS];
     for (ptrdiff_t done = 0, n; done < count; done += n) {
-        n = min(count - done, p->run - (first + done) % p->run);
+        n = min(count - done, p->adjacent - (first + done) % p->adjacent);
         char *y = c->y + (place(c, first + done) + channels.begin * c->y_channel) * size;
         for (ptrdiff_t i = 0; i < channels.end - channels.begin; i++) y_rows[i] = y + i * c->y_channel * size;
         p->j->kernels->store(channels.end - channels.begin, n, stage + done * size, stage_row, y_rows,
@@ -272,7 +272,7 @@ static void multiply_task(void *context, int task) {
             const fc_units terms = {first, min(l->depth, first + l->chunk)};
             if (fc_stopped(&p->j->run)) return;
             if (packed != block || l->chunk < l->depth)
-                fc_pack_panels(&p->source, outputs, terms, s.runs, s.line, s.panels);
+                fc_pack_panels(&p->source, outputs, terms, s.runs, s.gathered, s.panels);
             packed = block;
             fetch_next(p, &s, unit, mine.end, tiles);
             for (ptrdiff_t i = 0; i < tiles; i++) {
@@ -318,7 +318,7 @@ static void correlate_part(fc_conv_job *j, const layouts *layouts, const fc_corr
         .c = &c,
         .layout = *find_layout(layouts, j->kernels, &c),
         .source = fc_panel_source_of(&c, j->kernels, j->size),
-        .run = is_dense ? h->outputs * w->outputs : w->outputs,
+        .adjacent = is_dense ? h->outputs * w->outputs : w->outputs,
     };
     p.fetches = c.axis[0].taps * c.axis[1].taps == 1 && c.axis[1].stride * c.axis[1].source_stride == 1 &&
                 c.images * c.planes * h->size * w->size * j->size > FC_PACKED_FETCH_BYTES &&
@@ -504,7 +504,7 @@ static const char *doubt(fc_op op, const fc_problem *problem) {
     if (p->batch * outputs < FC_PACKED_MIN_OUTPUTS) return "outputs are too few to fill panels";
     if (outputs < FC_PACKED_MIN_OUTPUTS_OF_IMAGE) return "images are so small that they are copied in crumbs";
     const ptrdiff_t size_of = p->call.dtype == FC_FLOAT32 ? 4 : 8;
-    const ptrdiff_t enough = k->tile_rows > FC_FEW_TILE_ROWS       ? FC_PACKED_MIN_CHANNELS_MANY_ROWS
+    const ptrdiff_t enough = !k->few_registers                     ? FC_PACKED_MIN_CHANNELS_MANY_ROWS
                              : planes_collide(strides[1], size_of) ? FC_PACKED_MIN_CHANNELS_COLLIDING
                                                                    : FC_PACKED_MIN_CHANNELS;
     if (channels < enough) return "output channels are too few to repay packing";

@@ -46,20 +46,20 @@ static ptrdiff_t find_runs(const fc_panel_source *s, fc_units outputs, ptrdiff_t
     return count;
 }
 
-/* What the outputs read of a plane, side by side: in `line`, which has zeros where they read none, or where it lies. */
+/* What the outputs read of a plane, side by side: in `gathered`, with zeros where they read none, or where it lies. */
 static const char *gather(const fc_panel_source *s, const char *plane, const fc_panel_run *runs, ptrdiff_t count,
-                          ptrdiff_t outputs, char *line) {
+                          ptrdiff_t outputs, char *gathered) {
     const ptrdiff_t size = s->size, step = s->c->axis[1].stride * s->c->axis[1].source_stride;
-    if (!plane) memset(line, 0, (size_t)(outputs * size));
+    if (!plane) memset(gathered, 0, (size_t)(outputs * size));
     else if (count == 1 && runs[0].count == outputs && step == 1) return plane + runs[0].from * size;
     else
         for (ptrdiff_t i = 0; i < count; i++) {
             const char *from = plane + runs[i].from * size;
-            char *to = line + runs[i].to * size;
+            char *to = gathered + runs[i].to * size;
             if (step == 1) memcpy(to, from, (size_t)(runs[i].count * size));
             else s->kernels->copy(runs[i].count, from, step, to);
         }
-    return line;
+    return gathered;
 }
 
 /* The last panel's line of a term: `rest` elements of so many bytes in all; what follows them is read if it may be. */
@@ -76,30 +76,30 @@ static void copy_rest(const char *source, int may_read_on, ptrdiff_t rest_bytes,
 
 /* The lines of one tap of all planes among the terms. */
 static void pack_tap(const fc_panel_source *s, fc_units outputs, fc_units terms, ptrdiff_t tap, ptrdiff_t taps,
-                     const fc_panel_run *runs, ptrdiff_t count_runs, char *line, char *target) {
+                     const fc_panel_run *runs, ptrdiff_t count_runs, char *gathered, char *target) {
     const ptrdiff_t width = fc_panel_width(s->kernels), lanes = s->kernels->lanes, size = s->size;
     const ptrdiff_t count = outputs.end - outputs.begin, depth = terms.end - terms.begin;
     const ptrdiff_t panels = count / width, rest = count % width, rest_bytes = quotient_up(rest, lanes) * lanes * size;
     char *last = target + panels * width * depth * size;
-    memset(line, 0, (size_t)((count + width) * size));
+    memset(gathered, 0, (size_t)((count + width) * size));
     for (ptrdiff_t plane = quotient_up(max(0, terms.begin - tap), taps), d;
          (d = plane * taps + tap - terms.begin) < depth; plane++) {
-        const char *from = gather(s, fc_plane(s->c, plane, size), runs, count_runs, count, line);
+        const char *from = gather(s, fc_plane(s->c, plane, size), runs, count_runs, count, gathered);
         /* All planes have the same runs: behind what is read of a plane that is not the highest lies what is read of a
          * higher one, and a vector more is inside the array. */
-        const int may_read_on = from == line || s->c->x_plane[plane] + width <= s->last_plane;
+        const int may_read_on = from == gathered || s->c->x_plane[plane] + width <= s->last_plane;
         s->kernels->to_panels(panels, from, target + d * width * size, depth * width);
         if (rest) copy_rest(from + panels * width * size, may_read_on, rest * size, rest_bytes, last + d * rest_bytes);
     }
 }
 
-void fc_pack_panels(const fc_panel_source *s, fc_units outputs, fc_units terms, fc_panel_run *runs, char *line,
+void fc_pack_panels(const fc_panel_source *s, fc_units outputs, fc_units terms, fc_panel_run *runs, char *gathered,
                     char *target) {
     const ptrdiff_t taps_w = s->c->axis[1].taps, taps = s->c->axis[0].taps * taps_w;
     FC_ASSERT(outputs.end > outputs.begin && terms.end > terms.begin);
     for (ptrdiff_t tap = 0; tap < taps; tap++) {
         const ptrdiff_t count = find_runs(s, outputs, tap / taps_w, tap % taps_w, runs);
-        pack_tap(s, outputs, terms, tap, taps, runs, count, line, target);
+        pack_tap(s, outputs, terms, tap, taps, runs, count, gathered, target);
     }
 }
 
@@ -117,10 +117,10 @@ void fc_fetch_lines(fc_panel_fetch *f, ptrdiff_t lines) {
         const char *plane = fc_plane(c, f->plane, size);
         const char *first = plane ? plane + run->from * size : NULL;
         const ptrdiff_t before = (ptrdiff_t)((uintptr_t)first % FC_CACHE_LINE); /* bytes of its cache line */
-        if (first) FC_PREFETCH_TO_L2(first - before + f->line);
-        f->line += FC_CACHE_LINE;
-        if (f->line < before + run->count * step) continue;
-        f->line = 0;
+        if (first) FC_PREFETCH_TO_L2(first - before + f->bytes);
+        f->bytes += FC_CACHE_LINE;
+        if (f->bytes < before + run->count * step) continue;
+        f->bytes = 0;
         if (++f->run < f->count) continue;
         f->run = 0;
         f->plane++;

@@ -25,8 +25,8 @@ typedef struct {
 } fc_panel_run;
 
 /* Panels of these outputs and terms: [panel][term][output of the panel]. There is room for as many runs as outputs, and
- * in `line` for one term of them and a panel more. Lanes beyond the outputs hold anything. */
-void fc_pack_panels(const fc_panel_source *s, fc_units outputs, fc_units terms, fc_panel_run *runs, char *line,
+ * in `gathered` for one term of them and a panel more. Lanes beyond the outputs hold anything. */
+void fc_pack_panels(const fc_panel_source *s, fc_units outputs, fc_units terms, fc_panel_run *runs, char *gathered,
                     char *target);
 
 /* What the next block will read, on its way to L2 while this one is multiplied: cache lines of its runs, plane by
@@ -34,7 +34,7 @@ void fc_pack_panels(const fc_panel_source *s, fc_units outputs, fc_units terms, 
 typedef struct {
     const fc_panel_source *source;
     const fc_panel_run *runs;
-    ptrdiff_t count, plane, run, line; /* runs of a plane; what is fetched next */
+    ptrdiff_t count, plane, run, bytes; /* runs of a plane; what is fetched next, and how far in that run */
 } fc_panel_fetch;
 
 /* What the first tap reads of these outputs. There is room for as many runs as outputs. */
