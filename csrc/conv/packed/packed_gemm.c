@@ -148,7 +148,8 @@ static void find_targets(const call *p, fc_units outputs, target *targets) {
     for (ptrdiff_t u = outputs.begin; u < outputs.end; u += width, targets++) {
         const ptrdiff_t count = min(width, outputs.end - u);
         targets->at = place(p->c, u);
-        targets->is_whole = p->c->axis[1].target_stride == 1 && u % p->adjacent + count <= p->adjacent && count % lanes == 0;
+        targets->is_whole =
+            p->c->axis[1].target_stride == 1 && u % p->adjacent + count <= p->adjacent && count % lanes == 0;
     }
 }
 
