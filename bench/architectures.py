@@ -17,7 +17,8 @@ class Node:
     """One operator: a method of this name in networks.py runs it.
 
     inputs: positions of the nodes it reads. shape: of its result, without the batch.
-    parameters: shapes of its weights. layer: its geometry, of convolutions and pools.
+    parameters: shapes of its weights. layer: its geometry, of convolutions and pools. relu: its
+    result goes through ReLU, a norm's after the residual, its second input, if it has one.
     """
 
     kind: str
@@ -59,10 +60,10 @@ class Network:
         C, H, W = self.nodes[x].shape
         return self._append("conv_transpose", (x,), (K, 2 * H, 2 * W), ((C, K, 2, 2), (K,)))
 
-    def norm(self, x, *, relu=True):
+    def norm(self, x, *, relu=True, residual=None):
         shape = self.nodes[x].shape
-        x = self._append("norm", (x,), shape, ((shape[0],), (shape[0],)))
-        return self.relu(x) if relu else x
+        inputs = (x,) if residual is None else (x, residual)
+        return self._append("norm", inputs, shape, ((shape[0],), (shape[0],)), relu=relu)
 
     def relu(self, x):
         return self._append("relu", (x,), self.nodes[x].shape)
@@ -83,9 +84,6 @@ class Network:
         inputs = self.nodes[x].shape[0]
         return self._append("dense", (x,), (features,), ((inputs, features), (features,)))
 
-    def add(self, a, b):
-        return self._append("add", (a, b), self.nodes[a].shape)
-
     def join(self, a, b):
         """Channels of a, then of b."""
         (channels_a, *size), (channels_b, *_) = self.nodes[a].shape, self.nodes[b].shape
@@ -102,10 +100,9 @@ def resnet50(batch, size=224):
             stride = 2 if stage and not block else 1
             y = net.norm(net.conv(x, width, 1))
             y = net.norm(net.conv(y, width, 3, stride))
-            y = net.norm(net.conv(y, 4 * width, 1), relu=False)
             if not block:
                 x = net.norm(net.conv(x, 4 * width, 1, stride), relu=False)
-            x = net.relu(net.add(x, y))
+            x = net.norm(net.conv(y, 4 * width, 1), residual=x)
     net.dense(net.mean(x), 1000)
     return net
 
@@ -132,8 +129,7 @@ def mobilenet_v2(batch, size=224):
             stride, C = 1 if block else first, net.nodes[x].shape[0]
             y = net.norm(net.conv(x, factor * C, 1)) if factor > 1 else x
             y = net.norm(net.conv(y, factor * C, 3, stride, factor * C))
-            y = net.norm(net.conv(y, width, 1), relu=False)
-            x = net.add(x, y) if block else y
+            x = net.norm(net.conv(y, width, 1), relu=False, residual=x if block else None)
     x = net.norm(net.conv(x, 1280, 1))
     net.dense(net.mean(x), 1000)
     return net

@@ -3,9 +3,10 @@
     python bench/networks.py --networks resnet50,vgg16 --threads 1,2
 
 A training step is the forward pass, the gradients of all parameters for a given gradient of the
-result, and an SGD update; forward alone has batch norms that know their statistics. Nothing is
-fused but the ReLU after a convolution with a bias. What fastconv has no function for (adding and
-joining branches, the update) is NumPy's, on one thread.
+result, and an SGD update; forward alone has batch norms that know their statistics. ReLU is fused
+into convolutions with a bias and, in training, with the sum of a residual into batch norms. What
+fastconv has no function for (joining branches, the update, sums of forward alone) is NumPy's, on
+one thread.
 
 "convolutions" are the network's convolutions one by one, forward, or forward, dx and dw, each as
 often as it occurs. PyTorch runs with both of its layouts; its results are compared first. Page
@@ -141,21 +142,29 @@ class FastconvNetwork:
         dx, *own = fastconv.conv_transpose_backward(dy, x, w, stride=2)
         return [dx], own
 
-    def norm(self, node, training, x, gamma, beta):
+    def norm(self, node, training, x, *more):
         import fastconv
 
+        *residual, gamma, beta = more
         if training:
-            y, mean, inv_std = fastconv.batch_norm_forward(x, gamma, beta)
-            return y, (x, mean, inv_std)
+            fused = {"activation": "relu" if node.relu else None}
+            fused |= {"residual": residual[0]} if residual else {}
+            y, mean, inv_std = fastconv.batch_norm_forward(x, gamma, beta, **fused)
+            return y, (x, mean, inv_std, y if node.relu else None)
         zeros, ones = np.zeros_like(gamma), np.ones_like(gamma)
-        return fastconv.batch_norm_inference(x, gamma, beta, zeros, ones), None
+        y = fastconv.batch_norm_inference(x, gamma, beta, zeros, ones)
+        for array in residual:
+            y += array
+        return fastconv.relu_forward(y) if node.relu else y, None
 
     def norm_backward(self, node, dy, saved, gamma, beta):
         import fastconv
 
-        x, mean, inv_std = saved
-        dx, *own = fastconv.batch_norm_backward(dy, x, gamma, mean, inv_std)
-        return [dx], own
+        x, mean, inv_std, y = saved
+        dx, dgamma, dbeta, *residual = fastconv.batch_norm_backward(
+            dy, x, gamma, mean, inv_std, y=y, activation="relu"
+        )
+        return [dx, *(residual or [dy])][: len(node.inputs)], [dgamma, dbeta]
 
     def relu(self, node, training, x):
         import fastconv
@@ -207,12 +216,6 @@ class FastconvNetwork:
 
         dx, *own = fastconv.affine_backward(dy, x, w)
         return [dx], own
-
-    def add(self, node, training, a, b):
-        return a + b, None
-
-    def add_backward(self, node, dy, _):
-        return [dy, dy], []
 
     def join(self, node, training, a, b):
         return np.concatenate((a, b), axis=1), a.shape[1]
@@ -274,7 +277,10 @@ class TorchNetwork:
         if node.kind == "norm":
             gamma, beta = parameters
             mean, variance = self.torch.zeros_like(gamma), self.torch.ones_like(gamma)
-            return functional.batch_norm(x, mean, variance, gamma, beta, training)
+            y = functional.batch_norm(x, mean, variance, gamma, beta, training)
+            for residual in inputs[1:]:
+                y += residual
+            return functional.relu(y, inplace=True) if node.relu else y
         if node.kind == "relu":
             return functional.relu(x)
         if node.kind == "max_pool":
@@ -286,8 +292,6 @@ class TorchNetwork:
         if node.kind == "dense":
             w, b = parameters
             return self.torch.addmm(b, x, w)
-        if node.kind == "add":
-            return x + inputs[1]
         if node.kind == "join":
             return self.torch.cat(inputs, 1)
         raise ValueError(f"node.kind is {node.kind!r}")

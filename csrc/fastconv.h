@@ -192,6 +192,7 @@ int fc_isa_available(int index);
 typedef struct {
     fc_call call;
     ptrdiff_t outer, channels, inner;
+    int relu; /* fc_norm_apply: y = max(y, 0), NaN kept */
 } fc_norm_problem;
 
 /* mean[c] and the sum of the squared differences from it; of the first two, sizes are at least 1. */
@@ -199,14 +200,22 @@ fc_status fc_moments(const fc_norm_problem *problem, const void *x, double *mean
 /* sum of dy, and of dy * (x - mean[c]). */
 fc_status fc_norm_sums(const fc_norm_problem *problem, const void *dy, const void *x,
                        const double *mean, double *sum, double *product);
+/* What fc_norm_backward reads and writes. With y, the result of a ReLU after the norm, dz = dy where y > 0, else 0, is
+ * written and takes dy's place; y and dz may be NULL. */
+typedef struct {
+    const void *dy, *x, *y;
+    const double *mean, *inv_std, *gamma;
+    double *dgamma, *dbeta;
+    void *dx, *dz;
+    int has_negative; /* set: whether an element of y is below 0, so that it is of no ReLU */
+} fc_norm_gradient;
+
 /* dbeta = sum of dy, dgamma = inv_std * sum of dy * (x - mean), and
  * dx = gamma * inv_std * (dy - (dbeta + dgamma * inv_std * (x - mean)) / count); sizes are at least 1. */
-fc_status fc_norm_backward(const fc_norm_problem *problem, const void *dy, const void *x, const double *mean,
-                           const double *inv_std, const double *gamma, double *dgamma, double *dbeta,
-                           void *dx);
-/* y = a[c] * (x - mean[c]) + b[c] + d[c] * dy; dy and d may be NULL. */
+fc_status fc_norm_backward(const fc_norm_problem *problem, fc_norm_gradient *gradient);
+/* y = a[c] * (x - mean[c]) + b[c], rounded, then + residual, which may be NULL. */
 fc_status fc_norm_apply(const fc_norm_problem *problem, const void *x, const double *mean, const double *a,
-                        const double *b, const void *dy, const double *d, void *y);
+                        const double *b, const void *residual, void *y);
 
 /* y of x; with dy not NULL the gradient dx, x being what the forward returned.
  * ReLU: max(x, 0), NaN kept; dy where x > 0, else 0. Sigmoid: 1 / (1 + exp(-x)); dy * x * (1 - x). */

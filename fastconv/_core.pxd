@@ -156,14 +156,26 @@ cdef extern from "fastconv.h" nogil:
         ptrdiff_t outer
         ptrdiff_t channels
         ptrdiff_t inner
+        int relu
+
+    ctypedef struct fc_norm_gradient:
+        const void *dy
+        const void *x
+        const void *y
+        const double *mean
+        const double *inv_std
+        const double *gamma
+        double *dgamma
+        double *dbeta
+        void *dx
+        void *dz
+        int has_negative
 
     fc_status fc_moments(const fc_norm_problem *problem, const void *x, double *mean,
                          double *squares)
-    fc_status fc_norm_backward(const fc_norm_problem *problem, const void *dy, const void *x,
-                               const double *mean, const double *inv_std, const double *gamma,
-                               double *dgamma, double *dbeta, void *dx)
+    fc_status fc_norm_backward(const fc_norm_problem *problem, fc_norm_gradient *gradient)
     fc_status fc_norm_apply(const fc_norm_problem *problem, const void *x, const double *mean,
-                            const double *a, const double *b, const void *dy, const double *d, void *y)
+                            const double *a, const double *b, const void *residual, void *y)
 
     ctypedef enum fc_activation:
         FC_RELU

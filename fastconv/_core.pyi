@@ -95,6 +95,7 @@ def moments(x: Array, sizes: Sizes, mean: Array, squares: Array) -> None: ...
 def norm_backward(
     dy: Array,
     x: Array,
+    y: Array | None,
     sizes: Sizes,
     mean: Array,
     inv_std: Array,
@@ -102,15 +103,16 @@ def norm_backward(
     dgamma: Array,
     dbeta: Array,
     dx: Array,
-) -> None: ...
+    dz: Array | None,
+) -> bool: ...
 def norm_apply(
     x: Array,
     sizes: Sizes,
     mean: Array,
     a: Array,
     b: Array,
-    dy: Array | None,
-    d: Array | None,
+    residual: Array | None,
+    relu: bool,
     y: Array,
 ) -> None: ...
 def relu(x: Array, dy: Array | None, y: Array) -> None: ...

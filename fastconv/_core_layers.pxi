@@ -5,6 +5,7 @@ cdef fc_norm_problem norm_problem_of(cnp.ndarray x, sizes):
     cdef fc_norm_problem p
     p.call = call_of(dtype_of(x), ask())
     p.outer, p.channels, p.inner = sizes
+    p.relu = 0
     return p
 
 
@@ -20,37 +21,41 @@ def moments(cnp.ndarray x, sizes, cnp.ndarray mean, cnp.ndarray squares):
     finish(status, "batch_norm_forward")
 
 
-def norm_backward(cnp.ndarray dy, cnp.ndarray x, sizes, cnp.ndarray mean, cnp.ndarray inv_std,
-                  cnp.ndarray gamma, cnp.ndarray dgamma, cnp.ndarray dbeta, cnp.ndarray dx):
-    """Fills dx, and dgamma and dbeta in float64."""
+def norm_backward(cnp.ndarray dy, cnp.ndarray x, cnp.ndarray y, sizes, cnp.ndarray mean,
+                  cnp.ndarray inv_std, cnp.ndarray gamma, cnp.ndarray dgamma, cnp.ndarray dbeta,
+                  cnp.ndarray dx, cnp.ndarray dz):
+    """Fills dx, and dgamma and dbeta in float64; with y, the result of a ReLU, dz too.
+
+    Returns whether y has negative elements, so that it is the result of no ReLU.
+    """
     cdef fc_norm_problem p = norm_problem_of(x, sizes)
-    cdef void *dy_data = pointer(dy)
-    cdef void *x_data = pointer(x)
-    cdef void *dx_data = pointer(dx)
-    cdef double *centre = <double *>pointer(mean)
-    cdef double *scale = <double *>pointer(inv_std)
-    cdef double *factor = <double *>pointer(gamma)
-    cdef double *products = <double *>pointer(dgamma)
-    cdef double *sums = <double *>pointer(dbeta)
+    cdef fc_norm_gradient g
     cdef fc_status status
+    g.dy, g.x, g.y, g.dx, g.dz = pointer(dy), pointer(x), pointer(y), pointer(dx), pointer(dz)
+    g.mean, g.inv_std = <double *>pointer(mean), <double *>pointer(inv_std)
+    g.gamma, g.dgamma = <double *>pointer(gamma), <double *>pointer(dgamma)
+    g.dbeta = <double *>pointer(dbeta)
+    g.has_negative = 0
     with nogil:
-        status = fc_norm_backward(&p, dy_data, x_data, centre, scale, factor, products, sums, dx_data)
+        status = fc_norm_backward(&p, &g)
     finish(status, "batch_norm_backward")
+    return bool(g.has_negative)
 
 
 def norm_apply(cnp.ndarray x, sizes, cnp.ndarray mean, cnp.ndarray a, cnp.ndarray b,
-               cnp.ndarray dy, cnp.ndarray d, cnp.ndarray y):
+               cnp.ndarray residual, bint relu, cnp.ndarray y):
+    """y = a * (x - mean) + b of each channel, + residual, then its ReLU."""
     cdef fc_norm_problem p = norm_problem_of(x, sizes)
     cdef void *x_data = pointer(x)
-    cdef void *dy_data = pointer(dy)
+    cdef void *residual_data = pointer(residual)
     cdef void *y_data = pointer(y)
     cdef double *centre = <double *>pointer(mean)
     cdef double *factors = <double *>pointer(a)
     cdef double *terms = <double *>pointer(b)
-    cdef double *dy_factors = <double *>pointer(d)
     cdef fc_status status
+    p.relu = relu
     with nogil:
-        status = fc_norm_apply(&p, x_data, centre, factors, terms, dy_data, dy_factors, y_data)
+        status = fc_norm_apply(&p, x_data, centre, factors, terms, residual_data, y_data)
     finish(status, "batch norm")
 
 

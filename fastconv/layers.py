@@ -11,14 +11,17 @@ from . import _core, _problem, _values
 
 
 @np.errstate(all="ignore")
-def batch_norm_forward(x, gamma, beta, *, eps=1e-5, layout=None):
+def batch_norm_forward(
+    x, gamma, beta, *, eps=1e-5, activation=None, residual=None, layout=None
+):  # fmt: skip
     """Normalises each channel over batch and space, then scales and shifts it.
 
         mean[c] = mean of x[:, c],   var[c] = mean of (x[:, c] - mean[c])**2
         inv_std[c] = 1 / sqrt(var[c] + eps)
         y[:, c] = gamma[c] * (x[:, c] - mean[c]) * inv_std[c] + beta[c]
 
-    (Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 1).
+    (Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 1). A residual is added to y, and ReLU taken
+    of the sum, in the same pass over memory, to the bits that separate calls give.
 
     Parameters
     ----------
@@ -28,6 +31,11 @@ def batch_norm_forward(x, gamma, beta, *, eps=1e-5, layout=None):
         Scale and shift in the dtype of x.
     eps : float
         Added to the variance; positive.
+    activation : {None, "relu"}
+        Taken of y, after the residual is added.
+    residual : array_like, shape of x, optional
+        Added to y: the shortcut of a residual block (He et al. 2016, arXiv:1512.03385). In the
+        dtype of x.
     layout
         As in `conv_forward`; None for (N, D).
 
@@ -55,23 +63,25 @@ def batch_norm_forward(x, gamma, beta, *, eps=1e-5, layout=None):
            [ 2.]]), array([2.]))
     """
     vectors = {"gamma": gamma, "beta": beta}
-    sizes, (gamma, beta), x = norm_arguments(layout, vectors, x=x)
+    images = {"x": x} if residual is None else {"residual": residual, "x": x}
+    sizes, (gamma, beta), *added, x = norm_arguments(layout, vectors, **images)
     eps = _values.positive_float("eps", eps)
+    relu = _values.activation_is_relu(activation)
     if x.size == 0:
         statistic = np.full(sizes[1], np.nan, x.dtype)
         return np.empty(x.shape, x.dtype), statistic, statistic.copy()
     mean, squares = np.empty(sizes[1]), np.empty(sizes[1])
     _core.moments(x, sizes, mean, squares)
     inv_std = 1 / np.sqrt(squares / (x.size // sizes[1]) + eps)
-    y = scaled(x, sizes, gamma, mean, inv_std, beta)
+    y = scaled(x, sizes, gamma, mean, inv_std, beta, added[0] if added else None, relu)
     return y, mean.astype(x.dtype), inv_std.astype(x.dtype)
 
 
 def norm_arguments(layout, vectors, **images):
     """(sizes of x as outer, channels, inner; vectors in float64; contiguous images), all checked.
 
-    vectors: by their names; images: x and, before it, dy. A call like an earlier one needs only
-    to be recognised.
+    vectors: by their names; images: x and, before it, what has its shape. A call like an earlier
+    one needs only to be recognised.
     """
     sizes, arrays = None, (*images.values(), *vectors.values())
     if _core.are_plain(*arrays):
@@ -94,15 +104,17 @@ def norm_arguments(layout, vectors, **images):
     return sizes, double, *(np.ascontiguousarray(image) for image in images.values())
 
 
-def scaled(x, sizes, gamma, mean, inv_std, beta):
+def scaled(x, sizes, gamma, mean, inv_std, beta, residual=None, relu=False):
     """gamma * (x - mean) * inv_std + beta of each channel, the statistics in float64."""
     y = np.empty(x.shape, x.dtype)
-    _core.norm_apply(x, sizes, mean, gamma * inv_std, beta, None, None, y)
+    _core.norm_apply(x, sizes, mean, gamma * inv_std, beta, residual, relu, y)
     return y
 
 
 @np.errstate(all="ignore")
-def batch_norm_backward(dy, x, gamma, mean, inv_std, *, layout=None):
+def batch_norm_backward(
+    dy, x, gamma, mean, inv_std, *, y=None, activation="auto", layout=None
+):  # fmt: skip
     """Gradients through `batch_norm_forward`, mean and variance depending on x.
 
     With x_hat = (x - mean) * inv_std and M elements per channel,
@@ -110,7 +122,8 @@ def batch_norm_backward(dy, x, gamma, mean, inv_std, *, layout=None):
         dbeta = sum of dy,   dgamma = sum of dy * x_hat
         dx = gamma * inv_std * (dy - dbeta / M - x_hat * dgamma / M)
 
-    (Ioffe & Szegedy 2015, arXiv:1502.03167, section 3, simplified).
+    (Ioffe & Szegedy 2015, arXiv:1502.03167, section 3, simplified). Where ReLU was fused, dy counts
+    where y > 0 only, as in `relu_backward`; that dy is the residual's gradient too.
 
     Parameters
     ----------
@@ -119,6 +132,11 @@ def batch_norm_backward(dy, x, gamma, mean, inv_std, *, layout=None):
         What batch_norm_forward was given.
     mean, inv_std : array_like, (C,)
         What batch_norm_forward returned.
+    y : array_like, shape of x, optional
+        What batch_norm_forward returned, where it fused an activation or a residual.
+    activation : {"auto", None, "relu"}
+        What was fused; read with y only. "auto" tells it from y: an element below 0 comes from no
+        ReLU. Say None where only a residual was fused, and y may have no such element.
     layout
         As in `batch_norm_forward`.
 
@@ -126,20 +144,45 @@ def batch_norm_backward(dy, x, gamma, mean, inv_std, *, layout=None):
     -------
     dx : ndarray, shape of x
     dgamma, dbeta : ndarray, (C,)
+    dresidual : ndarray, shape of x
+        With y only: the gradient of the residual.
 
     Raises
     ------
     TypeError, ValueError
-        As `batch_norm_forward`.
+        As `batch_norm_forward`; activation is "relu" and y has elements below 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastconv
+    >>> x, one = np.array([[1.0], [3.0]]), np.ones(1)
+    >>> y, *statistics = fastconv.batch_norm_forward(x, one, one, activation="relu", residual=x)
+    >>> dx, dgamma, dbeta, dresidual = fastconv.batch_norm_backward(
+    ...     np.ones((2, 1)), x, one, *statistics, y=y)
+    >>> dbeta, dresidual
+    (array([2.]), array([[1.],
+           [1.]]))
     """
     vectors = {"gamma": gamma, "mean": mean, "inv_std": inv_std}
-    sizes, (gamma, mean, inv_std), dy, x = norm_arguments(layout, vectors, dy=dy, x=x)
-    if x.size == 0:
-        nothing = np.zeros(sizes[1], x.dtype)
-        return np.empty(x.shape, x.dtype), nothing, nothing.copy()
-    dgamma, dbeta, dx = np.empty(sizes[1]), np.empty(sizes[1]), np.empty(x.shape, x.dtype)
-    _core.norm_backward(dy, x, sizes, mean, inv_std, gamma, dgamma, dbeta, dx)
-    return dx, dgamma.astype(x.dtype), dbeta.astype(x.dtype)
+    images = {"dy": dy, "x": x} if y is None else {"y": y, "dy": dy, "x": x}
+    sizes, (gamma, mean, inv_std), *results, dy, x = norm_arguments(layout, vectors, **images)
+    is_relu = activation == "auto" or _values.activation_is_relu(activation)
+    dgamma, dbeta, dx = np.zeros(sizes[1]), np.zeros(sizes[1]), np.empty(x.shape, x.dtype)
+    arguments = sizes, mean, inv_std, gamma, dgamma, dbeta, dx
+    dresidual = None
+    if x.size and results and is_relu:
+        dresidual = np.empty(x.shape, x.dtype)
+        is_relu = not _core.norm_backward(dy, x, *results, *arguments, dresidual)
+        if not is_relu and activation != "auto":
+            raise ValueError("y has elements below 0, expected none of activation 'relu'")
+    if x.size and not (results and is_relu):
+        dresidual = dy.copy()
+        _core.norm_backward(dy, x, None, *arguments, None)
+    gradients = dx, dgamma.astype(x.dtype), dbeta.astype(x.dtype)
+    if not results:
+        return gradients
+    return (*gradients, np.empty(x.shape, x.dtype) if dresidual is None else dresidual)
 
 
 @np.errstate(all="ignore")

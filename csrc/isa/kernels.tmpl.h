@@ -158,6 +158,8 @@ const fc_kernels FC_JOIN4(fc_kernels_, FC_DTYPE, _, FC_ISA) = {
             .products_rows = FC_NAME(products_rows),
             .apply_run = FC_NAME(apply_run),
             .apply_rows = FC_NAME(apply_rows),
+            .finish = FC_NAME(finish_norm),
+            .relu_gradient = FC_NAME(norm_relu_gradient),
         },
     .activation =
         {

@@ -15,6 +15,8 @@ typedef struct {
                       void *y);
     void (*apply_rows)(ptrdiff_t rows, ptrdiff_t channels, const void *x, ptrdiff_t stride, const double *mean,
                        const double *a, const double *b, const void *dy, const double *d, void *y);
+    void (*finish)(ptrdiff_t count, const void *residual, int relu, void *y);
+    int (*relu_gradient)(ptrdiff_t count, const void *y, const void *dy, void *dz);
 } fc_norm_kernels;
 
 #endif

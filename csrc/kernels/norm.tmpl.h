@@ -208,4 +208,33 @@ static FC_TARGET void FC_NAME(apply_rows)(ptrdiff_t rows, ptrdiff_t channels, co
         FC_NAME(apply_part)(rest, x + i, vm, va, vb, dy ? dy + i : NULL, vd, y + i);
 }
 
+/* y += residual, unless it is NULL; then max(y, 0), NaN kept, if it is to be. */
+static FC_TARGET void FC_NAME(finish_norm)(ptrdiff_t count, const void *residual_, int relu, void *y_) {
+    FC_ASSERT(count >= 0 && (residual_ || relu));
+    const FC_DTYPE *FC_RESTRICT residual = residual_;
+    FC_DTYPE *FC_RESTRICT y = y_;
+    if (!residual)
+        for (ptrdiff_t i = 0; i < count; i++) y[i] = y[i] < 0 ? 0 : y[i];
+    else if (!relu)
+        for (ptrdiff_t i = 0; i < count; i++) y[i] += residual[i];
+    else
+        for (ptrdiff_t i = 0; i < count; i++) {
+            const FC_DTYPE sum = y[i] + residual[i];
+            y[i] = sum < 0 ? 0 : sum;
+        }
+}
+
+/* dz = dy where y > 0, else 0; whether an element of y is below 0. */
+static FC_TARGET int FC_NAME(norm_relu_gradient)(ptrdiff_t count, const void *y_, const void *dy_, void *dz_) {
+    FC_ASSERT(count >= 0);
+    const FC_DTYPE *FC_RESTRICT y = y_, *FC_RESTRICT dy = dy_;
+    FC_DTYPE *FC_RESTRICT dz = dz_;
+    int has_negative = 0;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        has_negative |= y[i] < 0;
+        dz[i] = y[i] > 0 ? dy[i] : 0;
+    }
+    return has_negative;
+}
+
 #undef AHEAD

@@ -1,6 +1,8 @@
 /* Batch norm: two passes over memory forward, and backward unless a channel fits L2. Statistics are those of
  * chunks that stay in L1, combined in one order (Chan, Golub & LeVeque 1983), so that the bits do not depend on the
  * threads. Runs too short for vectors are taken for channels of their own, side by side. */
+#include <stdatomic.h>
+
 #include "../arithmetic.h"
 #include "../kernels/kernels.h"
 #include "../platform/memory.h"
@@ -13,6 +15,11 @@ typedef struct {
     fc_run run;
     const char *x, *dy;
     char *y;
+    const char *residual;     /* of y, or NULL */
+    int relu;                 /* of y */
+    const char *result;       /* of the ReLU whose gradient is to be taken first, or NULL */
+    char *dz;                 /* ... what becomes of dy */
+    atomic_int has_negative;  /* ... whether an element of the result is below 0 */
     const double *mean, *a, *b, *d;
     double *first, *second; /* [chunk][channel] */
     ptrdiff_t size;
@@ -43,6 +50,33 @@ static chunk chunk_of(const job *j, ptrdiff_t u) {
                    min(j->images, p->outer - image)};
 }
 
+/* Stretches of adjacent elements of a chunk: their number, the elements of one, and from one to the next. */
+typedef struct {
+    ptrdiff_t count, length, step;
+} stretches;
+
+static stretches stretches_of(const job *j, const chunk *o) {
+    const ptrdiff_t C = j->p->channels;
+    if (!by_rows(j)) return (stretches){o->runs, o->count, C * j->p->inner};
+    if (o->channels == C) return (stretches){1, o->count * C, 0};
+    return (stretches){o->count, o->channels, C};
+}
+
+/* Adds the residual of what a chunk has of y, and takes its ReLU, while it is in L1. */
+static void finish(const job *j, const chunk *o) {
+    const stretches s = stretches_of(j, o);
+    for (ptrdiff_t i = 0, at = o->at * j->size; i < s.count; i++, at += s.step * j->size)
+        j->kernels->norm.finish(s.length, j->residual ? j->residual + at : NULL, j->relu, j->y + at);
+}
+
+/* dz of a chunk. */
+static void take_relu_gradient(job *j, const chunk *o) {
+    const stretches s = stretches_of(j, o);
+    for (ptrdiff_t i = 0, at = o->at * j->size; i < s.count; i++, at += s.step * j->size)
+        if (j->kernels->norm.relu_gradient(s.length, j->result + at, j->dy + at, j->dz + at))
+            atomic_store_explicit(&j->has_negative, 1, memory_order_relaxed);
+}
+
 /* The statistics of the runs of a channel in `runs` images. */
 static void statistics_of_runs(const job *j, const chunk *o, const char *x, const char *dy, double *first,
                                double *second) {
@@ -65,11 +99,12 @@ static void statistics_of_runs(const job *j, const chunk *o, const char *x, cons
     }
 }
 
-static void work(const job *j, ptrdiff_t u) {
+static void work(job *j, ptrdiff_t u) {
     const fc_norm_kernels *k = &j->kernels->norm;
     const chunk o = chunk_of(j, u);
     const ptrdiff_t C = j->p->channels, c = o.channel;
-    const char *x = j->x + o.at * j->size, *dy = j->dy ? j->dy + o.at * j->size : NULL;
+    const char *x = j->x + o.at * j->size, *dys = j->dz ? j->dz : j->dy, *dy = dys ? dys + o.at * j->size : NULL;
+    if (j->result) take_relu_gradient(j, &o);
     double *first = j->first ? j->first + o.row * C + c : NULL;
     double *second = j->first ? j->second + o.row * C + c : NULL;
     if (j->y && by_rows(j))
@@ -84,6 +119,7 @@ static void work(const job *j, ptrdiff_t u) {
         k->moments_rows(o.count, o.channels, x, C, first, second);
     else
         statistics_of_runs(j, &o, x, dy, first, second);
+    if (j->residual || j->relu) finish(j, &o);
 }
 
 static void run_task(void *context, int task) {
@@ -197,10 +233,14 @@ fc_status fc_moments(const fc_norm_problem *p, const void *x, double *mean, doub
     return status;
 }
 
-static fc_status sums_of(const fc_norm_problem *p, const void *dy, const void *x, const double *mean, double *sum,
+/* Sums over dy, or, if there is a ReLU's y, over dz, which is made on the way. */
+static fc_status sums_of(const fc_norm_problem *p, fc_norm_gradient *g, const double *mean, double *sum,
                          double *product) {
-    job j = start(p, mean, x, dy, NULL);
+    job j = start(p, mean, g->x, g->dy, NULL);
+    j.result = g->y;
+    j.dz = g->dz;
     if (!statistics(&j)) return FC_NO_MEMORY;
+    g->has_negative = atomic_load(&j.has_negative);
     const ptrdiff_t rows = rows_of(&j);
     for (ptrdiff_t c = 0; c < p->channels; c++) sum[c] = product[c] = 0;
     for (ptrdiff_t r = 0; r < rows; r++)
@@ -212,16 +252,14 @@ static fc_status sums_of(const fc_norm_problem *p, const void *dy, const void *x
     return (fc_status)j.run.status;
 }
 
-fc_status fc_norm_sums(const fc_norm_problem *p, const void *dy, const void *x, const double *mean,
-                       double *sum, double *product) {
-    FC_ASSERT(p->outer >= 1 && p->channels >= 1 && p->inner >= 1);
-    if (!has_short_runs(p)) return sums_of(p, dy, x, mean, sum, product);
+static fc_status sums(const fc_norm_problem *p, fc_norm_gradient *g, double *sum, double *product) {
+    if (!has_short_runs(p)) return sums_of(p, g, g->mean, sum, product);
     const fc_norm_problem q = by_positions(p);
     double *sums = fc_scratch_acquire((size_t)(3 * q.channels) * sizeof *sums);
     if (!sums) return FC_NO_MEMORY;
     double *products = sums + q.channels, *means = products + q.channels;
-    repeat(p, mean, means);
-    const fc_status status = sums_of(&q, dy, x, means, sums, products);
+    repeat(p, g->mean, means);
+    const fc_status status = sums_of(&q, g, means, sums, products);
     for (ptrdiff_t c = 0; c < p->channels && status == FC_OK; c++) {
         sum[c] = sum_of_run(p, c, sums);
         product[c] = sum_of_run(p, c, products);
@@ -230,38 +268,56 @@ fc_status fc_norm_sums(const fc_norm_problem *p, const void *dy, const void *x, 
     return status;
 }
 
-/* What y is of, for each channel. */
-typedef struct {
-    const double *mean, *a, *b, *d;
-} factors;
+fc_status fc_norm_sums(const fc_norm_problem *p, const void *dy, const void *x, const double *mean,
+                       double *sum, double *product) {
+    fc_norm_gradient g = {.dy = dy, .x = x, .mean = mean};
+    FC_ASSERT(p->outer >= 1 && p->channels >= 1 && p->inner >= 1);
+    return sums(p, &g, sum, product);
+}
 
-static fc_status apply(const fc_norm_problem *p, const void *x, const factors *of, const void *dy, void *y) {
-    job j = start(p, of->mean, x, dy, y);
-    j.a = of->a;
-    j.b = of->b;
-    j.d = of->d;
+/* y = a * (x - mean) + b, then + d * dy, or + residual; then its ReLU. */
+typedef struct {
+    const double *mean, *a, *b, *d; /* of each channel; d only with dy */
+    const void *x, *dy, *residual;
+    int relu;
+} expression;
+
+static fc_status evaluate(const fc_norm_problem *p, const expression *e, void *y) {
+    job j = start(p, e->mean, e->x, e->dy, y);
+    j.a = e->a;
+    j.b = e->b;
+    j.d = e->d;
+    j.residual = e->residual;
+    j.relu = e->relu;
     fc_parallel(&j.run, (int)j.tasks, run_task, &j);
     return (fc_status)j.run.status;
 }
 
-fc_status fc_norm_apply(const fc_norm_problem *p, const void *x, const double *mean, const double *a,
-                        const double *b, const void *dy, const double *d, void *y) {
-    const factors of = {mean, a, b, d};
+static fc_status apply(const fc_norm_problem *p, const expression *e, void *y) {
     if (!p->outer || !p->channels || !p->inner) return FC_OK;
-    if (!has_short_runs(p)) return apply(p, x, &of, dy, y);
+    if (!has_short_runs(p)) return evaluate(p, e, y);
     const fc_norm_problem q = by_positions(p);
     double *repeated = fc_scratch_acquire((size_t)(4 * q.channels) * sizeof *repeated);
     if (!repeated) return FC_NO_MEMORY;
-    const double *sources[4] = {mean, a, b, d};
-    for (int i = 0; i < (d ? 4 : 3); i++) repeat(p, sources[i], repeated + i * q.channels);
-    const factors of_positions = {repeated, repeated + q.channels, repeated + 2 * q.channels,
-                                  d ? repeated + 3 * q.channels : NULL};
-    const fc_status status = apply(&q, x, &of_positions, dy, y);
+    const double *sources[4] = {e->mean, e->a, e->b, e->d};
+    for (int i = 0; i < (e->d ? 4 : 3); i++) repeat(p, sources[i], repeated + i * q.channels);
+    expression of_positions = *e;
+    of_positions.mean = repeated;
+    of_positions.a = repeated + q.channels;
+    of_positions.b = repeated + 2 * q.channels;
+    if (e->d) of_positions.d = repeated + 3 * q.channels;
+    const fc_status status = evaluate(&q, &of_positions, y);
     fc_scratch_release(repeated);
     return status;
 }
 
-/* The factors of fc_norm_apply for dx. */
+fc_status fc_norm_apply(const fc_norm_problem *p, const void *x, const double *mean, const double *a,
+                        const double *b, const void *residual, void *y) {
+    const expression e = {.mean = mean, .a = a, .b = b, .x = x, .residual = residual, .relu = p->relu};
+    return apply(p, &e, y);
+}
+
+/* a, b and d of the expression that is a channel's dx. */
 typedef struct {
     double of_x, constant, of_dy;
 } terms;
@@ -273,63 +329,110 @@ static terms terms_of(const fc_norm_problem *p, double inv_std, double gamma, do
 
 typedef struct {
     job j;
-    const double *inv_std, *gamma;
-    double *dgamma, *dbeta;
+    const fc_norm_gradient *gradient;
 } backward_job;
+
+/* Sums over one channel of dy and of dy * (x - mean), and of dz, if it has to be made. */
+static void sum_channel(job *j, ptrdiff_t c, double *sum, double *product) {
+    const fc_norm_problem *p = j->p;
+    *sum = *product = 0;
+    for (ptrdiff_t n = 0; n < p->outer; n++)
+        for (ptrdiff_t i = 0; i < p->inner; i += j->length) {
+            const chunk o = {.channel = c, .channels = 1, .at = (n * p->channels + c) * p->inner + i,
+                             .count = min(j->length, p->inner - i), .runs = 1};
+            double added[2];
+            if (j->result) take_relu_gradient(j, &o);
+            j->kernels->norm.products_run(o.count, (j->dz ? j->dz : j->dy) + o.at * j->size, j->x + o.at * j->size,
+                                          j->mean[c], &added[0], &added[1]);
+            *sum += added[0];
+            *product += added[1];
+        }
+}
 
 /* Channel after channel: dx while x and dy are still in L2. The sums are added in fc_norm_sums' order. */
 static void backward_task(void *context, int task) {
     backward_job *b = context;
     job *j = &b->j;
+    const fc_norm_gradient *g = b->gradient;
     const fc_norm_problem *p = j->p;
-    const fc_norm_kernels *k = &j->kernels->norm;
+    const char *dy = j->dz ? j->dz : j->dy;
     const fc_units channels = fc_units_of(p->channels, j->tasks, task);
     const ptrdiff_t bytes = p->outer * p->inner * j->size;
     for (ptrdiff_t c = channels.begin; c < channels.end && !fc_stopped_at(&j->run, c - channels.begin, bytes); c++) {
-        double sum = 0, product = 0;
-        for (ptrdiff_t n = 0; n < p->outer; n++)
-            for (ptrdiff_t i = 0; i < p->inner; i += j->length) {
-                const ptrdiff_t at = ((n * p->channels + c) * p->inner + i) * j->size;
-                double added[2];
-                k->products_run(min(j->length, p->inner - i), j->dy + at, j->x + at, j->mean[c], &added[0],
-                                &added[1]);
-                sum += added[0];
-                product += added[1];
-            }
-        b->dbeta[c] = sum;
-        b->dgamma[c] = product * b->inv_std[c];
-        const terms t = terms_of(p, b->inv_std[c], b->gamma[c], b->dgamma[c], sum);
+        double sum, product;
+        sum_channel(j, c, &sum, &product);
+        g->dbeta[c] = sum;
+        g->dgamma[c] = product * g->inv_std[c];
+        const terms t = terms_of(p, g->inv_std[c], g->gamma[c], g->dgamma[c], sum);
         for (ptrdiff_t n = 0; n < p->outer; n++) {
             const ptrdiff_t at = (n * p->channels + c) * p->inner * j->size;
-            k->apply_run(p->inner, j->x + at, j->mean[c], t.of_x, t.constant, j->dy + at, t.of_dy, j->y + at);
+            j->kernels->norm.apply_run(p->inner, j->x + at, j->mean[c], t.of_x, t.constant, dy + at, t.of_dy,
+                                       j->y + at);
         }
     }
 }
 
-fc_status fc_norm_backward(const fc_norm_problem *p, const void *dy, const void *x, const double *mean,
-                           const double *inv_std, const double *gamma, double *dgamma, double *dbeta,
-                           void *dx) {
-    backward_job b = {start(p, mean, x, dy, dx), inv_std, gamma, dgamma, dbeta};
+static void relu_gradient_task(void *context, int task) {
+    job *j = context;
+    const fc_units units = fc_units_of(j->units, j->tasks, task);
+    for (ptrdiff_t u = units.begin; u < units.end && !fc_stopped_at(&j->run, u - units.begin, FC_LAYER_CHUNK_BYTES);
+         u++) {
+        const chunk o = chunk_of(j, u);
+        take_relu_gradient(j, &o);
+    }
+}
+
+/* dz, in the order of memory. */
+static fc_status make_dz(const fc_norm_problem *p, fc_norm_gradient *g) {
+    fc_norm_problem flat = *p;
+    flat.inner *= p->outer * p->channels;
+    flat.outer = flat.channels = 1;
+    job j = start(&flat, NULL, g->x, g->dy, NULL);
+    j.result = g->y;
+    j.dz = g->dz;
+    fc_parallel(&j.run, (int)j.tasks, relu_gradient_task, &j);
+    g->has_negative = atomic_load(&j.has_negative);
+    return (fc_status)j.run.status;
+}
+
+static fc_status backward(const fc_norm_problem *p, fc_norm_gradient *g) {
+    backward_job b = {.j = start(p, g->mean, g->x, g->dy, g->dx), .gradient = g};
     job *j = &b.j;
-    const double bytes = 2 * (double)p->outer * (double)p->inner * (double)j->size;
+    j->result = g->y;
+    j->dz = g->dz;
+    const double bytes = (g->y ? 4 : 2) * (double)p->outer * (double)p->inner * (double)j->size;
     if (!by_rows(j) && !has_short_runs(p) && bytes <= FC_NORM_CHANNEL_BYTES && p->channels >= 4 * j->run.threads &&
         p->outer * p->channels <= FC_NORM_MAX_STATISTICS) {
         j->tasks = j->run.threads;
         fc_parallel(&j->run, (int)j->tasks, backward_task, &b);
+        g->has_negative = atomic_load(&j->has_negative);
         return (fc_status)j->run.status;
     }
     double *all = fc_scratch_acquire((size_t)(3 * p->channels) * sizeof *all);
     if (!all) return FC_NO_MEMORY;
     double *of_x = all, *constant = of_x + p->channels, *of_dy = constant + p->channels;
-    fc_status status = fc_norm_sums(p, dy, x, mean, dbeta, dgamma);
+    fc_status status = sums(p, g, g->dbeta, g->dgamma);
     for (ptrdiff_t c = 0; c < p->channels; c++) {
-        dgamma[c] *= inv_std[c];
-        const terms t = terms_of(p, inv_std[c], gamma[c], dgamma[c], dbeta[c]);
+        g->dgamma[c] *= g->inv_std[c];
+        const terms t = terms_of(p, g->inv_std[c], g->gamma[c], g->dgamma[c], g->dbeta[c]);
         of_x[c] = t.of_x;
         constant[c] = t.constant;
         of_dy[c] = t.of_dy;
     }
-    if (status == FC_OK) status = fc_norm_apply(p, x, mean, of_x, constant, dy, of_dy, dx);
+    const expression e = {.mean = g->mean, .a = of_x, .b = constant, .d = of_dy, .x = g->x,
+                          .dy = g->dz ? g->dz : g->dy};
+    if (status == FC_OK) status = apply(p, &e, g->dx);
     fc_scratch_release(all);
     return status;
+}
+
+fc_status fc_norm_backward(const fc_norm_problem *p, fc_norm_gradient *g) {
+    FC_ASSERT(p->outer >= 1 && p->channels >= 1 && p->inner >= 1 && !g->y == !g->dz);
+    const ptrdiff_t size = p->call.dtype == FC_FLOAT32 ? 4 : 8;
+    if (!g->y || p->inner == 1 || p->inner * size >= FC_NORM_FUSED_BYTES) return backward(p, g);
+    const fc_status status = make_dz(p, g);
+    fc_norm_gradient of_dz = *g;
+    of_dz.dy = g->dz;
+    of_dz.y = of_dz.dz = NULL;
+    return status == FC_OK ? backward(p, &of_dz) : status;
 }

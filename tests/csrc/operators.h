@@ -348,6 +348,8 @@ static void norms(const operand *o, int isa, const void *x) {
     const fc_norm_problem p = {.call = call_of(bytes_of(o->element) == 4 ? FC_FLOAT32 : FC_FLOAT64, isa),
                                .outer = o->last ? o->N * plane : o->N,
                                .channels = o->C, .inner = o->last ? 1 : plane};
+    fc_norm_problem with_relu = p;
+    with_relu.relu = 1;
     const size_t size = bytes_of(o->element), bytes = (size_t)o->C * sizeof(double);
     double *got[4], *expected[4];
     for (int i = 0; i < 4; i++) got[i] = guarded(bytes, o->at_end), expected[i] = calloc(1, bytes);
@@ -365,16 +367,19 @@ static void norms(const operand *o, int isa, const void *x) {
     for (ptrdiff_t i = 0; i < elements; i++) {
         const ptrdiff_t c = o->last ? i % o->C : i / plane % o->C;
         const double value = get(x, i, o->element);
-        put(dx, i, o->element, expected[0][c] * (value - expected[0][c]) + expected[1][c] + expected[2][c] * value);
+        const double sum = expected[0][c] * (value - expected[0][c]) + expected[1][c] + value;
+        put(dx, i, o->element, sum > 0 ? sum : 0);
     }
     if (fc_moments(&p, x, got[0], got[1]) != FC_OK ||
         fc_norm_sums(&p, x, x, expected[0], got[2], got[3]) != FC_OK ||
-        fc_norm_apply(&p, x, expected[0], expected[0], expected[1], x, expected[2], y) != FC_OK)
+        fc_norm_apply(&with_relu, x, expected[0], expected[0], expected[1], x, y) != FC_OK)
         printf("FAILED to run batch norm\n"), failed++;
     double *ones = malloc(bytes), *gradients[2] = {guarded(bytes, o->at_end), guarded(bytes, o->at_end)};
     for (ptrdiff_t c = 0; c < o->C; c++) ones[c] = 1;
     void *back = guarded((size_t)elements * size, o->at_end), *right = malloc((size_t)elements * size);
-    if (fc_norm_backward(&p, x, x, expected[0], ones, ones, gradients[0], gradients[1], back) != FC_OK)
+    fc_norm_gradient g = {.dy = x, .x = x, .mean = expected[0], .inv_std = ones, .gamma = ones,
+                          .dgamma = gradients[0], .dbeta = gradients[1], .dx = back};
+    if (fc_norm_backward(&p, &g) != FC_OK)
         printf("FAILED to run batch norm backward\n"), failed++;
     for (ptrdiff_t i = 0; i < elements; i++) {
         const ptrdiff_t c = o->last ? i % o->C : i / plane % o->C;
@@ -385,7 +390,22 @@ static void norms(const operand *o, int isa, const void *x) {
     same("dgamma", "layers", o, gradients[0], expected[3], o->C, FC_ELEMENT_FLOAT64, 1e-10);
     same("dbeta", "layers", o, gradients[1], expected[2], o->C, FC_ELEMENT_FLOAT64, 1e-10);
     same("dx of batch norm", "layers", o, back, right, elements, o->element, size == 4 ? 1e-6 : 1e-12);
-    free(ones), free(right);
+    void *dz = guarded((size_t)elements * size, o->at_end);
+    double *positive = calloc(1, bytes);
+    int has_negative = 0;
+    g.y = x;
+    g.dz = dz;
+    if (fc_norm_backward(&p, &g) != FC_OK) printf("FAILED to run batch norm backward of a ReLU\n"), failed++;
+    for (ptrdiff_t i = 0; i < elements; i++) {
+        const double value = get(x, i, o->element);
+        has_negative |= value < 0;
+        put(right, i, o->element, value > 0 ? value : 0);
+        positive[o->last ? i % o->C : i / plane % o->C] += value > 0 ? value : 0;
+    }
+    same("dz of a ReLU", "layers", o, dz, right, elements, o->element, 0);
+    same("dbeta of a ReLU", "layers", o, gradients[1], positive, o->C, FC_ELEMENT_FLOAT64, 1e-10);
+    if (g.has_negative != has_negative) printf("FAILED to tell whether a ReLU's result is negative\n"), failed++;
+    free(ones), free(right), free(positive);
     for (int i = 0; i < 4; i++)
         same("statistics", "layers", o, got[i], expected[i], o->C, FC_ELEMENT_FLOAT64, 1e-10);
     same("scaled", "layers", o, y, dx, elements, o->element, size == 4 ? 3e-7 : 1e-12);
