@@ -102,7 +102,7 @@ typedef enum {
     FC_BACKWARD_DATA,     /* conv: reads y (= dy), w and b, if it has one, which is added to the channels of dx as a
                            * transposed convolution adds it; writes x (= dx) */
     FC_BACKWARD_WEIGHTS,  /* conv: reads y (= dy) and x; writes w (= dw) and b (= db), those that it has */
-    FC_MAX_POOL,          /* pool: reads x; writes y and indices */
+    FC_MAX_POOL,          /* pool: reads x; writes y, and indices unless they are NULL */
     FC_AVG_POOL,          /* pool: reads x; writes y */
     FC_AVG_POOL_BACKWARD, /* pool: reads y (= dy), float32 or float64, dilation 1; writes x (= dx) */
     FC_SCATTER,           /* scatter: reads y (= dy) and indices; writes x (= dx) */

@@ -11,8 +11,9 @@ COPIED_BYTES = 16 << 20
 
 
 def max_pool_forward(
-    x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False, layout=None
-):
+    x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=True,
+    layout=None
+):  # fmt: skip
     """Maximum of each window, and where it stands.
 
         y[n, c, p, q] = max over r, s of x[n, c, p * stride - padding + r * dilation,
@@ -33,19 +34,22 @@ def max_pool_forward(
     ceil_mode : bool
         Also keep a last window that is partly outside; one that would start in the padding after
         the data is dropped.
+    return_indices : bool
+        False: y alone, in less time, where nothing is to be propagated back.
 
     Returns
     -------
     y : ndarray
         In the dtype of x, in the layout of x.
     indices : ndarray of int64, shape of y
-        Flat position of the maximum in x's spatial plane, row-major over the spatial axes: the
-        first of equal ones in row-major window order. A NaN wins; the first one, too.
+        Unless `return_indices` is False. Flat position of the maximum in x's spatial plane,
+        row-major over the spatial axes: the first of equal ones in row-major window order. A NaN
+        wins; the first one, too.
 
     Raises
     ------
     TypeError
-        Not a real dtype; geometry that is no integer, ceil_mode that is no bool.
+        Not a real dtype; geometry that is no integer, ceil_mode or return_indices that is no bool.
     ValueError
         Geometry that does not fit, or a window with no tap on x.
 
@@ -61,7 +65,7 @@ def max_pool_forward(
     problem = pool_problem(
         x.shape, kernel_size, stride, padding, dilation, ceil_mode, layout, "shape of x"
     )
-    return max_pool(x, problem)
+    return max_pool(x, problem, _values.flag("return_indices", return_indices))
 
 
 def pool_problem(x_shape, kernel_size, stride, padding, dilation, ceil_mode, layout, name):
@@ -94,21 +98,23 @@ def adaptive_problem(x_shape, output_size, layout, name):
     return problem
 
 
-def max_pool(x, problem):
-    """(y, indices) of a checked array and its problem."""
+def max_pool(x, problem, return_indices=True):
+    """(y, indices), or y, of a checked array and its problem."""
     wide = _values.widened(x)
     y = np.empty(problem.y_shape, wide.dtype)
-    indices = np.empty(problem.y_shape, np.int64)
+    indices = np.empty(problem.y_shape, np.int64) if return_indices else None
     last = problem.channels_last
-    for x_part, y_part, indices_part in contiguous_parts(wide, y, indices):
-        if not _core.max_pool_forward(problem, x_part, y_part, indices_part):
+    for x_part, y_part, *parts in contiguous_parts(wide, y, *[indices] * return_indices):
+        if not _core.max_pool_forward(problem, x_part, y_part, parts[0] if parts else None):
+            places = parts[0] if parts else np.empty(y_part.shape, np.int64)
             _pool.max_pool_forward(
                 _geometry.canonical(x_part, last),
                 problem.window,
                 _geometry.canonical(y_part, last),
-                _geometry.canonical(indices_part, last),
+                _geometry.canonical(places, last),
             )
-    return y.astype(x.dtype, copy=False), indices
+    y = y.astype(x.dtype, copy=False)
+    return (y, indices) if return_indices else y
 
 
 def contiguous_parts(array, *results):

@@ -93,6 +93,11 @@ def check_max_pool(x, kernel, layout=None, **options):
     for isa in fastconv.isas():
         with fastconv.use_isa(isa):
             y, indices = fastconv.max_pool_forward(x, kernel, layout=layout, **options)
+            alone = fastconv.max_pool_forward(
+                x, kernel, return_indices=False, layout=layout, **options
+            )
+        assert alone.flags.c_contiguous
+        np.testing.assert_array_equal(alone, y, strict=True)
         where = f"{isa}, {x.shape}, {layout}, kernel {kernel}, {options}"
         assert y.dtype == x.dtype and indices.dtype == np.int64
         assert y.flags.c_contiguous and indices.flags.c_contiguous

@@ -56,6 +56,8 @@ def test_max_pool_of_every_real_dtype_matches_the_reference(name, dtype):
     assert y.flags.c_contiguous and indices.flags.c_contiguous
     np.testing.assert_array_equal(y, expected)
     np.testing.assert_array_equal(indices, expected_indices)
+    alone = fastconv.max_pool_forward(x, kernel, return_indices=False, **options)
+    np.testing.assert_array_equal(alone, y, strict=True)
     dy = np.random.default_rng(4).integers(0, 5, y.shape).astype(dtype)
     dx = fastconv.max_pool_backward(dy, indices, shape)
     assert dx.dtype == x.dtype

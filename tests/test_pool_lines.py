@@ -79,6 +79,8 @@ def test_lines_shorter_than_a_vector_stay_within_their_thread(case, dtype, isa):
     for threads in (2, 3, 5, 8):
         with fastconv.num_threads(threads):
             y, indices = fastconv.max_pool_forward(finite, kernel, **options)
+            alone = fastconv.max_pool_forward(finite, kernel, return_indices=False, **options)
+            assert_same_bits(alone, y)
             for more, mean in zip(DIVISORS, means, strict=True):
                 assert_same_bits(fastconv.avg_pool_forward(x, kernel, **options, **more), mean)
         np.testing.assert_array_equal(y, expected)
@@ -96,7 +98,9 @@ def test_what_lies_beside_padding_is_not_of_the_window(case, dtype, isa):
         rows = x.reshape(-1, size[-1])
         rows[::2, :2] = rows[::2, -2:] = beside
         y, indices = fastconv.max_pool_forward(x, kernel, **options)
+        alone = fastconv.max_pool_forward(x, kernel, return_indices=False, **options)
         expected, expected_indices = max_pool_by_taps(x, kernel, **options)
+        assert_same_bits(alone, y)
         np.testing.assert_array_equal(y, expected)
         np.testing.assert_array_equal(indices, expected_indices)
         with np.errstate(all="ignore"):

@@ -165,6 +165,8 @@ def test_row_10_flags_that_are_no_bool(value):
     for call in (max_pool, avg_pool, avg_pool_grad):
         with pytest.raises(TypeError, match=r"ceil_mode is .* expected a bool"):
             call(ceil_mode=value)
+    with pytest.raises(TypeError, match=r"return_indices is .* expected a bool"):
+        max_pool(return_indices=value)
     with pytest.raises(TypeError, match="ceil_mode"):
         fastconv.pool_output_shape(X.shape, 2, ceil_mode=value)
     for call in (avg_pool, avg_pool_grad):

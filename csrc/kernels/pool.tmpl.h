@@ -98,7 +98,7 @@ static FC_TARGET ptrdiff_t FC_NAME(max_run)(ptrdiff_t taps, const void *source_,
     return at;
 }
 
-/* y[i], indices[i]: of rows[r].values[i]; the index is rows[r].base + rows[r].columns[i]. */
+/* y[i], indices[i]: of rows[r].values[i]; the index is rows[r].base + rows[r].columns[i]. indices may be NULL. */
 static FC_TARGET void FC_NAME(max_across)(ptrdiff_t count, ptrdiff_t rows, const fc_pooled_line *row,
                                         void *y_, int64_t *indices) {
     FC_ASSERT(count > 0 && rows > 0);
@@ -117,14 +117,14 @@ static FC_TARGET void FC_NAME(max_across)(ptrdiff_t count, ptrdiff_t rows, const
         }
         if (i + LANES <= count) {
             VSTORE(y + i, best);
-            VCOLUMN_STORE_WIDE(indices + i, at);
+            if (indices) VCOLUMN_STORE_WIDE(indices + i, at);
         } else {
             FC_DTYPE values[LANES];
             int64_t positions[LANES];
             VSTORE(values, best);
             VCOLUMN_STORE_WIDE(positions, at);
             memcpy(y + i, values, (size_t)(count - i) * sizeof *y);
-            memcpy(indices + i, positions, (size_t)(count - i) * sizeof *indices);
+            if (indices) memcpy(indices + i, positions, (size_t)(count - i) * sizeof *indices);
         }
     }
 }
@@ -134,13 +134,13 @@ FC_INLINE FC_TARGET DVEC FC_NAME(quotient)(DVEC sum, const double *divisors) {
     return sizeof(FC_DTYPE) == 4 ? DMUL(sum, DLOAD(divisors)) : DDIV(sum, DLOAD(divisors));
 }
 
-/* Whole windows of adjacent channels, straight to y; channels are a multiple of LANES. */
+/* Whole windows of adjacent channels, straight to y; channels are a multiple of LANES. indices may be NULL. */
 static FC_TARGET void FC_NAME(max_windows)(const fc_pool_windows *windows, void *y_,
                                            int64_t *indices) {
     FC_ASSERT(windows->channels % LANES == 0 && windows->rows > 0);
     const fc_pool_windows w = *windows;
     FC_DTYPE *y = y_;
-    for (ptrdiff_t o = 0; o < w.outputs; o++, y += w.channels, indices += w.channels) {
+    for (ptrdiff_t o = 0; o < w.outputs; o++, y += w.channels) {
         const ptrdiff_t first = w.first[o], taps = w.taps[o];
         for (ptrdiff_t i = 0; i < w.channels; i += LANES) {
             VEC best = VLOAD((const FC_DTYPE *)w.row[0] + first * w.channels + i);
@@ -156,7 +156,7 @@ static FC_TARGET void FC_NAME(max_windows)(const fc_pool_windows *windows, void 
                 }
             }
             VSTORE(y + i, best);
-            VCOLUMN_STORE_WIDE(indices + i, at);
+            if (indices) VCOLUMN_STORE_WIDE(indices + o * w.channels + i, at);
         }
     }
 }

@@ -7,12 +7,12 @@
  * whole windows, go one at a time. Maxima and sums are those of pool.tmpl.h. */
 #ifdef VEVEN
 
-#define FC_TAKE(element, place)                                         \
-    do {                                                                \
-        const VEC value_ = element;                                     \
-        const VMASK takes_ = VTAKES(value_, best);                      \
-        best = VSELECT(takes_, value_, best);                           \
-        at = VCOLUMN_SELECT(takes_, VCOLUMN_SET1((COLUMN)(place)), at); \
+#define FC_TAKE(element, place)                                                          \
+    do {                                                                                 \
+        const VEC value_ = element;                                                      \
+        const VMASK takes_ = VTAKES(value_, best);                                       \
+        best = VSELECT(takes_, value_, best);                                            \
+        if (indices) at = VCOLUMN_SELECT(takes_, VCOLUMN_SET1((COLUMN)(place)), at);     \
     } while (0)
 
 /* mask: 0, or -infinity for columns beside the data; or NULL, as a constant. */
@@ -22,7 +22,7 @@ FC_INLINE FC_TARGET VEC FC_NAME(load_on_data)(const FC_DTYPE *source, const FC_D
 }
 
 /* LANES windows, the first of which begins at x + row[0]. `skipped`: columns of each before the data; `places`: where
- * each is in the plane, less row[0]. */
+ * each is in the plane, less row[0]. indices may be NULL, as a constant. */
 FC_INLINE FC_TARGET void FC_NAME(max_vector)(const ptrdiff_t rows, const ptrdiff_t taps, const ptrdiff_t stride,
                                              const ptrdiff_t *row, const FC_DTYPE *x, const FC_DTYPE *mask,
                                              VCOLUMN skipped, VCOLUMN places, FC_DTYPE *y, int64_t *indices) {
@@ -48,7 +48,7 @@ FC_INLINE FC_TARGET void FC_NAME(max_vector)(const ptrdiff_t rows, const ptrdiff
             if (t >= 0) FC_TAKE(VODD(low, high), row[r] + t + 1);
         }
     VSTORE(y, best);
-    VCOLUMN_STORE_WIDE(indices, VCOLUMN_ADD(at, places));
+    if (indices) VCOLUMN_STORE_WIDE(indices, VCOLUMN_ADD(at, places));
 }
 
 #undef FC_TAKE
@@ -100,7 +100,7 @@ static FC_TARGET void FC_NAME(pool_one)(const fc_pool_lines *p, const FC_DTYPE *
         for (ptrdiff_t i = place + p->row[r] + first; i < place + p->row[r] + end; i++)
             if (FC_NAME(takes)(plane[i], plane[at])) at = i;
     y[to] = plane[at];
-    indices[to] = at;
+    if (indices) indices[to] = at;
 }
 
 /* How a line is cut into vectors. Padding may cut windows of the first and of the last one, at output `last`, whose
@@ -137,11 +137,12 @@ static void FC_NAME(cut_line)(const fc_pool_lines *p, int max, void *cut) {
     }
 }
 
-/* All lines, of maxima if `max`, a constant, else of averages; so may be rows, taps and stride. */
+/* All lines, of maxima if `max`, a constant, and with indices or without, else of averages; constants may be rows, taps
+ * and stride, too. */
 FC_INLINE FC_TARGET void FC_NAME(pool_lines)(const fc_pool_lines *p, const FC_NAME(line_cut) *l, const int max,
-                                             const ptrdiff_t rows, const ptrdiff_t taps, const ptrdiff_t stride,
-                                             const FC_DTYPE *plane, const double *divisors, FC_DTYPE *y,
-                                             int64_t *indices) {
+                                             const int has_indices, const ptrdiff_t rows, const ptrdiff_t taps,
+                                             const ptrdiff_t stride, const FC_DTYPE *plane, const double *divisors,
+                                             FC_DTYPE *y, int64_t *indices) {
     const ptrdiff_t step = max ? LANES : DLANES, last = l->last, outputs = p->outputs;
     const VCOLUMN apart = VCOLUMN_LOAD(l->columns);
     FC_DTYPE spare_y[LANES];
@@ -153,7 +154,7 @@ FC_INLINE FC_TARGET void FC_NAME(pool_lines)(const fc_pool_lines *p, const FC_NA
         const ptrdiff_t place = line * p->row_step, to = line * outputs;
         const int is_short = to + last + step > p->y_after; /* its only vector reaches beyond what may be written */
         FC_DTYPE *const line_y = is_short ? spare_y : y + to;
-        int64_t *const line_indices = !max ? NULL : is_short ? spare_indices : indices + to;
+        int64_t *const line_indices = is_short ? spare_indices : indices + to;
         ptrdiff_t next = 0;
         if (place + row[0] + p->x_before < 0 || place + end_of_read > p->x_after) {
             for (; next < outputs; next++) FC_NAME(pool_one)(p, plane, line, next, divisors, y, indices);
@@ -165,7 +166,8 @@ FC_INLINE FC_TARGET void FC_NAME(pool_lines)(const fc_pool_lines *p, const FC_NA
             if (max)
                 FC_NAME(max_vector)(rows, taps, stride, row, plane + column, l->mask[end],
                                     VCOLUMN_LOAD(l->skipped[end]),
-                                    VCOLUMN_ADD(apart, VCOLUMN_SET1((COLUMN)column)), line_y + o, line_indices + o);
+                                    VCOLUMN_ADD(apart, VCOLUMN_SET1((COLUMN)column)), line_y + o,
+                                    has_indices ? line_indices + o : NULL);
             else
                 FC_NAME(sum_vector)(rows, taps, stride, row, plane + column, l->mask[end], divisors + o, line_y + o);
         }
@@ -175,40 +177,42 @@ FC_INLINE FC_TARGET void FC_NAME(pool_lines)(const fc_pool_lines *p, const FC_NA
             if (max)
                 FC_NAME(max_vector)(rows, taps, stride, row, plane + column, NULL, VCOLUMN_SET1(0),
                                     VCOLUMN_ADD(apart, VCOLUMN_SET1((COLUMN)column)), line_y + next,
-                                    line_indices + next);
+                                    has_indices ? line_indices + next : NULL);
             else
                 FC_NAME(sum_vector)(rows, taps, stride, row, plane + column, NULL, divisors + next, line_y + next);
         }
         for (; next < last; next++) FC_NAME(pool_one)(p, plane, line, next, divisors, y, indices);
         if (is_short) {
             memcpy(y + to, spare_y, (size_t)outputs * sizeof *y);
-            if (max) memcpy(indices + to, spare_indices, (size_t)outputs * sizeof *indices);
+            if (has_indices) memcpy(indices + to, spare_indices, (size_t)outputs * sizeof *indices);
         }
     }
 }
 
 /* The windows of most networks, and any other. */
 FC_INLINE FC_TARGET void FC_NAME(pool_any_lines)(const fc_pool_lines *p, const void *cut, const int max,
-                                                 const FC_DTYPE *plane, const double *divisors, FC_DTYPE *y,
+                                                 const int has_indices, const FC_DTYPE *plane,
+                                                 const double *divisors, FC_DTYPE *y,
                                                  int64_t *indices) {
-    FC_ASSERT(p->lines > 0 && 0 < p->rows && p->rows <= FC_POOL_LINE_ROWS && (max ? !!indices : !!divisors));
+    FC_ASSERT(p->lines > 0 && 0 < p->rows && p->rows <= FC_POOL_LINE_ROWS && max == !divisors);
     if (p->rows == 2 && p->taps == 2 && p->stride == 2)
-        FC_NAME(pool_lines)(p, cut, max, 2, 2, 2, plane, divisors, y, indices);
+        FC_NAME(pool_lines)(p, cut, max, has_indices, 2, 2, 2, plane, divisors, y, indices);
     else if (p->rows == 3 && p->taps == 3 && p->stride == 2)
-        FC_NAME(pool_lines)(p, cut, max, 3, 3, 2, plane, divisors, y, indices);
+        FC_NAME(pool_lines)(p, cut, max, has_indices, 3, 3, 2, plane, divisors, y, indices);
     else if (p->rows == 3 && p->taps == 3 && p->stride == 1)
-        FC_NAME(pool_lines)(p, cut, max, 3, 3, 1, plane, divisors, y, indices);
+        FC_NAME(pool_lines)(p, cut, max, has_indices, 3, 3, 1, plane, divisors, y, indices);
     else
-        FC_NAME(pool_lines)(p, cut, max, p->rows, p->taps, p->stride, plane, divisors, y, indices);
+        FC_NAME(pool_lines)(p, cut, max, has_indices, p->rows, p->taps, p->stride, plane, divisors, y, indices);
 }
 
 static FC_TARGET void FC_NAME(max_lines)(const fc_pool_lines *p, const void *cut, const void *plane, void *y,
                                          int64_t *indices) {
-    FC_NAME(pool_any_lines)(p, cut, 1, plane, NULL, y, indices);
+    if (indices) FC_NAME(pool_any_lines)(p, cut, 1, 1, plane, NULL, y, indices);
+    else FC_NAME(pool_any_lines)(p, cut, 1, 0, plane, NULL, y, NULL);
 }
 
 static FC_TARGET void FC_NAME(sum_lines)(const fc_pool_lines *p, const void *cut, const void *plane,
                                          const double *divisors, void *y) {
-    FC_NAME(pool_any_lines)(p, cut, 0, plane, divisors, y, NULL);
+    FC_NAME(pool_any_lines)(p, cut, 0, 0, plane, divisors, y, NULL);
 }
 #endif

@@ -71,7 +71,8 @@ static void lines_task(void *context, int task) {
         const char *x = j->x + first * j->pool.size;
         char *y = j->y + u * outputs * j->pool.size;
         if (j->pool.has_indices) {
-            j->pool.kernels->pool.max_lines(&run, cut, x, y, (int64_t *)j->indices + u * outputs);
+            j->pool.kernels->pool.max_lines(&run, cut, x, y,
+                                                 j->indices ? (int64_t *)j->indices + u * outputs : NULL);
             continue;
         }
         const double others = fc_pool_cells(p, 0, o_depth) * fc_pool_cells(p, 1, o_height);
@@ -178,7 +179,7 @@ static fc_status create(fc_plan *plan) {
 
 static fc_status run(const fc_plan *plan, const fc_arrays *a, fc_question interrupted) {
     job j = *(const job *)plan->state;
-    FC_ASSERT(a->x && a->y && (a->indices || !j.pool.has_indices));
+    FC_ASSERT(a->x && a->y);
     j.x = a->x;
     j.y = a->y;
     j.indices = a->indices;

@@ -274,8 +274,9 @@ static void output_line(const job *j, scratch *s, ptrdiff_t o_height) {
     const fc_pool_kernels *k = &j->pool.kernels->pool;
     if (!j->pool.has_indices)
         set_divisors(j, s, fc_pool_cells(p, 0, s->o_depth) * fc_pool_cells(p, 1, o_height));
-    if (j->pool.has_indices && j->direct) k->max_windows(&windows, target, (int64_t *)j->indices + at);
-    else if (j->pool.has_indices) k->max_across(count, lines, s->lines, target, (int64_t *)j->indices + at);
+    int64_t *indices = j->indices ? (int64_t *)j->indices + at : NULL;
+    if (j->pool.has_indices && j->direct) k->max_windows(&windows, target, indices);
+    else if (j->pool.has_indices) k->max_across(count, lines, s->lines, target, indices);
     else if (j->direct) k->sum_windows(&windows, s->divisors, target);
     else k->sum_across(count, lines, s->sums, s->divisors, target);
     if (target != y) j->pool.kernels->pool.narrow(p->element, count, target, y);
@@ -411,7 +412,7 @@ static fc_status create(fc_plan *plan) {
 
 static fc_status run(const fc_plan *plan, const fc_arrays *a, fc_question interrupted) {
     job j = *(const job *)plan->state;
-    FC_ASSERT(a->x && a->y && (a->indices || !j.pool.has_indices));
+    FC_ASSERT(a->x && a->y);
     j.x = a->x;
     j.y = a->y;
     j.indices = a->indices;

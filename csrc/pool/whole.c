@@ -25,7 +25,8 @@ static void forward_task(void *context, int task) {
     for (ptrdiff_t u = planes.begin; u < planes.end && !fc_stopped_at(&j->run, u - planes.begin, bytes); u++) {
         const char *x = j->x + u * bytes;
         if (j->pool.has_indices) {
-            j->indices[u] = k->max_run(j->count, x, 1, j->y + u * size);
+            const ptrdiff_t at = k->max_run(j->count, x, 1, j->y + u * size);
+            if (j->indices) j->indices[u] = at;
             continue;
         }
         const double mean = k->sum_run(j->count, x) / j->divisor;
@@ -87,7 +88,7 @@ static fc_status create(fc_plan *plan) {
 static fc_status run(const fc_plan *plan, const fc_arrays *a, fc_question interrupted) {
     job j = *(const job *)plan->state;
     const int is_forward = plan->op != FC_AVG_POOL_BACKWARD;
-    FC_ASSERT(a->x && a->y && (a->indices || !j.pool.has_indices));
+    FC_ASSERT(a->x && a->y);
     j.x = is_forward ? a->x : a->y;
     j.y = is_forward ? a->y : a->x;
     j.indices = a->indices;

@@ -17,7 +17,7 @@ typedef struct {
 typedef struct {
     fc_pool_problem p; /* with regular windows and, forward, with joined axes where these describe the same pool */
     const fc_kernels *kernels;
-    int has_indices;         /* a maximum */
+    int has_indices;         /* a maximum, whose indices may be wanted */
     ptrdiff_t element, size; /* bytes: of x and y, of a value while pooling */
     ptrdiff_t inner;         /* channels that lie side by side, or 1 */
     ptrdiff_t planes;        /* of inner channels each */
