@@ -91,30 +91,27 @@ def explain_columns(
 ) -> tuple[Description | None, list[Description]]: ...
 
 # Layers
-def moments(x: Array, sizes: Sizes, mean: Array, squares: Array) -> None: ...
+def norm_forward(
+    x: Array,
+    sizes: Sizes,
+    gamma: Array,
+    beta: Array,
+    eps: float,
+    residual: Array | None,
+    relu: bool,
+) -> tuple[Array, Array, Array]: ...
+def norm_inference(
+    x: Array, sizes: Sizes, gamma: Array, beta: Array, mean: Array, variance: Array, eps: float
+) -> Array: ...
 def norm_backward(
     dy: Array,
     x: Array,
     y: Array | None,
     sizes: Sizes,
+    gamma: Array,
     mean: Array,
     inv_std: Array,
-    gamma: Array,
-    dgamma: Array,
-    dbeta: Array,
-    dx: Array,
-    dz: Array | None,
-) -> bool: ...
-def norm_apply(
-    x: Array,
-    sizes: Sizes,
-    mean: Array,
-    a: Array,
-    b: Array,
-    residual: Array | None,
-    relu: bool,
-    y: Array,
-) -> None: ...
+) -> tuple[Array, Array, Array, Array | None, bool]: ...
 def relu(x: Array, dy: Array | None, y: Array) -> None: ...
 def sigmoid(x: Array, dy: Array | None, y: Array) -> None: ...
 def add_bias(y: Array, b: Array) -> None: ...

@@ -7,9 +7,12 @@ whether a call is like an earlier one that was.
 
 import threading
 
+cimport cython
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pythread cimport PyThread_get_thread_ident
+from libc.math cimport sqrt
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memset
 
 from ._window cimport read_pad_after, read_sizes

@@ -9,54 +9,126 @@ cdef fc_norm_problem norm_problem_of(cnp.ndarray x, sizes):
     return p
 
 
-def moments(cnp.ndarray x, sizes, cnp.ndarray mean, cnp.ndarray squares):
-    """sizes: x as (outer, channels, inner); statistics in float64."""
+cdef double *doubles_of(tuple vectors, ptrdiff_t channels, int others) except NULL:
+    """Vectors of one number a channel as doubles, then room for others; to be freed."""
+    cdef double *target = <double *>malloc((len(vectors) + others) * channels * sizeof(double) + 1)
+    cdef double *own = target
+    cdef cnp.ndarray vector
+    cdef char *at
+    cdef ptrdiff_t i
+    if target == NULL:
+        raise MemoryError
+    for vector in vectors:
+        at = <char *>pointer(vector)
+        for i in range(channels):
+            own[i] = (<float *>at)[0] if cnp.PyArray_TYPE(vector) == cnp.NPY_FLOAT32 else (<double *>at)[0]
+            at += cnp.PyArray_STRIDE(vector, 0)
+        own += channels
+    return target
+
+
+cdef cnp.ndarray vector_like(cnp.ndarray x, double *values, ptrdiff_t channels):
+    """The numbers of all channels in the dtype of x."""
+    cdef cnp.npy_intp size = channels
+    cdef cnp.ndarray vector = cnp.PyArray_EMPTY(1, &size, cnp.PyArray_TYPE(x), 0)
+    cdef void *data = pointer(vector)
+    cdef ptrdiff_t i
+    for i in range(channels):
+        if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT32:
+            (<float *>data)[i] = <float>values[i]
+        else:
+            (<double *>data)[i] = values[i]
+    return vector
+
+
+cdef cnp.ndarray empty_like(cnp.ndarray x):
+    return cnp.PyArray_EMPTY(cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
+
+
+@cython.cdivision(True)
+cdef void scale(double *variance, ptrdiff_t count, double eps, const double *gamma, double *inv_std,
+                double *factor, ptrdiff_t channels) noexcept nogil:
+    """inv_std = 1 / sqrt(variance / count + eps), factor = gamma * inv_std."""
+    cdef ptrdiff_t c
+    for c in range(channels):
+        inv_std[c] = 1 / sqrt(variance[c] / <double>count + eps)
+        factor[c] = gamma[c] * inv_std[c]
+
+
+def norm_forward(cnp.ndarray x, sizes, cnp.ndarray gamma, cnp.ndarray beta, double eps,
+                 cnp.ndarray residual, bint relu):
+    """(y, mean, inv_std); sizes: x as (outer, channels, inner), none of them 0."""
     cdef fc_norm_problem p = norm_problem_of(x, sizes)
-    cdef void *x_data = pointer(x)
-    cdef double *first = <double *>pointer(mean)
-    cdef double *second = <double *>pointer(squares)
-    cdef fc_status status
-    with nogil:
-        status = fc_moments(&p, x_data, first, second)
-    finish(status, "batch_norm_forward")
-
-
-def norm_backward(cnp.ndarray dy, cnp.ndarray x, cnp.ndarray y, sizes, cnp.ndarray mean,
-                  cnp.ndarray inv_std, cnp.ndarray gamma, cnp.ndarray dgamma, cnp.ndarray dbeta,
-                  cnp.ndarray dx, cnp.ndarray dz):
-    """Fills dx, and dgamma and dbeta in float64; with y, the result of a ReLU, dz too.
-
-    Returns whether y has negative elements, so that it is the result of no ReLU.
-    """
-    cdef fc_norm_problem p = norm_problem_of(x, sizes)
-    cdef fc_norm_gradient g
-    cdef fc_status status
-    g.dy, g.x, g.y, g.dx, g.dz = pointer(dy), pointer(x), pointer(y), pointer(dx), pointer(dz)
-    g.mean, g.inv_std = <double *>pointer(mean), <double *>pointer(inv_std)
-    g.gamma, g.dgamma = <double *>pointer(gamma), <double *>pointer(dgamma)
-    g.dbeta = <double *>pointer(dbeta)
-    g.has_negative = 0
-    with nogil:
-        status = fc_norm_backward(&p, &g)
-    finish(status, "batch_norm_backward")
-    return bool(g.has_negative)
-
-
-def norm_apply(cnp.ndarray x, sizes, cnp.ndarray mean, cnp.ndarray a, cnp.ndarray b,
-               cnp.ndarray residual, bint relu, cnp.ndarray y):
-    """y = a * (x - mean) + b of each channel, + residual, then its ReLU."""
-    cdef fc_norm_problem p = norm_problem_of(x, sizes)
+    cdef cnp.ndarray y = empty_like(x)
     cdef void *x_data = pointer(x)
     cdef void *residual_data = pointer(residual)
     cdef void *y_data = pointer(y)
-    cdef double *centre = <double *>pointer(mean)
-    cdef double *factors = <double *>pointer(a)
-    cdef double *terms = <double *>pointer(b)
+    cdef ptrdiff_t C = p.channels
+    cdef double *factors = doubles_of((gamma, beta), C, 3)
+    cdef double *mean = factors + 2 * C
+    cdef double *inv_std = factors + 3 * C
+    cdef double *factor = factors + 4 * C
     cdef fc_status status
     p.relu = relu
-    with nogil:
-        status = fc_norm_apply(&p, x_data, centre, factors, terms, residual_data, y_data)
-    finish(status, "batch norm")
+    try:
+        with nogil:
+            status = fc_moments(&p, x_data, mean, inv_std)
+            scale(inv_std, p.outer * p.inner, eps, factors, inv_std, factor, C)
+            if status == FC_OK:
+                status = fc_norm_apply(&p, x_data, mean, factor, factors + C, residual_data, y_data)
+        finish(status, "batch_norm_forward")
+        return y, vector_like(x, mean, C), vector_like(x, inv_std, C)
+    finally:
+        free(factors)
+
+
+def norm_inference(cnp.ndarray x, sizes, cnp.ndarray gamma, cnp.ndarray beta, cnp.ndarray mean,
+                   cnp.ndarray variance, double eps):
+    """y of statistics that are known."""
+    cdef fc_norm_problem p = norm_problem_of(x, sizes)
+    cdef cnp.ndarray y = empty_like(x)
+    cdef void *x_data = pointer(x)
+    cdef void *y_data = pointer(y)
+    cdef ptrdiff_t C = p.channels
+    cdef double *factors = doubles_of((gamma, beta, mean, variance), C, 1)
+    cdef double *inv_std = factors + 3 * C
+    cdef double *factor = factors + 4 * C
+    cdef fc_status status
+    try:
+        with nogil:
+            scale(inv_std, 1, eps, factors, inv_std, factor, C)
+            status = fc_norm_apply(&p, x_data, factors + 2 * C, factor, factors + C, NULL, y_data)
+        finish(status, "batch_norm_inference")
+        return y
+    finally:
+        free(factors)
+
+
+def norm_backward(cnp.ndarray dy, cnp.ndarray x, cnp.ndarray y, sizes, cnp.ndarray gamma,
+                  cnp.ndarray mean, cnp.ndarray inv_std):
+    """(dx, dgamma, dbeta, dz, whether y has negative elements, so that it is of no ReLU).
+
+    With y, the result of a ReLU, dz is the gradient before it; else None.
+    """
+    cdef fc_norm_problem p = norm_problem_of(x, sizes)
+    cdef cnp.ndarray dx = empty_like(x)
+    cdef cnp.ndarray dz = None if y is None else empty_like(x)
+    cdef ptrdiff_t C = p.channels
+    cdef double *factors = doubles_of((gamma, mean, inv_std), C, 2)
+    cdef fc_norm_gradient g
+    cdef fc_status status
+    memset(&g, 0, sizeof(g))
+    g.dy, g.x, g.y, g.dx, g.dz = pointer(dy), pointer(x), pointer(y), pointer(dx), pointer(dz)
+    g.gamma, g.mean, g.inv_std = factors, factors + C, factors + 2 * C
+    g.dgamma, g.dbeta = factors + 3 * C, factors + 4 * C
+    try:
+        with nogil:
+            status = fc_norm_backward(&p, &g)
+        finish(status, "batch_norm_backward")
+        dgamma, dbeta = vector_like(x, g.dgamma, C), vector_like(x, g.dbeta, C)
+        return dx, dgamma, dbeta, dz, bool(g.has_negative)
+    finally:
+        free(factors)
 
 
 cdef activate(fc_activation activation, cnp.ndarray x, cnp.ndarray dy, cnp.ndarray y):

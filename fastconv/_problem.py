@@ -437,11 +437,11 @@ def channel_axis(x, layout):
 
 
 def channel_vector(name, value, x, channel):
-    """One value per channel in the dtype of x, as float64."""
+    """One value per channel in the dtype of x."""
     vector = float_array(name, value)
     check_same_dtype(x=x, **{name: vector})
     check_shape(name, vector, (x.shape[channel],))
-    return vector.astype(np.float64)
+    return vector
 
 
 def affine_arrays(**arrays):

@@ -10,7 +10,6 @@ import numpy as np
 from . import _core, _problem, _values
 
 
-@np.errstate(all="ignore")
 def batch_norm_forward(
     x, gamma, beta, *, eps=1e-5, activation=None, residual=None, layout=None
 ):  # fmt: skip
@@ -70,15 +69,11 @@ def batch_norm_forward(
     if x.size == 0:
         statistic = np.full(sizes[1], np.nan, x.dtype)
         return np.empty(x.shape, x.dtype), statistic, statistic.copy()
-    mean, squares = np.empty(sizes[1]), np.empty(sizes[1])
-    _core.moments(x, sizes, mean, squares)
-    inv_std = 1 / np.sqrt(squares / (x.size // sizes[1]) + eps)
-    y = scaled(x, sizes, gamma, mean, inv_std, beta, added[0] if added else None, relu)
-    return y, mean.astype(x.dtype), inv_std.astype(x.dtype)
+    return _core.norm_forward(x, sizes, gamma, beta, eps, added[0] if added else None, relu)
 
 
 def norm_arguments(layout, vectors, **images):
-    """(sizes of x as outer, channels, inner; vectors in float64; contiguous images), all checked.
+    """(sizes of x as outer, channels, inner; vectors; contiguous images), all checked.
 
     vectors: by their names; images: x and, before it, what has its shape. A call like an earlier
     one needs only to be recognised.
@@ -100,18 +95,10 @@ def norm_arguments(layout, vectors, **images):
         sizes = math.prod(before), x.shape[channel], math.prod(after)
         arrays = (*images.values(), *vectors.values())
         _core.keep("norm", (layout, *(array.shape for array in arrays)), sizes)
-    double = [vector.astype(np.float64) for vector in vectors.values()]
-    return sizes, double, *(np.ascontiguousarray(image) for image in images.values())
+    vectors = arrays[len(images) :]
+    return sizes, vectors, *(np.ascontiguousarray(image) for image in arrays[: len(images)])
 
 
-def scaled(x, sizes, gamma, mean, inv_std, beta, residual=None, relu=False):
-    """gamma * (x - mean) * inv_std + beta of each channel, the statistics in float64."""
-    y = np.empty(x.shape, x.dtype)
-    _core.norm_apply(x, sizes, mean, gamma * inv_std, beta, residual, relu, y)
-    return y
-
-
-@np.errstate(all="ignore")
 def batch_norm_backward(
     dy, x, gamma, mean, inv_std, *, y=None, activation="auto", layout=None
 ):  # fmt: skip
@@ -168,24 +155,22 @@ def batch_norm_backward(
     images = {"dy": dy, "x": x} if y is None else {"y": y, "dy": dy, "x": x}
     sizes, (gamma, mean, inv_std), *results, dy, x = norm_arguments(layout, vectors, **images)
     is_relu = activation == "auto" or _values.activation_is_relu(activation)
-    dgamma, dbeta, dx = np.zeros(sizes[1]), np.zeros(sizes[1]), np.empty(x.shape, x.dtype)
-    arguments = sizes, mean, inv_std, gamma, dgamma, dbeta, dx
-    dresidual = None
-    if x.size and results and is_relu:
-        dresidual = np.empty(x.shape, x.dtype)
-        is_relu = not _core.norm_backward(dy, x, *results, *arguments, dresidual)
-        if not is_relu and activation != "auto":
+    if x.size == 0:
+        nothing = np.zeros(sizes[1], x.dtype)
+        gradients = np.empty(x.shape, x.dtype), nothing, nothing.copy()
+        return (*gradients, np.empty(x.shape, x.dtype)) if results else gradients
+    if results and is_relu:
+        *gradients, dresidual, is_wrong = _core.norm_backward(
+            dy, x, *results, sizes, gamma, mean, inv_std
+        )
+        if not is_wrong:
+            return *gradients, dresidual
+        if activation != "auto":
             raise ValueError("y has elements below 0, expected none of activation 'relu'")
-    if x.size and not (results and is_relu):
-        dresidual = dy.copy()
-        _core.norm_backward(dy, x, None, *arguments, None)
-    gradients = dx, dgamma.astype(x.dtype), dbeta.astype(x.dtype)
-    if not results:
-        return gradients
-    return (*gradients, np.empty(x.shape, x.dtype) if dresidual is None else dresidual)
+    *gradients, _, _ = _core.norm_backward(dy, x, None, sizes, gamma, mean, inv_std)
+    return (*gradients, dy.copy()) if results else tuple(gradients)
 
 
-@np.errstate(all="ignore")
 def batch_norm_inference(
     x, gamma, beta, running_mean, running_var, *, eps=1e-5, layout=None
 ):  # fmt: skip
@@ -217,9 +202,8 @@ def batch_norm_inference(
         "running_mean": running_mean,
         "running_var": running_var,
     }
-    sizes, (gamma, beta, mean, var), x = norm_arguments(layout, vectors, x=x)
-    eps = _values.positive_float("eps", eps)
-    return scaled(x, sizes, gamma, mean, 1 / np.sqrt(var + eps), beta)
+    sizes, vectors, x = norm_arguments(layout, vectors, x=x)
+    return _core.norm_inference(x, sizes, *vectors, _values.positive_float("eps", eps))
 
 
 def relu_forward(x):
