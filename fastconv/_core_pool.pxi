@@ -91,22 +91,31 @@ def explain_pool(op, problem, element, double divisor=0, bint count_include_pad=
 cdef Kept scatters = Kept()
 
 
+cdef ptrdiff_t positions(cnp.ndarray array, bint channels_last):
+    """Elements of its planes."""
+    cdef ptrdiff_t count = 1
+    cdef int axis
+    for axis in range(2 - channels_last, cnp.PyArray_NDIM(array) - channels_last):
+        count *= cnp.PyArray_DIM(array, axis)
+    return count
+
+
 def scatter(cnp.ndarray source, cnp.ndarray indices, bint channels_last, bint add,
             cnp.ndarray target):
-    """Returns whether all indices are in the plane of target; channels last: (N, positions, C)."""
+    """Returns whether all indices are in the plane of target."""
     cdef fc_problem p = scatters.problem
     cdef fc_arrays arrays
-    cdef int axis = 1 if channels_last else 2
+    cdef int channel = cnp.PyArray_NDIM(source) - 1 if channels_last else 1
     memset(&arrays, 0, sizeof(arrays))
     arrays.x, arrays.y = pointer(target), pointer(source)
     arrays.indices = <long long *>pointer(indices)
     p.call = call_of(dtype_of(source), NULL)
     p.scatter.channels_last = channels_last
     p.scatter.add = add
-    p.scatter.batch = source.shape[0]
-    p.scatter.channels = source.shape[3 - axis]
-    p.scatter.count = source.shape[axis]
-    p.scatter.plane = target.shape[axis]
+    p.scatter.batch = cnp.PyArray_DIM(source, 0)
+    p.scatter.channels = cnp.PyArray_DIM(source, channel)
+    p.scatter.count = positions(source, channels_last)
+    p.scatter.plane = positions(target, channels_last)
     status = run(plan_of(scatters, FC_SCATTER, "auto", &p), &arrays, "max_pool_backward")
     return status != FC_OUT_OF_RANGE
 

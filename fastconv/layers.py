@@ -223,7 +223,7 @@ def relu_forward(x):
     TypeError
         Another dtype.
     """
-    x = np.asarray(_values.float_array("x", x), order="C")
+    x = np.asarray(x if _core.are_plain(x) else _values.float_array("x", x), order="C")
     y = np.empty(x.shape, x.dtype)
     _core.relu(x, None, y)
     return y
@@ -250,7 +250,8 @@ def relu_backward(dy, y):
     ValueError
         Shapes that differ.
     """
-    dy, y = _values.float_arrays(dy=dy, y=y)
+    if not _core.are_plain(dy, y):
+        dy, y = _values.float_arrays(dy=dy, y=y)
     _values.check_shape("dy", dy, y.shape)
     dx = np.empty(dy.shape, dy.dtype)
     _core.relu(np.asarray(y, order="C"), np.asarray(dy, order="C"), dx)
@@ -274,7 +275,7 @@ def sigmoid_forward(x):
     TypeError
         Another dtype.
     """
-    x = np.asarray(_values.float_array("x", x), order="C")
+    x = np.asarray(x if _core.are_plain(x) else _values.float_array("x", x), order="C")
     y = np.empty(x.shape, x.dtype)
     _core.sigmoid(x, None, y)
     return y
@@ -299,12 +300,26 @@ def sigmoid_backward(dy, y):
     TypeError, ValueError
         As `relu_backward`.
     """
-    dy, y = _values.float_arrays(dy=dy, y=y)
+    if not _core.are_plain(dy, y):
+        dy, y = _values.float_arrays(dy=dy, y=y)
     _values.check_shape("dy", dy, y.shape)
     dy, y = np.asarray(dy, order="C"), np.asarray(y, order="C")
     dx = np.empty(y.shape, y.dtype)
     _core.sigmoid(y, dy, dx)
     return dx
+
+
+def affine_arguments(**arrays):
+    """_problem.affine_arrays, which a call like an earlier one does not ask again."""
+    values = tuple(arrays.values())
+    if _core.are_plain(*values):
+        key = (*arrays, *(array.shape for array in values))
+        if _core.recall("affine", key):
+            return values
+        values = tuple(_problem.affine_arrays(**arrays))
+        _core.keep("affine", key, True)
+        return values
+    return _problem.affine_arrays(**arrays)
 
 
 @np.errstate(all="ignore")
@@ -329,7 +344,7 @@ def affine_forward(x, w, b):
     ValueError
         Shapes that do not fit.
     """
-    x, w, b = _problem.affine_arrays(x=x, w=w, b=b)
+    x, w, b = affine_arguments(x=x, w=w, b=b)
     y = np.matmul(x, w, order="C")
     if y.size:
         _core.add_bias(y, np.ascontiguousarray(b))
@@ -355,7 +370,7 @@ def affine_backward(dy, x, w):
     TypeError, ValueError
         As `affine_forward`.
     """
-    dy, x, w = _problem.affine_arrays(dy=dy, x=x, w=w)
+    dy, x, w = affine_arguments(dy=dy, x=x, w=w)
     db = np.zeros(w.shape[1])
     if dy.size:
         _core.sum_rows(np.ascontiguousarray(dy), db)

@@ -6,6 +6,7 @@ import numpy as np
 
 from . import _core, _geometry, _pool, _problem, _values
 
+INT64 = np.dtype(np.int64)
 # Copies of arrays that are not contiguous are made of so many bytes at a time.
 COPIED_BYTES = 16 << 20
 
@@ -61,7 +62,7 @@ def max_pool_forward(
     >>> y, indices
     (array([[[[7]]]]), array([[[[2]]]]))
     """
-    x = _values.real_array("x", x)
+    x = x if _core.are_plain(x) else _values.real_array("x", x)
     problem = pool_problem(
         x.shape, kernel_size, stride, padding, dilation, ceil_mode, layout, "shape of x"
     )
@@ -165,7 +166,7 @@ def max_pool_backward(dy, indices, x_shape, *, layout=None):
     array([[[[0., 0.],
              [5., 0.]]]])
     """
-    arguments = _problem.indexed_arguments(dy, indices, x_shape, layout)
+    arguments = indexed_arguments(dy, indices, x_shape, layout)
     return scattered(*arguments, add=True)
 
 
@@ -207,8 +208,23 @@ def max_unpool(y, indices, x_shape, *, layout=None):
     array([[[[0., 0.],
              [5., 0.]]]])
     """
-    arguments = _problem.indexed_arguments(y, indices, x_shape, layout, "y")
+    arguments = indexed_arguments(y, indices, x_shape, layout, "y")
     return scattered(*arguments, add=False)
+
+
+def indexed_arguments(dy, indices, x_shape, layout, name="dy"):
+    """_problem.indexed_arguments, which a call like an earlier one does not ask again."""
+    key = None
+    is_plain = type(indices) is np.ndarray and indices.dtype is INT64 and indices.flags.aligned
+    if is_plain and _core.are_plain(dy):
+        key = x_shape, dy.shape, indices.shape, layout
+        channels_last = _core.recall("indexed", key)
+        if channels_last is not None:
+            return dy, indices, x_shape, channels_last
+    arguments = _problem.indexed_arguments(dy, indices, x_shape, layout, name)
+    if key is not None and arguments[1] is indices:
+        _core.keep("indexed", key, arguments[3])
+    return arguments
 
 
 def scattered(source, indices, x_shape, channels_last, *, add):
@@ -216,10 +232,8 @@ def scattered(source, indices, x_shape, channels_last, *, add):
     wide = _values.widened(source)
     x = np.empty(x_shape, wide.dtype)
     if wide.dtype.char in "fd":
-        flat = flat_planes(x, channels_last)
         arrays = np.ascontiguousarray(wide), np.ascontiguousarray(indices)
-        planes = (flat_planes(array, channels_last) for array in arrays)
-        fits = _core.scatter(*planes, channels_last, add, flat)
+        fits = _core.scatter(*arrays, channels_last, add, x)
     else:
         x.fill(0)
         arrays = (plane_view(array, channels_last) for array in (wide, indices))
@@ -228,14 +242,6 @@ def scattered(source, indices, x_shape, channels_last, *, add):
     if not fits:
         _problem.raise_index_outside(indices, x_shape, channels_last)
     return x.astype(source.dtype, copy=False)
-
-
-def flat_planes(array, channels_last):
-    """View of a contiguous array with its spatial axes as one, in its layout."""
-    positions = math.prod(_geometry.channels_and_size(array.shape, channels_last)[1])
-    if channels_last:
-        return array.reshape(len(array), positions, array.shape[-1])
-    return array.reshape(*array.shape[:2], positions)
 
 
 def plane_view(array, channels_last):
@@ -293,7 +299,7 @@ def avg_pool_forward(
     >>> fastconv.avg_pool_forward(np.array([[[1.0, 3.0, 5.0, 9.0]]]), 2)
     array([[[2., 7.]]])
     """
-    x = _values.float_array("x", x)
+    x = x if _core.are_plain(x) else _values.float_array("x", x)
     problem = pool_problem(
         x.shape, kernel_size, stride, padding, 1, ceil_mode, layout, "shape of x"
     )
@@ -358,7 +364,7 @@ def avg_pool_backward(
     >>> fastconv.avg_pool_backward(np.array([[[2.0, 4.0]]]), (1, 1, 4), 2)
     array([[[1., 1., 2., 2.]]])
     """
-    dy = _values.float_array("dy", dy)
+    dy = dy if _core.are_plain(dy) else _values.float_array("dy", dy)
     problem = pool_problem(x_shape, kernel_size, stride, padding, 1, ceil_mode, layout, "x_shape")
     divisor = _problem.divisor(divisor_override)
     count_include_pad = _values.flag("count_include_pad", count_include_pad)
@@ -416,7 +422,7 @@ def adaptive_max_pool_forward(x, output_size, *, layout=None):
     >>> fastconv.adaptive_max_pool_forward(np.array([[[1, 5, 7, 3, 2]]]), 2)
     (array([[[7, 7]]]), array([[[2, 2]]]))
     """
-    x = _values.real_array("x", x)
+    x = x if _core.are_plain(x) else _values.real_array("x", x)
     problem = adaptive_problem(x.shape, output_size, layout, "shape of x")
     return max_pool(x, problem)
 
@@ -451,7 +457,7 @@ def adaptive_avg_pool_forward(x, output_size, *, layout=None):
     >>> fastconv.adaptive_avg_pool_forward(np.array([[[1.0, 5.0, 6.0]]]), 2)
     array([[[3. , 5.5]]])
     """
-    x = _values.float_array("x", x)
+    x = x if _core.are_plain(x) else _values.float_array("x", x)
     problem = adaptive_problem(x.shape, output_size, layout, "shape of x")
     return avg_pool(x, problem)
 
@@ -486,7 +492,7 @@ def adaptive_avg_pool_backward(dy, x_shape, *, layout=None):
     >>> fastconv.adaptive_avg_pool_backward(np.array([[[2.0, 4.0]]]), (1, 1, 3))
     array([[[1., 3., 2.]]])
     """
-    dy = _values.float_array("dy", dy)
+    dy = dy if _core.are_plain(dy) else _values.float_array("dy", dy)
     x_shape, output_size = _problem.adaptive_gradient_sizes(dy, x_shape, layout)
     problem = adaptive_problem(x_shape, output_size, layout, "x_shape")
     _values.check_shape("dy", dy, problem.y_shape)
