@@ -155,13 +155,21 @@ static double gathered_units(fc_op op, const fc_conv_problem *p) {
     return FC_WINOGRAD_GATHERED_TAP * taps * outputs;
 }
 
+/* Input and output channels of a group that it takes unasked. */
+static ptrdiff_t min_channels_of(const fc_winograd_form *form, const fc_conv_problem *p) {
+    if (form->shape != FC_WINOGRAD_3X3 || p->kernel[0] > 1) return FC_WINOGRAD_MIN_CHANNELS;
+    const int has_16_lanes = fc_find_kernels(p->call.isa, p->call.dtype)->lanes >= 16;
+    return has_16_lanes ? FC_WINOGRAD_MIN_CHANNELS_3X3_16_LANES : FC_WINOGRAD_MIN_CHANNELS_3X3;
+}
+
 const char *fc_winograd_doubts(fc_op op, const fc_problem *problem) {
     const fc_conv_problem *p = &problem->conv;
     const fc_winograd_form form = form_taken(op, p);
     double C, K;
     count_channels(op, p, &C, &K);
     if (p->accurate && form.shape != FC_WINOGRAD_3X3_ACCURATE) return "accuracy high asks for the error of direct sums";
-    if (C < FC_WINOGRAD_MIN_CHANNELS || K < FC_WINOGRAD_MIN_CHANNELS) return "it has few channels";
+    const double min_channels = (double)min_channels_of(&form, p);
+    if (C < min_channels || K < min_channels) return "it has few channels";
     if (summed_channels(op, p) > FC_WINOGRAD_MAX_CHANNELS) return "it has so many channels that few tiles fit a block";
     if (!form.points || FC_WINOGRAD_MARGIN * units_of(&form, op, p) >= gathered_units(op, p))
         return "gathered GEMMs are estimated to take less time";
