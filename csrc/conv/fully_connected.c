@@ -79,8 +79,10 @@ static int suits(fc_op op, const fc_conv_problem *p) {
     if (op == FC_BACKWARD_DATA) return N <= FC_FULLY_CONNECTED_DX_IMAGES;
     if (op == FC_BACKWARD_WEIGHTS) return N <= FC_FULLY_CONNECTED_DW_IMAGES && (few_filters || D >= N);
     if (p->groups > 1 && K < FC_FULLY_CONNECTED_MIN_GROUP) return 0;
-    return few_filters ? D >= min(N, FC_FULLY_CONNECTED_FORWARD_ENOUGH)
-                       : N <= FC_FULLY_CONNECTED_FORWARD_IMAGES && D >= FC_FULLY_CONNECTED_FORWARD_RATIO * N;
+    if (few_filters) return D >= min(N, FC_FULLY_CONNECTED_FORWARD_ENOUGH);
+    const int has_16_lanes = fc_find_kernels(p->call.isa, p->call.dtype)->lanes >= 16;
+    const ptrdiff_t ratio = has_16_lanes ? FC_FULLY_CONNECTED_FORWARD_RATIO_16_LANES : FC_FULLY_CONNECTED_FORWARD_RATIO;
+    return N <= FC_FULLY_CONNECTED_FORWARD_IMAGES && D >= ratio * N;
 }
 
 static const char *doubt(fc_op op, const fc_problem *problem) {

@@ -226,12 +226,14 @@ static const struct {
 /* Images and D = channels of a group * taps up to which weights that are read where they lie win against packed ones,
  * as `choose --algorithms fully_connected,implicit_gemm` compares them: of 1 to 2048 images, D of 16 to 2048 and 10 to
  * 1000 filters, on one thread. dx won up to 256 images (1.1 to 4.3), dw up to 512, but of short lines (D = 64 of 128
- * images 0.85 to 1.1); forward, which adds up the lanes of each product, from D = 10 * images on, from 16 * images on
- * where weights are packed before, with few filters far sooner (10 of 128 images: D = 128). */
+ * images 0.85 to 1.1); forward, which adds up the lanes of each product, with vectors of 16 lanes from D = 7 * images
+ * on, from 10 to 16 * images on where weights are packed before, of 8 lanes from 2 and 3 * images on (8 images of D =
+ * 112, 1232 filters: 3.0, and 2.6), with few filters far sooner (10 of 128 images: D = 128). */
 enum {
     FC_FULLY_CONNECTED_FEW_FILTERS = 16,
     FC_FULLY_CONNECTED_FORWARD_IMAGES = 128,
-    FC_FULLY_CONNECTED_FORWARD_RATIO = 16,          /* of D to the images, with more filters */
+    FC_FULLY_CONNECTED_FORWARD_RATIO = 2,           /* of D to the images, with more filters; and with vectors of */
+    FC_FULLY_CONNECTED_FORWARD_RATIO_16_LANES = 8,  /* 16 lanes */
     FC_FULLY_CONNECTED_FORWARD_ENOUGH = 256,        /* elements of D, with few filters, however many the images */
     FC_FULLY_CONNECTED_DX_IMAGES = 256,
     FC_FULLY_CONNECTED_DW_IMAGES = 512,
@@ -249,11 +251,12 @@ enum {
     FC_FULLY_CONNECTED_LINE_BYTES = 8192,
     FC_FULLY_CONNECTED_FILTERS = 24,
     /* Images of a block of y and of dx, filters of a block of dw. y of 256 and 1000 images took 0.78 and 0.86 of the
-     * time with 256, of 64 images 0.98; dx 1.0. 32 filters took 0.97 to 1.15, 128 0.99 to 1.01. */
+     * time with 256, of 64 images 0.98; dx 1.0; with AVX2 0.98 to 1.03. 32 filters 0.97 to 1.15, 128 0.99 to 1.01. */
     FC_FULLY_CONNECTED_IMAGES = 128,
     FC_FULLY_CONNECTED_DW_FILTERS = 64,
     /* Bytes of a block's positions of dx, with as few images as a tile has, and with more. 8 KiB took 1.02 to 1.15
-     * times as long, 32 KiB 0.90 to 0.97; with more images 1 KiB 0.99 to 1.12, 4 KiB 0.86 to 0.99. */
+     * times as long, 32 KiB 0.90 to 0.97; with more images 1 KiB 0.99 to 1.12, 4 KiB 0.86 to 0.99, with AVX2 up to
+     * 1.18. */
     FC_FULLY_CONNECTED_FEW_DX_BYTES = 16384,
     FC_FULLY_CONNECTED_DX_BYTES = 2048,
     /* Filters that dx sums at a time, with at most so many images, and with more. 4 took 1.29 times as long, 16 1.03;

@@ -46,12 +46,13 @@ static const fc_winograd_cost FC_WINOGRAD_DW_COSTS[] = {
 static const fc_winograd_cost FC_WINOGRAD_SPREAD_COST = {6, 0, 8, 0.05};
 /* Units that gathered GEMMs take for a tap of an output; what the estimate must be better by. Both are of the fits. */
 static const double FC_WINOGRAD_GATHERED_TAP = 0.375 / 9, FC_WINOGRAD_MARGIN = 1.05;
-/* Channels in and out that it takes unasked: fewer were not fitted, of more than 2048 too few tiles fit a block. 3x3 with
- * stride 1 from fewer on: groups of 8 channels, planes of 7x7 to 56x56, took 0.67 to 1.04 of the time, dw 0.46 to 1.05
- * (AVX2, doubles with AVX-512), of 12 0.65 to 0.8 and 0.54 to 0.78 (AVX-512, 16 lanes), of 8 1.15 to 1.3 (16 lanes), of
- * 4 2.4 (AVX2). `choose` --set zoo --layers '*-grouped*'. */
+/* Channels in and out that it takes unasked: fewer were not fitted, of more than 2048 too few tiles fit a block. */
 enum { FC_WINOGRAD_MIN_CHANNELS = 16, FC_WINOGRAD_MAX_CHANNELS = 2048 };
-enum { FC_WINOGRAD_MIN_CHANNELS_3X3 = 8, FC_WINOGRAD_MIN_CHANNELS_3X3_16_LANES = 12 };
+/* Channels of 3x3 with stride 1, and with vectors of 16 lanes their product. Groups of 8 channels, planes of 7x7 to
+ * 56x56, took 0.67 to 1.04 of the time, dw 0.46 to 1.05 (AVX2; AVX-512 doubles), with 16 lanes 0.93 to 1.3 and 0.75
+ * to 1.25, of 12 0.63 to 0.8 and 0.54 to 0.78; 64 to 8 channels 0.76 and 0.4; of 4 2.4 (AVX2).
+ * `choose` --set zoo --layers '*-grouped*'. */
+enum { FC_WINOGRAD_MIN_CHANNELS_3X3 = 8, FC_WINOGRAD_MIN_PRODUCT_16_LANES = 144 };
 
 /* Bytes of transformed tiles of a block, which should stay in L2: 256 and 768 KiB were slower. `compare` --layers
  * rn50_l2_3x3,vgg_c3_1,unet_hi --algorithm winograd. */

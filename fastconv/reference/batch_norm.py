@@ -14,7 +14,9 @@ from ._geometry import channels_first, check_shape, float_dtype, in_layout
 
 
 @np.errstate(all="ignore")
-def batch_norm_forward(x, gamma, beta, *, eps=1e-5, layout=None):
+def batch_norm_forward(
+    x, gamma, beta, *, eps=1e-5, activation=None, residual=None, layout=None
+):  # fmt: skip
     """Normalize each channel to mean 0 and variance 1, then scale and shift it.
 
     With sums over the m = N * H * W values of channel c::
@@ -24,11 +26,15 @@ def batch_norm_forward(x, gamma, beta, *, eps=1e-5, layout=None):
         inv_std[c] = 1 / sqrt(var[c] + eps)
         y[:, c]    = gamma[c] * (x[:, c] - mean[c]) * inv_std[c] + beta[c]
 
+    Then a residual is added, and ReLU taken, if there are any.
+
     Parameters
     ----------
     x : (N, C, *size) or, channels last, (N, *size, C); also (N, C) without spatial axes
     gamma, beta : (C,)
     eps : added to the variance, against division by zero
+    activation : None or "relu"
+    residual : None or the shape of x
 
     Returns
     -------
@@ -46,11 +52,18 @@ def batch_norm_forward(x, gamma, beta, *, eps=1e-5, layout=None):
         var = ((x[:, c] - mean[c]) ** 2).sum() / m
         inv_std[c] = 1 / np.sqrt(var + eps)
         y[:, c] = gamma[c] * (x[:, c] - mean[c]) * inv_std[c] + beta[c]
+    if residual is not None:
+        check_shape("residual", np.asarray(residual), in_layout(x, layout, dtype).shape)
+        y += channels_first(np.asarray(residual), layout)
+    if activation is not None:
+        y = np.where(y < 0, 0, y)
     return in_layout(y, layout, dtype), mean.astype(dtype), inv_std.astype(dtype)
 
 
 @np.errstate(all="ignore")
-def batch_norm_backward(dy, x, gamma, mean, inv_std, *, layout=None):
+def batch_norm_backward(
+    dy, x, gamma, mean, inv_std, *, y=None, activation="auto", layout=None
+):  # fmt: skip
     """Gradients of a scalar loss with respect to x, gamma and beta.
 
     With x_hat[:, c] = (x[:, c] - mean[c]) * inv_std[c], and sums over the m values of channel c::
@@ -58,6 +71,9 @@ def batch_norm_backward(dy, x, gamma, mean, inv_std, *, layout=None):
         dbeta[c]  = sum dy[:, c]
         dgamma[c] = sum dy[:, c] * x_hat[:, c]
         dx[:, c]  = gamma[c] * inv_std[c] * (dy[:, c] - dbeta[c] / m - x_hat[:, c] * dgamma[c] / m)
+
+    With y, the result of a ReLU, dy is first set to 0 where y is not positive; that is the gradient
+    of a residual, too.
 
     In dx, the first term is the way through x itself, the second through the mean, the third
     through the variance.
@@ -67,13 +83,20 @@ def batch_norm_backward(dy, x, gamma, mean, inv_std, *, layout=None):
     dy, x : the shape of x in :func:`batch_norm_forward`
     gamma : (C,)
     mean, inv_std : (C,), as returned there
+    y : None or, where a residual or an activation was fused, as returned there
+    activation : what was fused, None or "relu"; "auto": ReLU unless an element of y is below 0
 
     Returns
     -------
     dx, dgamma, dbeta : the shapes of x, gamma and beta, in the dtype of x
+    dresidual : the shape of x; with y only
     """
     dy = np.asarray(dy)
     check_shape("dy", dy, np.shape(x))
+    if y is not None:
+        is_relu = activation == "relu" or (activation == "auto" and not (np.asarray(y) < 0).any())
+        dy = np.where(np.asarray(y) > 0, dy, 0).astype(dy.dtype) if is_relu else dy.copy()
+        return *batch_norm_backward(dy, x, gamma, mean, inv_std, layout=layout), dy
     x, dtype = _checked(x, layout, gamma=gamma, mean=mean, inv_std=inv_std)
     dy = channels_first(dy, layout).astype(np.float64, order="C")
     gamma, mean = np.asarray(gamma, np.float64), np.asarray(mean, np.float64)

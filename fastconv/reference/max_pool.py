@@ -17,8 +17,9 @@ from ._geometry import (
 
 
 def max_pool_forward(
-    x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False, layout=None
-):
+    x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=True,
+    layout=None
+):  # fmt: skip
     """The maximum of each window, channel by channel, and its place in the input.
 
     On two spatial axes, over those cells of the window that lie inside the input (padding never
@@ -41,6 +42,7 @@ def max_pool_forward(
     padding : as in :func:`~fastconv.reference.conv_forward`; less than the effective kernel size
     ceil_mode : round the output size up, but drop a last window that would start in the padding
         after the input, as PyTorch does
+    return_indices : whether indices are returned, too
 
     Returns
     -------
@@ -61,7 +63,8 @@ def max_pool_forward(
             best = place_of_maximum(x[n, c], windows.cells(position))
             y[(n, c, *position)] = x[(n, c, *best)]
             indices[(n, c, *position)] = flat_index(best, in_size)
-    return in_layout(y, layout, dtype), in_layout(indices, layout, np.int64)
+    y = in_layout(y, layout, dtype)
+    return (y, in_layout(indices, layout, np.int64)) if return_indices else y
 
 
 def place_of_maximum(plane, cells):

@@ -155,11 +155,12 @@ static double gathered_units(fc_op op, const fc_conv_problem *p) {
     return FC_WINOGRAD_GATHERED_TAP * taps * outputs;
 }
 
-/* Input and output channels of a group that it takes unasked. */
-static ptrdiff_t min_channels_of(const fc_winograd_form *form, const fc_conv_problem *p) {
-    if (form->shape != FC_WINOGRAD_3X3 || p->kernel[0] > 1) return FC_WINOGRAD_MIN_CHANNELS;
+/* Whether a group has fewer input or output channels than it takes unasked. */
+static int has_few_channels(const fc_winograd_form *form, const fc_conv_problem *p, double C, double K) {
+    const double fewer = C < K ? C : K;
+    if (form->shape != FC_WINOGRAD_3X3 || p->kernel[0] > 1) return fewer < FC_WINOGRAD_MIN_CHANNELS;
     const int has_16_lanes = fc_find_kernels(p->call.isa, p->call.dtype)->lanes >= 16;
-    return has_16_lanes ? FC_WINOGRAD_MIN_CHANNELS_3X3_16_LANES : FC_WINOGRAD_MIN_CHANNELS_3X3;
+    return fewer < FC_WINOGRAD_MIN_CHANNELS_3X3 || (has_16_lanes && C * K < FC_WINOGRAD_MIN_PRODUCT_16_LANES);
 }
 
 const char *fc_winograd_doubts(fc_op op, const fc_problem *problem) {
@@ -168,8 +169,7 @@ const char *fc_winograd_doubts(fc_op op, const fc_problem *problem) {
     double C, K;
     count_channels(op, p, &C, &K);
     if (p->accurate && form.shape != FC_WINOGRAD_3X3_ACCURATE) return "accuracy high asks for the error of direct sums";
-    const double min_channels = (double)min_channels_of(&form, p);
-    if (C < min_channels || K < min_channels) return "it has few channels";
+    if (has_few_channels(&form, p, C, K)) return "it has few channels";
     if (summed_channels(op, p) > FC_WINOGRAD_MAX_CHANNELS) return "it has so many channels that few tiles fit a block";
     if (!form.points || FC_WINOGRAD_MARGIN * units_of(&form, op, p) >= gathered_units(op, p))
         return "gathered GEMMs are estimated to take less time";
