@@ -1,8 +1,6 @@
 /* Batch norm: two passes over memory forward, and backward unless a channel fits L2. Statistics are those of
  * chunks that stay in L1, combined in one order (Chan, Golub & LeVeque 1983), so that the bits do not depend on the
  * threads. Runs too short for vectors are taken for channels of their own, side by side. */
-#include <stdatomic.h>
-
 #include "../arithmetic.h"
 #include "../kernels/kernels.h"
 #include "../platform/memory.h"
@@ -15,11 +13,11 @@ typedef struct {
     fc_run run;
     const char *x, *dy;
     char *y;
-    const char *residual;     /* of y, or NULL */
-    int relu;                 /* of y */
-    const char *result;       /* of the ReLU whose gradient is to be taken first, or NULL */
-    char *dz;                 /* ... what becomes of dy */
-    atomic_int has_negative;  /* ... whether an element of the result is below 0 */
+    const char *residual; /* of y, or NULL */
+    int relu;             /* of y */
+    const char *result;   /* of the ReLU whose gradient is to be taken first, or NULL */
+    char *dz;             /* ... what becomes of dy */
+    FC_ATOMIC int has_negative; /* ... whether an element of the result is below 0 */
     const double *mean, *a, *b, *d;
     double *first, *second; /* [chunk][channel] */
     ptrdiff_t size;
@@ -74,7 +72,7 @@ static void take_relu_gradient(job *j, const chunk *o) {
     const stretches s = stretches_of(j, o);
     for (ptrdiff_t i = 0, at = o->at * j->size; i < s.count; i++, at += s.step * j->size)
         if (j->kernels->norm.relu_gradient(s.length, j->result + at, j->dy + at, j->dz + at))
-            atomic_store_explicit(&j->has_negative, 1, memory_order_relaxed);
+            j->has_negative = 1;
 }
 
 /* The statistics of the runs of a channel in `runs` images. */
@@ -240,7 +238,7 @@ static fc_status sums_of(const fc_norm_problem *p, fc_norm_gradient *g, const do
     j.result = g->y;
     j.dz = g->dz;
     if (!statistics(&j)) return FC_NO_MEMORY;
-    g->has_negative = atomic_load(&j.has_negative);
+    g->has_negative = j.has_negative;
     const ptrdiff_t rows = rows_of(&j);
     for (ptrdiff_t c = 0; c < p->channels; c++) sum[c] = product[c] = 0;
     for (ptrdiff_t r = 0; r < rows; r++)
@@ -391,7 +389,7 @@ static fc_status make_dz(const fc_norm_problem *p, fc_norm_gradient *g) {
     j.result = g->y;
     j.dz = g->dz;
     fc_parallel(&j.run, (int)j.tasks, relu_gradient_task, &j);
-    g->has_negative = atomic_load(&j.has_negative);
+    g->has_negative = j.has_negative;
     return (fc_status)j.run.status;
 }
 
@@ -405,7 +403,7 @@ static fc_status backward(const fc_norm_problem *p, fc_norm_gradient *g) {
         p->outer * p->channels <= FC_NORM_MAX_STATISTICS) {
         j->tasks = j->run.threads;
         fc_parallel(&j->run, (int)j->tasks, backward_task, &b);
-        g->has_negative = atomic_load(&j->has_negative);
+        g->has_negative = j->has_negative;
         return (fc_status)j->run.status;
     }
     double *all = fc_scratch_acquire((size_t)(3 * p->channels) * sizeof *all);
