@@ -239,9 +239,9 @@ def test_auto_takes_direct_for_depthwise_images_of_any_size(size):
     ],
     ids=["wide_groups", "eight_channels", "one_tap", "short_rows"],
 )
-def test_auto_leaves_to_gemms_what_they_do_better(x_shape, w_shape, groups):
+def test_auto_leaves_to_products_what_they_do_better(x_shape, w_shape, groups):
     plan = fastconv.ConvPlan(x_shape, np.ones(w_shape, np.float32), groups=groups)
-    assert plan.algorithm.startswith("implicit_gemm/")
+    assert plan.algorithm.partition("/")[0] in ("implicit_gemm", "winograd")
 
 
 def test_row_of_outputs_that_is_padding_takes_no_memory():
